@@ -1,0 +1,62 @@
+# Everything a developer or a user of a checkout runs. Environments are made when first needed and renewed when their definitions change.
+#
+#   make demo    segment a real image through the real servers        make up      keep the servers running (ports 50051, 8000-8002, 9464)
+#   make test    all checks and tests                                 make down    stop them
+#   make check   formatting, lint, types, architecture, stubs         make proto   generate the stubs anew
+#   make bench   the figures of the README
+
+PYTHON ?= python3
+PIP = -m pip install --quiet --disable-pip-version-check -c constraints.txt
+SHARED ?= ../shared
+
+.PHONY: demo test check bench up down proto clean
+.DELETE_ON_ERROR:
+
+demo: .venv/gateway.done .venv-triton/done
+	.venv/bin/python deploy/stack.py run -- .venv/bin/cellserve segment examples/images/nuclei_fluorescence.png --out build/demo
+
+test: check .venv-triton/done
+	.venv/bin/python -m pytest
+
+check: .venv/dev.done
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	proto/generate.sh --check
+
+bench: .venv/dev.done .venv-triton/done .venv-peers/done
+	.venv/bin/python benchmarks/run.py --data $(SHARED)/data --weights $(SHARED)/weights
+
+up: .venv/gateway.done .venv-triton/done
+	.venv/bin/python deploy/stack.py up
+
+down:
+	.venv/bin/python deploy/stack.py down
+
+proto: .venv/dev.done
+	proto/generate.sh
+
+clean:
+	rm -rf .venv .venv-triton .venv-peers build
+
+.venv/gateway.done: pyproject.toml constraints.txt
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	.venv/bin/python $(PIP) -e '.[gateway]'
+	touch $@
+
+.venv/dev.done: pyproject.toml constraints.txt
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	.venv/bin/python $(PIP) -e '.[gateway,export,dev]'
+	touch $@ .venv/gateway.done
+
+.venv-triton/done: deploy/triton/requirements.txt
+	test -x .venv-triton/bin/python || $(PYTHON) -m venv .venv-triton
+	.venv-triton/bin/python $(PIP) --no-deps nvidia-pytriton==0.7.0
+	.venv-triton/bin/python $(PIP) -r deploy/triton/requirements.txt
+	touch $@
+
+.venv-peers/done: benchmarks/peers/requirements.txt constraints.txt
+	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python $(PIP) -r benchmarks/peers/requirements.txt
+	touch $@

@@ -1,0 +1,33 @@
+"""Masks of Cellpose 3.1's own `eval` for one image. Run by the environment of the peers.
+
+Writes an .npz: masks [Y, X], flows [2, Y, X], cell_probability [Y, X] (logits).
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+import tifffile
+from cellpose import models
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--weights", required=True)
+    parser.add_argument("--image", required=True, help="a TIFF of axes YX")
+    parser.add_argument("--diameter", type=float, required=True)
+    parser.add_argument("--niter", type=int, default=200)
+    parser.add_argument("--out", required=True)
+    options = parser.parse_args()
+    model = models.CellposeModel(gpu=False, pretrained_model=options.weights)
+    # niter is given because Cellpose scales its own default with the diameter; all else is its default.
+    masks, flows, _ = model.eval(
+        tifffile.imread(options.image), channels=[0, 0], diameter=options.diameter, niter=options.niter
+    )
+    np.savez_compressed(options.out, masks=masks, flows=flows[1], cell_probability=flows[2])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""Cellpose cell segmentation as a service: the client.
+
+from cellserve import Client
+client = Client("localhost:50051")
+result = client.segment(image, diameter=30)
+print(result.labels.max(), "objects")
+for cell in result.objects: print(cell.label, cell.centroid, cell.area)
+"""
+
+from .aio import AsyncClient
+from .client import Client
+from .errors import (
+    CellServeError,
+    DeadlineError,
+    InvalidRequestError,
+    OverloadedError,
+    ServerError,
+    UnavailableError,
+)
+from .files import read_image
+from .images import EncodedImage, Image, ImageLike
+from .params import DiameterOptions, Normalization, SegmentOptions, SegmentParams
+from .results import BoundingBox, DiameterEstimate, Model, ModelList, ModelVersion, Object, Segmentation, Timing
+
+__all__ = [
+    "AsyncClient",
+    "BoundingBox",
+    "CellServeError",
+    "Client",
+    "DeadlineError",
+    "DiameterEstimate",
+    "DiameterOptions",
+    "EncodedImage",
+    "Image",
+    "ImageLike",
+    "InvalidRequestError",
+    "Model",
+    "ModelList",
+    "ModelVersion",
+    "Normalization",
+    "Object",
+    "OverloadedError",
+    "SegmentOptions",
+    "SegmentParams",
+    "Segmentation",
+    "ServerError",
+    "Timing",
+    "UnavailableError",
+    "read_image",
+]

@@ -1,0 +1,233 @@
+"""The asynchronous client: the same methods as `Client`, awaited."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar, Unpack
+
+import grpc
+from cellserve_proto.v1 import segmentation_pb2 as pb
+from cellserve_proto.v1.segmentation_pb2_grpc import SegmentationServiceStub
+from grpc_health.v1 import health_pb2
+from grpc_health.v1.health_pb2_grpc import HealthStub
+
+from . import messages
+from .channel import DEFAULT_ADDRESS, authority, channel_options, target
+from .errors import CellServeError, from_rpc_error
+from .images import ImageLike
+from .messages import Frames, Keyed, Template
+from .params import DiameterOptions, SegmentOptions, SegmentParams
+from .results import DiameterEstimate, Model, ModelList, Segmentation
+
+K = TypeVar("K")
+Items = Iterable[tuple[K, ImageLike]] | AsyncIterable[tuple[K, ImageLike]]
+
+
+class AsyncClient:
+    """`Client` for asyncio: packing and unpacking of images run in threads, never on the event loop.
+
+    It may be constructed anywhere and connects at its first call; use and close it within one event loop. Arguments
+    and errors are those of `Client`.
+    """
+
+    def __init__(
+        self,
+        address: str | Sequence[str] = DEFAULT_ADDRESS,
+        *,
+        deadline_s: float = 300.0,
+        credentials: grpc.ChannelCredentials | None = None,
+        metadata: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        self.target = target(address)
+        self._deadline_s = deadline_s
+        self._credentials = credentials
+        self._metadata = tuple(metadata)
+        self._options = [*channel_options(), *authority(address)]
+        self._channel: grpc.aio.Channel | None = None
+
+    async def segment(
+        self,
+        image: ImageLike,
+        params: SegmentParams | None = None,
+        *,
+        request_id: str | None = None,
+        **options: Unpack[SegmentOptions],
+    ) -> Segmentation:
+        """Segments one image; see `Client.segment`."""
+        return await self._segment(Template.of(params, **options), image, request_id)
+
+    def segment_many(
+        self,
+        images: Items[K],
+        params: SegmentParams | None = None,
+        *,
+        concurrency: int = 8,
+        **options: Unpack[SegmentOptions],
+    ) -> AsyncIterator[Keyed[K]]:
+        """Segments many images, several at a time; see `Client.segment_many`. An asynchronous iterable will do too."""
+        return self._segment_many(images, Template.of(params, **options), concurrency)
+
+    def segment_stream(
+        self,
+        frames: Items[K],
+        params: SegmentParams | None = None,
+        *,
+        concurrency: int = 8,
+        **options: Unpack[SegmentOptions],
+    ) -> AsyncIterator[Keyed[K]]:
+        """Segments frames over one stream; see `Client.segment_stream`. An asynchronous iterable will do too."""
+        return self._segment_stream(frames, Template.of(params, **options), concurrency)
+
+    async def estimate_diameter(
+        self,
+        image: ImageLike,
+        params: SegmentParams | None = None,
+        *,
+        request_id: str | None = None,
+        **options: Unpack[DiameterOptions],
+    ) -> DiameterEstimate:
+        """Estimates the median diameter of the objects in an image; see `Client.estimate_diameter`."""
+        template = Template.of(params, **options)
+        request = await asyncio.to_thread(template.diameter, image, request_id)
+        answer = await self._call(self._stub().EstimateDiameter, request, template.deadline_s, request.request_id)
+        return messages.decode_diameter(answer)
+
+    async def models(self) -> ModelList:
+        """Returns the model families the server offers."""
+        return messages.decode_models(await self._call(self._stub().ListModels, pb.ListModelsRequest()))
+
+    async def model(self, name: str) -> Model:
+        """Returns one model family; InvalidRequestError where the server has none of that name."""
+        return messages.decode_model((await self._call(self._stub().GetModel, pb.GetModelRequest(name=name))).model)
+
+    async def health(self) -> str:
+        """Returns what a server says of itself; see `Client.health`."""
+        answer = await self._call(HealthStub(self._connected()).Check, health_pb2.HealthCheckRequest())
+        return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
+
+    async def close(self) -> None:
+        """Closes the connections; calls under way fail."""
+        if self._channel is not None:
+            await self._channel.close(None)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def _connected(self) -> Any:
+        """Returns the channel, made at the first call because it belongs to the running event loop."""
+        if self._channel is None:
+            self._channel = (
+                grpc.aio.secure_channel(self.target, self._credentials, self._options)
+                if self._credentials
+                else grpc.aio.insecure_channel(self.target, self._options)
+            )
+        return self._channel
+
+    def _stub(self) -> Any:
+        return SegmentationServiceStub(self._connected())  # type: ignore[no-untyped-call]  # generated
+
+    async def _call(self, method: Any, request: Any, deadline_s: float | None = None, request_id: str = "") -> Any:
+        """Makes one unary call; the boundary where gRPC's exceptions become ours."""
+        deadline_s = self._deadline_s if deadline_s is None else deadline_s
+        try:
+            return await method(request, timeout=deadline_s, metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise from_rpc_error(error, address=self.target, deadline_s=deadline_s, request_id=request_id) from error
+
+    async def _segment(self, template: Template, image: ImageLike, request_id: str | None) -> Segmentation:
+        request = await asyncio.to_thread(template.segment, image, request_id)
+        answer = await self._call(self._stub().Segment, request, template.deadline_s, request.request_id)
+        return await asyncio.to_thread(messages.decode_segmentation, answer)
+
+    async def _segment_many(self, images: Items[K], template: Template, concurrency: int) -> AsyncIterator[Keyed[K]]:
+        keys: dict[asyncio.Task[Segmentation], K] = {}
+        remaining = aiter(_asynchronous(images))
+        exhausted = False
+        try:
+            while True:
+                while len(keys) < concurrency and not exhausted:
+                    try:
+                        key, image = await anext(remaining)
+                    except StopAsyncIteration:
+                        exhausted = True
+                    else:
+                        keys[asyncio.create_task(self._segment(template, image, None))] = key
+                        del image  # the image belongs to its task: it must not outlive the call
+                if not keys:
+                    return
+                done, _ = await asyncio.wait(keys, return_when=asyncio.FIRST_COMPLETED)
+                task = done.pop()
+                key = keys.pop(task)
+                try:
+                    result: Segmentation | CellServeError = task.result()
+                except CellServeError as error:
+                    result = error
+                yield key, result
+        finally:
+            for task in keys:
+                task.cancel()
+            await asyncio.gather(*keys, return_exceptions=True)
+
+    async def _segment_stream(self, images: Items[K], template: Template, concurrency: int) -> AsyncIterator[Keyed[K]]:
+        frames: Frames[K] = Frames(template)
+        slots = asyncio.Semaphore(concurrency)
+        # What both tasks tell the caller: an answer, an exception to raise, or None at the end.
+        outcomes: asyncio.Queue[Keyed[K] | Exception | None] = asyncio.Queue()
+        call = self._stub().SegmentStream(timeout=template.deadline_s, metadata=self._metadata)
+
+        async def send() -> None:
+            async for key, image in _asynchronous(images):
+                await slots.acquire()
+                try:
+                    await call.write(await asyncio.to_thread(frames.encode, key, image))
+                except CellServeError as error:
+                    await outcomes.put((key, error))
+            await call.done_writing()
+
+        async def receive() -> None:
+            async for response in call:
+                await outcomes.put(await asyncio.to_thread(frames.decode, response))
+            frames.check_complete()
+            await outcomes.put(None)
+
+        async def guarded(work: Any) -> None:
+            try:
+                await work
+            except asyncio.InvalidStateError:  # the stream is over; `receive` tells why
+                pass
+            except grpc.RpcError as error:
+                await outcomes.put(
+                    from_rpc_error(error, address=self.target, deadline_s=template.deadline_s, request_id="")
+                )
+            except Exception as error:  # the caller's own iterable failed: raised where the caller listens
+                await outcomes.put(error)
+
+        tasks = [asyncio.create_task(guarded(work())) for work in (send, receive)]
+        try:
+            while (outcome := await outcomes.get()) is not None:
+                if isinstance(outcome, Exception):
+                    raise outcome
+                slots.release()
+                yield outcome
+        finally:
+            call.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _asynchronous(items: Items[K]) -> AsyncIterator[tuple[K, ImageLike]]:
+    """Iterates over either kind of iterable."""
+    if isinstance(items, AsyncIterable):
+        async for item in items:
+            yield item
+    else:
+        for item in items:
+            yield item

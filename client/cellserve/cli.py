@@ -1,0 +1,324 @@
+"""The command line: `cellserve segment`, `diameter`, `models` and `health`.
+
+Results go to standard output, progress and errors to standard error. Exit status: 0 all is well, 1 something failed,
+2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from . import report
+from .channel import DEFAULT_ADDRESS
+from .client import Client
+from .errors import CellServeError
+from .files import Outputs, is_output, plan_outputs, read_image, write_labels, write_png, write_table
+from .images import Image, ImageLike
+from .overlay import draw_overlay
+from .params import Compression, Interpolation, Normalization, Priority, SegmentParams
+from .results import Segmentation
+
+app = typer.Typer(
+    help="Finds cells and nuclei in microscope images, on a CellServe server.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="TIFF, PNG or JPEG files.", show_default=False)]
+Address = Annotated[
+    list[str],
+    typer.Option("--address", "-a", envvar="CELLSERVE_ADDRESS", help="Server as HOST:PORT; repeat for several."),
+]
+DeadlineS = Annotated[float, typer.Option(help="Seconds one image may take.", min=0.001)]
+Model = Annotated[str | None, typer.Option(help="Model family; see `cellserve models`.", show_default="the server's")]
+Axes = Annotated[
+    str | None,
+    typer.Option(
+        help="CYX or YXC, for TIFF files of several planes that do not say what these are.", show_default=False
+    ),
+]
+Cytoplasm = Annotated[
+    int | None, typer.Option(help="Plane that shows cells, from 0; -1: mean of all.", show_default="by plane count")
+]
+Nucleus = Annotated[
+    int | None, typer.Option(help="Plane that shows nuclei, from 0; -1: none.", show_default="by plane count")
+]
+Norm = Annotated[
+    str,
+    typer.Option("--normalization", help="percentiles:LOW,HIGH, range:LOW,HIGH (intensities) or off."),
+]
+Invert = Annotated[bool, typer.Option("--invert", help="Dark objects on a bright ground.")]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One image on its way through `segment`."""
+
+    path: Path
+    image: Image
+
+
+@app.command()
+def segment(
+    files: Files,
+    out: Annotated[Path | None, typer.Option(help="Folder of the results.", show_default="beside each file")] = None,
+    address: Address = [DEFAULT_ADDRESS],  # noqa: B006  # typer reads it, nothing changes it
+    model: Model = None,
+    diameter: Annotated[
+        float | None, typer.Option(help="Median object diameter, pixels.", show_default="chosen by the server")
+    ] = None,
+    cytoplasm_channel: Cytoplasm = None,
+    nucleus_channel: Nucleus = None,
+    axes: Axes = None,
+    normalization: Norm = "percentiles:1,99",
+    invert: Invert = False,
+    ensemble: Annotated[
+        bool, typer.Option("--ensemble/--single", help="Four networks, or one: four times faster, less accurate.")
+    ] = True,
+    augment: Annotated[
+        bool, typer.Option("--augment", help="Average over flipped tiles: three times the cost.")
+    ] = False,
+    tile_overlap: Annotated[float | None, typer.Option(help="0 to 0.5 of a tile.", show_default="0.1")] = None,
+    cellprob_threshold: Annotated[
+        float | None, typer.Option(help="Logit above which pixels belong to cells.", show_default="0")
+    ] = None,
+    flow_threshold: Annotated[
+        float | None, typer.Option(help="Flow error above which objects are dropped; 0: none.", show_default="0.4")
+    ] = None,
+    niter: Annotated[int | None, typer.Option(help="Steps that pixels follow the flows.", show_default="200")] = None,
+    interpolation: Annotated[
+        Interpolation | None, typer.Option(help="How flows between pixels are read.", show_default="bilinear")
+    ] = None,
+    min_size: Annotated[
+        int | None, typer.Option(help="Smaller objects are dropped, pixels.", show_default="15")
+    ] = None,
+    max_size_fraction: Annotated[
+        float | None, typer.Option(help="Larger objects are dropped, share of the image.", show_default="0.4")
+    ] = None,
+    fill_holes: Annotated[bool, typer.Option(help="Fill holes in objects.")] = True,
+    exclude_on_edges: Annotated[
+        bool, typer.Option("--exclude-on-edges", help="Drop objects at the image border.")
+    ] = False,
+    csv: Annotated[bool, typer.Option(help="Write the table of objects.")] = True,
+    overlay: Annotated[bool, typer.Option(help="Write a picture of the outlines.")] = True,
+    concurrency: Annotated[int, typer.Option(help="Images in work at a time.", min=1, max=256)] = 8,
+    deadline_s: DeadlineS = 300.0,
+    priority: Annotated[Priority, typer.Option(help="acquisition overtakes batch.")] = "batch",
+    compression: Annotated[Compression, typer.Option(help="zlib packs pixels, for slow networks.")] = "none",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object per file, in the order they finish.")
+    ] = False,
+) -> None:
+    """Segments images: FILE_cp_masks.tif (labels), FILE_objects.csv and FILE_overlay.png for each."""
+    params = SegmentParams(
+        model=model,
+        ensemble=ensemble,
+        diameter=diameter,
+        cytoplasm_channel=cytoplasm_channel,
+        nucleus_channel=nucleus_channel,
+        normalization=_normalization(normalization, invert),
+        tile_overlap=tile_overlap,
+        augment=augment,
+        cellprob_threshold=cellprob_threshold,
+        flow_threshold=flow_threshold,
+        niter=niter,
+        interpolation=interpolation,
+        min_size=min_size,
+        max_size_fraction=max_size_fraction,
+        fill_holes=fill_holes,
+        exclude_on_edges=exclude_on_edges,
+    )
+    output, errors = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
+    inputs = [path for path in files if not is_output(path)]
+    if len(inputs) < len(files):
+        _say(errors, f"left out {len(files) - len(inputs)} files that an earlier run wrote")
+    try:
+        plan = plan_outputs(inputs, out)
+    except CellServeError as error:
+        raise typer.BadParameter(error.message) from error
+
+    failures: list[Path] = []
+
+    def fail(path: Path, error: CellServeError) -> None:
+        failures.append(path)
+        if as_json:
+            _say(output, json.dumps(report.error_record(path, error)))
+        else:
+            # Files name themselves in their own errors.
+            _say(errors, f"error: {error}" if str(path) in error.message else f"error: {path}: {error}")
+
+    def jobs() -> Iterator[tuple[_Job, ImageLike]]:
+        for path in plan:
+            try:
+                image = read_image(path, axes)
+            except CellServeError as error:
+                fail(path, error)
+                progress.advance(bar)
+            else:
+                yield _Job(path, image), image
+
+    with _client(address, deadline_s, errors) as client, _progress(errors) as progress:
+        client.health()  # no server at all: one error instead of one for every file
+        bar = progress.add_task("segmenting", total=len(plan))
+        for job, result in client.segment_many(
+            jobs(), params, concurrency=concurrency, priority=priority, compression=compression
+        ):
+            progress.advance(bar)
+            if isinstance(result, CellServeError):
+                fail(job.path, result)
+                continue
+            outputs = plan[job.path]
+            try:
+                written = _write(job.image, result, outputs, csv=csv, overlay=overlay)
+            except OSError as error:
+                fail(job.path, CellServeError(f"cannot write: {error}", reason="FILE_UNWRITABLE"))
+                continue
+            if as_json:
+                _say(output, json.dumps(report.record(job.path, result, outputs, written)))
+            elif len(plan) == 1:
+                output.print(report.object_table(result))
+                _say(output, report.totals(result) + "".join(f"\nwrote     {path}" for path in written))
+            else:
+                _say(output, report.summary_line(str(job.path), result))
+    if len(plan) > 1 or failures:
+        _say(errors, f"{len(plan) - len(failures)} of {len(plan)} images segmented, {len(failures)} failed")
+    if failures:
+        raise typer.Exit(1)
+
+
+@app.command()
+def diameter(
+    files: Files,
+    address: Address = [DEFAULT_ADDRESS],  # noqa: B006  # typer reads it, nothing changes it
+    model: Model = None,
+    cytoplasm_channel: Cytoplasm = None,
+    nucleus_channel: Nucleus = None,
+    axes: Axes = None,
+    normalization: Norm = "percentiles:1,99",
+    invert: Invert = False,
+    deadline_s: DeadlineS = 300.0,
+) -> None:
+    """Estimates the median diameter of the objects in each image, and tells where the number comes from."""
+    params = SegmentParams(
+        model=model,
+        cytoplasm_channel=cytoplasm_channel,
+        nucleus_channel=nucleus_channel,
+        normalization=_normalization(normalization, invert),
+    )
+    output, errors = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
+    failed = False
+    with _client(address, deadline_s, errors) as client:
+        client.health()
+        for path in files:
+            try:
+                estimate = client.estimate_diameter(read_image(path, axes), params)
+            except CellServeError as error:
+                failed = True
+                _say(errors, f"error: {path}: {error}")
+            else:
+                _say(output, f"{path}: {estimate.diameter:.1f} px ({report.diameter_source(estimate.source)})")
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def models(
+    address: Address = [DEFAULT_ADDRESS],  # noqa: B006  # typer reads it, nothing changes it
+    deadline_s: DeadlineS = 10.0,
+) -> None:
+    """Lists the model families of the server; an asterisk marks the one used when none is named."""
+    with _client(address, deadline_s, Console(stderr=True, highlight=False, soft_wrap=True)) as client:
+        Console(highlight=False).print(report.model_table(client.models()))
+
+
+@app.command()
+def health(
+    address: Address = [DEFAULT_ADDRESS],  # noqa: B006  # typer reads it, nothing changes it
+    deadline_s: DeadlineS = 10.0,
+) -> None:
+    """Asks each server whether it is ready: prints SERVING (exit status 0) or what else it is (1)."""
+    output, errors = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
+    failed = False
+    for server in address:
+        with contextlib.suppress(typer.Exit), _client([server], deadline_s, errors) as client:
+            state = client.health()
+            _say(output, f"{server}: {state}" if len(address) > 1 else state)
+            failed |= state != "SERVING"
+            continue
+        failed = True
+    if failed:
+        raise typer.Exit(1)
+
+
+@contextlib.contextmanager
+def _client(address: list[str], deadline_s: float, errors: Console) -> Iterator[Client]:
+    """Connects; failures of the body become one line and exit status 1."""
+    try:
+        with Client(address, deadline_s=deadline_s) as client:
+            yield client
+    except (CellServeError, OSError, ValueError) as error:
+        _say(errors, f"error: {error}")
+        raise typer.Exit(1) from error
+
+
+def _progress(errors: Console) -> Progress:
+    """Returns a progress bar on standard error, if that is a terminal; standard output stays free for pipes."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=errors,
+        disable=not errors.is_terminal,
+        transient=True,
+        redirect_stdout=sys.stdout.isatty(),
+    )
+
+
+def _say(console: Console, line: str) -> None:
+    """Prints text as it is."""
+    console.print(line, markup=False)
+
+
+def _normalization(text: str, invert: bool) -> Normalization:
+    """Reads the option `--normalization`."""
+    rule, _, bounds = text.partition(":")
+    try:
+        if rule == "off" and not bounds:
+            return Normalization("off", invert=invert)
+        if rule in ("percentiles", "range"):
+            low, high = (float(bound) for bound in bounds.split(","))
+            kind: Literal["percentiles", "range"] = "percentiles" if rule == "percentiles" else "range"
+            return Normalization(kind, low, high, invert)
+    except ValueError:
+        pass
+    raise typer.BadParameter(f"normalization is {text!r}; allowed: percentiles:LOW,HIGH, range:LOW,HIGH, off")
+
+
+def _write(image: Image, result: Segmentation, outputs: Outputs, *, csv: bool, overlay: bool) -> list[Path]:
+    """Writes the results of one image; returns the files."""
+    write_labels(outputs.labels, result.labels)
+    written = [outputs.labels]
+    if csv:
+        write_table(outputs.table, result.objects)
+        written.append(outputs.table)
+    if overlay:
+        cytoplasm, nucleus = result.params.cytoplasm_channel, result.params.nucleus_channel
+        picture = draw_overlay(
+            image, result.labels, -1 if cytoplasm is None else cytoplasm, -1 if nucleus is None else nucleus
+        )
+        write_png(outputs.overlay, picture)
+        written.append(outputs.overlay)
+    return written

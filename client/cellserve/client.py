@@ -1,0 +1,322 @@
+"""The synchronous client."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from types import TracebackType
+from typing import Any, Self, TypeVar, Unpack
+
+import grpc
+from cellserve_proto.v1 import segmentation_pb2 as pb
+from cellserve_proto.v1.segmentation_pb2_grpc import SegmentationServiceStub
+from grpc_health.v1 import health_pb2
+from grpc_health.v1.health_pb2_grpc import HealthStub
+
+from . import messages
+from .channel import DEFAULT_ADDRESS, authority, channel_options, target
+from .errors import CellServeError, UnavailableError, from_rpc_error
+from .images import ImageLike
+from .messages import Frames, Keyed, Template
+from .params import DiameterOptions, SegmentOptions, SegmentParams
+from .results import DiameterEstimate, Model, ModelList, Segmentation
+
+K = TypeVar("K")
+
+
+class Client:
+    """Segments images on one CellServe server or several.
+
+    Thread-safe; keep one for as long as you work. Calls go round the servers in turn. A server that is not available
+    is tried again, or the next one is, up to five times within about three seconds; nothing else is repeated. Every
+    failure is a `CellServeError`.
+
+    Args:
+        address: "host:port", or several of them; see `cellserve.channel.target`.
+        deadline_s: Seconds a call may take unless it says otherwise.
+        credentials: TLS credentials (`grpc.ssl_channel_credentials()`); None connects without encryption.
+        metadata: Pairs sent with every call, such as `("authorization", "Bearer ...")`.
+
+    Raises:
+        ValueError: An address makes no sense.
+        OSError: One of several host names cannot be resolved.
+    """
+
+    def __init__(
+        self,
+        address: str | Sequence[str] = DEFAULT_ADDRESS,
+        *,
+        deadline_s: float = 300.0,
+        credentials: grpc.ChannelCredentials | None = None,
+        metadata: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        self.target = target(address)
+        self._deadline_s = deadline_s
+        self._metadata = tuple(metadata)
+        options = [*channel_options(), *authority(address)]
+        self._channel = (
+            grpc.secure_channel(self.target, credentials, options)
+            if credentials
+            else grpc.insecure_channel(self.target, options)
+        )
+        self._stub: Any = SegmentationServiceStub(self._channel)  # type: ignore[no-untyped-call]  # generated
+        self._health: Any = HealthStub(self._channel)
+
+    def segment(
+        self,
+        image: ImageLike,
+        params: SegmentParams | None = None,
+        *,
+        request_id: str | None = None,
+        **options: Unpack[SegmentOptions],
+    ) -> Segmentation:
+        """Segments one image.
+
+        Args:
+            image: An array [Y, X], [C, Y, X] or [Y, X, C] of any real dtype, an `Image`, an `EncodedImage`, or the
+                path of a file.
+            params: Parameters; None: the server's defaults.
+            request_id: Name of the request in the server's log, at most 128 printable ASCII characters. Default:
+                random.
+            **options: The fields of `SegmentParams` (diameter=30, ...), and axes, outputs, compression, priority,
+                deadline_s: see `SegmentOptions`.
+
+        Returns:
+            Label image, objects, and how they came about.
+
+        Raises:
+            CellServeError: See `cellserve.errors`.
+        """
+        return self._segment(Template.of(params, **options), image, request_id, _Calls())
+
+    def segment_many(
+        self,
+        images: Iterable[tuple[K, ImageLike]],
+        params: SegmentParams | None = None,
+        *,
+        concurrency: int = 8,
+        **options: Unpack[SegmentOptions],
+    ) -> Iterator[Keyed[K]]:
+        """Segments many images, several at a time, each in a call of its own that any server may take.
+
+        Args:
+            images: Pairs of a key and an image, as `enumerate(images)` or `dict.items()` yield them; read only as
+                far as needed.
+            params: As in `segment`.
+            concurrency: Images in work at a time; no more than that are held in memory, results included.
+            **options: As in `segment`.
+
+        Yields:
+            Pairs of a key and the result, or the `CellServeError` of that image, as they finish. Ending the
+            iteration early cancels what is under way.
+        """
+        return self._segment_many(images, Template.of(params, **options), concurrency)
+
+    def segment_stream(
+        self,
+        frames: Iterable[tuple[K, ImageLike]],
+        params: SegmentParams | None = None,
+        *,
+        concurrency: int = 8,
+        **options: Unpack[SegmentOptions],
+    ) -> Iterator[Keyed[K]]:
+        """Segments the frames of an acquisition over one stream, which stays with one server; for batch work prefer
+        `segment_many`.
+
+        Args:
+            frames: Pairs of a key and an image; read in a thread of its own, as far as `concurrency` allows.
+            params: As in `segment`.
+            concurrency: Frames that may be unanswered at a time.
+            **options: As in `segment`; deadline_s bounds the whole stream (default: no bound).
+
+        Yields:
+            Pairs of a key and the result, or the `CellServeError` of that frame, as they finish.
+
+        Raises:
+            CellServeError: The stream itself broke: frames not yet answered are lost.
+        """
+        return self._segment_stream(frames, Template.of(params, **options), concurrency)
+
+    def estimate_diameter(
+        self,
+        image: ImageLike,
+        params: SegmentParams | None = None,
+        *,
+        request_id: str | None = None,
+        **options: Unpack[DiameterOptions],
+    ) -> DiameterEstimate:
+        """Estimates the median diameter of the objects in an image.
+
+        Args:
+            image: As in `segment`.
+            params: Model, channels and normalisation matter.
+            request_id: As in `segment`.
+            **options: The fields of `SegmentParams`, axes, compression and deadline_s.
+
+        Raises:
+            CellServeError: See `cellserve.errors`.
+        """
+        template = Template.of(params, **options)
+        request = template.diameter(image, request_id)
+        answer = self._call(self._stub.EstimateDiameter, request, template.deadline_s, request.request_id)
+        return messages.decode_diameter(answer)
+
+    def models(self) -> ModelList:
+        """Returns the model families the server offers."""
+        return messages.decode_models(self._call(self._stub.ListModels, pb.ListModelsRequest()))
+
+    def model(self, name: str) -> Model:
+        """Returns one model family; InvalidRequestError where the server has none of that name."""
+        return messages.decode_model(self._call(self._stub.GetModel, pb.GetModelRequest(name=name)).model)
+
+    def health(self) -> str:
+        """Returns what a server says of itself: "SERVING", or "NOT_SERVING" while it starts, drains or lacks models."""
+        answer = self._call(self._health.Check, health_pb2.HealthCheckRequest())
+        return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
+
+    def close(self) -> None:
+        """Closes the connections; calls under way fail."""
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _call(
+        self,
+        method: Any,
+        request: Any,
+        deadline_s: float | None = None,
+        request_id: str = "",
+        calls: _Calls | None = None,
+    ) -> Any:
+        """Makes one unary call; the boundary where gRPC's exceptions become ours."""
+        deadline_s = self._deadline_s if deadline_s is None else deadline_s
+        call = method.future(request, timeout=deadline_s, metadata=self._metadata)
+        with (calls or _Calls()).cancelling(call):
+            try:
+                return call.result()
+            except grpc.FutureCancelledError as error:
+                raise UnavailableError(
+                    "the client was closed", grpc.StatusCode.CANCELLED, request_id=request_id
+                ) from error
+            except grpc.RpcError as error:
+                raise from_rpc_error(
+                    error, address=self.target, deadline_s=deadline_s, request_id=request_id
+                ) from error
+
+    def _segment(self, template: Template, image: ImageLike, request_id: str | None, calls: _Calls) -> Segmentation:
+        request = template.segment(image, request_id)
+        answer = self._call(self._stub.Segment, request, template.deadline_s, request.request_id, calls)
+        return messages.decode_segmentation(answer)
+
+    def _segment_many(
+        self, images: Iterable[tuple[K, ImageLike]], template: Template, concurrency: int
+    ) -> Iterator[Keyed[K]]:
+        calls = _Calls()
+        keys: dict[Future[Segmentation], K] = {}
+        remaining = iter(images)
+        with ThreadPoolExecutor(concurrency, "cellserve") as pool:
+            try:
+                while True:
+                    while len(keys) < concurrency and (item := next(remaining, None)) is not None:
+                        keys[pool.submit(self._segment, template, item[1], None, calls)] = item[0]
+                        del item  # the image belongs to its worker: it must not outlive the call
+                    if not keys:
+                        return
+                    future = wait(keys, return_when=FIRST_COMPLETED).done.pop()
+                    key = keys.pop(future)
+                    try:
+                        result: Segmentation | CellServeError = future.result()
+                    except CellServeError as error:
+                        result = error
+                    yield key, result
+            finally:
+                for future in keys:
+                    future.cancel()
+                calls.cancel()
+
+    def _segment_stream(
+        self, images: Iterable[tuple[K, ImageLike]], template: Template, concurrency: int
+    ) -> Iterator[Keyed[K]]:
+        frames: Frames[K] = Frames(template)
+        slots = threading.Semaphore(concurrency)
+        ended = threading.Event()
+        # What both threads tell the caller: an answer, an exception to raise, or None at the end.
+        outcomes: queue.SimpleQueue[Keyed[K] | Exception | None] = queue.SimpleQueue()
+
+        def send() -> Iterator[pb.SegmentStreamRequest]:
+            try:
+                for key, image in images:
+                    slots.acquire()
+                    if ended.is_set():
+                        return
+                    try:
+                        yield frames.encode(key, image)
+                    except CellServeError as error:
+                        outcomes.put((key, error))
+            except Exception as error:  # the caller's own iterable failed: raised where the caller listens
+                outcomes.put(error)
+
+        def receive() -> None:
+            try:
+                for response in call:
+                    outcomes.put(frames.decode(response))
+                frames.check_complete()
+                outcomes.put(None)
+            except CellServeError as error:
+                outcomes.put(error)
+            except grpc.RpcError as error:
+                outcomes.put(from_rpc_error(error, address=self.target, deadline_s=template.deadline_s, request_id=""))
+
+        call = self._stub.SegmentStream(send(), timeout=template.deadline_s, metadata=self._metadata)
+        threading.Thread(target=receive, name="cellserve-stream", daemon=True).start()
+        try:
+            while (outcome := outcomes.get()) is not None:
+                if isinstance(outcome, Exception):
+                    raise outcome
+                slots.release()
+                yield outcome
+        finally:
+            ended.set()
+            slots.release()  # wakes the sender, which then sees that it is over
+            call.cancel()
+
+
+class _Calls:
+    """The calls under way for one purpose, to be cancelled together."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: set[Any] = set()
+        self._cancelled = False
+
+    @contextlib.contextmanager
+    def cancelling(self, call: Any) -> Iterator[None]:
+        """Keeps a call cancellable while the body waits for it; a body that is interrupted cancels it."""
+        with self._lock:
+            self._running.add(call)
+            cancelled = self._cancelled
+        try:
+            if cancelled:
+                call.cancel()
+            yield
+        finally:
+            with self._lock:
+                self._running.discard(call)
+            call.cancel()  # without effect on a finished call
+
+    def cancel(self) -> None:
+        """Cancels all calls, and those that begin later."""
+        with self._lock:
+            self._cancelled = True
+            running = list(self._running)
+        for call in running:
+            call.cancel()

@@ -1,0 +1,155 @@
+"""Everything a caller may have to catch, as one tree.
+
+CellServeError                                  what to do
+├── InvalidRequestError (also a ValueError)     change the request: repeating it fails again
+├── OverloadedError                             wait `retry_after_s`, then repeat; send less at a time
+├── UnavailableError (also a ConnectionError)   no server answers, automatic retries included: try later
+├── DeadlineError (also a TimeoutError)         allow more time (`deadline_s`), or ask for less
+└── ServerError                                 report it, with the request id: the fault is the server's
+
+`grpc` exceptions are translated here and nowhere else. Reasons are listed in docs/errors.md; the client adds
+FILE_UNREADABLE, MESSAGE_TOO_LARGE and ANSWER_INVALID.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import grpc
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2, status_pb2
+
+_CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
+
+
+class CellServeError(Exception):
+    """A request failed.
+
+    Attributes:
+        message: One sentence for a person.
+        code: gRPC status code; INVALID_ARGUMENT where the client itself refused.
+        reason: Machine-readable word, "" where the failure did not come from CellServe (a proxy, the network).
+        metadata: Facts of the reason, for programs.
+        request_id: Finds the request in the server's log; "" where no request was made.
+        retry_after_s: Seconds after which the server invites a retry, or None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        code: grpc.StatusCode = grpc.StatusCode.UNKNOWN,
+        reason: str = "",
+        metadata: Mapping[str, str] | None = None,
+        request_id: str = "",
+        retry_after_s: float | None = None,
+    ) -> None:
+        # All arguments go to the base class, so that errors survive pickling between processes.
+        super().__init__(message, code, reason, metadata, request_id, retry_after_s)
+        self.message = message
+        self.code = code
+        self.reason = reason
+        self.metadata = dict(metadata or {})
+        self.request_id = request_id
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        request = f", request {self.request_id}" if self.request_id else ""
+        return f"{self.message} [{self.reason or self.code.name}{request}]"
+
+
+class InvalidRequestError(CellServeError, ValueError):
+    """The image or a parameter is wrong, or the server does not let this caller do it."""
+
+
+class OverloadedError(CellServeError):
+    """The server has no room for the request now."""
+
+
+class UnavailableError(CellServeError, ConnectionError):
+    """No server could be reached, or none was ready."""
+
+
+class DeadlineError(CellServeError, TimeoutError):
+    """No answer within the deadline."""
+
+
+class ServerError(CellServeError):
+    """The server failed, or its answer makes no sense."""
+
+
+_CLASSES: dict[grpc.StatusCode, type[CellServeError]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: InvalidRequestError,
+    grpc.StatusCode.NOT_FOUND: InvalidRequestError,
+    grpc.StatusCode.OUT_OF_RANGE: InvalidRequestError,
+    grpc.StatusCode.FAILED_PRECONDITION: InvalidRequestError,
+    grpc.StatusCode.UNIMPLEMENTED: InvalidRequestError,
+    grpc.StatusCode.UNAUTHENTICATED: InvalidRequestError,
+    grpc.StatusCode.PERMISSION_DENIED: InvalidRequestError,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: OverloadedError,
+    grpc.StatusCode.UNAVAILABLE: UnavailableError,
+    grpc.StatusCode.CANCELLED: UnavailableError,
+    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineError,
+}
+
+
+def refusal(message: str, reason: str) -> InvalidRequestError:
+    """Makes the error of a request that the client itself refuses to send."""
+    return InvalidRequestError(message, grpc.StatusCode.INVALID_ARGUMENT, reason)
+
+
+def from_rpc_error(error: grpc.RpcError, *, address: str, deadline_s: float | None, request_id: str) -> CellServeError:
+    """Translates a failed call.
+
+    Args:
+        error: What `grpc` or `grpc.aio` raised.
+        address: The servers asked, for the message of connection failures.
+        deadline_s: The deadline the call had, for the message.
+        request_id: The id the request had.
+
+    Returns:
+        The error of the tree above, to be raised from `error`.
+    """
+    code, message = error.code(), error.details() or ""
+    info, retry_after_s = _details(error.trailing_metadata() or ())
+    kind, reason = _CLASSES.get(code, ServerError), info.reason
+    if not reason:  # gRPC itself, or a proxy: its own words say little to a caller
+        if code is grpc.StatusCode.UNAVAILABLE:
+            message = f"no server answers at {address}: {message}"
+        elif code is grpc.StatusCode.DEADLINE_EXCEEDED and deadline_s is not None:
+            message = f"no answer within the deadline of {deadline_s:g} s"
+        elif code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in message:
+            kind, reason = InvalidRequestError, "MESSAGE_TOO_LARGE"
+    return kind(message, code, reason, dict(info.metadata), request_id, retry_after_s)
+
+
+def from_code(code: int, message: str, reason: str, metadata: Mapping[str, str], request_id: str) -> CellServeError:
+    """Makes the error of one frame of a stream from its parts.
+
+    Args:
+        code: Number of a gRPC status code.
+        message: Text for a person.
+        reason: Machine-readable reason.
+        metadata: Facts of the reason.
+        request_id: Caller's name for the frame.
+    """
+    status = _CODES.get(code, grpc.StatusCode.UNKNOWN)
+    return _CLASSES.get(status, ServerError)(message, status, reason, metadata, request_id)
+
+
+def _details(
+    trailing_metadata: Iterable[tuple[str, str | bytes]],
+) -> tuple[error_details_pb2.ErrorInfo, float | None]:
+    """Returns the ErrorInfo (empty where there is none) and the seconds of RetryInfo out of grpc-status-details-bin."""
+    info, retry, status = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo(), status_pb2.Status()
+    retry_after_s = None
+    for key, value in trailing_metadata:
+        if key == "grpc-status-details-bin" and isinstance(value, bytes):
+            try:
+                status.ParseFromString(value)
+                for detail in status.details:
+                    detail.Unpack(info)
+                    if detail.Unpack(retry):
+                        retry_after_s = retry.retry_delay.ToTimedelta().total_seconds()
+            except DecodeError:  # a proxy's own bytes: the status code still tells enough
+                return error_details_pb2.ErrorInfo(), None
+    return info, retry_after_s

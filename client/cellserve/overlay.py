@@ -1,0 +1,154 @@
+"""Pictures for the eye: the image with the outlines of its objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .images import Image
+
+# Bright, saturated hues that differ from one another and from grey, as RGB.
+_PALETTE = np.array(
+    [
+        (255, 70, 70),
+        (80, 200, 255),
+        (255, 220, 40),
+        (255, 90, 230),
+        (90, 230, 90),
+        (255, 150, 40),
+        (130, 140, 255),
+        (40, 230, 190),
+        (255, 160, 190),
+        (190, 240, 60),
+    ],
+    np.float32,
+)
+_FEWEST_COLOURS = 5  # of the palette, those that differ most from what the lines cover
+_CLEARLY_DIFFERENT = 150.0  # distance between two RGB colours
+
+_THICK_LINES_ABOVE = 1500  # pixels of the longer side
+_NEIGHBOUR_STEPS = (14, 8, 4, 2, 1)  # distances at which objects count as neighbours, pixels
+
+
+def draw_overlay(image: Image, labels: NDArray[Any], cytoplasm: int = -1, nucleus: int = -1) -> NDArray[np.uint8]:
+    """Draws the outline of every object on the image, neighbours in different colours.
+
+    Args:
+        image: The image.
+        labels: Unsigned integers [Y, X], 0 is background.
+        cytoplasm: Plane that shows cells; -1: all planes.
+        nucleus: Plane that shows nuclei; -1: none.
+
+    Returns:
+        uint8 [Y, X, 3]: colour images in their colours, single planes grey, two planes grey with blue nuclei, each
+        stretched between its 1st and 99th percentile. Outlines lie inside their objects, one pixel wide, two where
+        the image is longer than 1500 pixels.
+    """
+    picture = render(image, cytoplasm, nucleus)
+    lines = outlines(labels, 2 if max(labels.shape) > _THICK_LINES_ABOVE else 1)
+    if lines.any():
+        palette = _visible_colours(picture, lines)
+        picture[lines] = palette[colour_numbers(labels, len(palette))[labels[lines]]]
+    return picture
+
+
+def render(image: Image, cytoplasm: int = -1, nucleus: int = -1) -> NDArray[np.uint8]:
+    """Renders an image as uint8 RGB [Y, X, 3]; arguments as in `draw_overlay`."""
+    planes = np.moveaxis(image.pixels, 2, 0) if image.axes == "YXC" else image.pixels
+    planes = planes if planes.ndim == 3 else planes[np.newaxis]
+    if cytoplasm < 0 and nucleus < 0 and len(planes) == 3:  # one stretch for all three keeps the colours
+        return _to_bytes(np.moveaxis(_stretch(planes), 0, 2))
+    grey = _stretch(planes[cytoplasm]) if cytoplasm >= 0 else np.mean([_stretch(plane) for plane in planes], axis=0)
+    if nucleus < 0 or nucleus == cytoplasm:
+        return _to_bytes(np.repeat(grey[:, :, np.newaxis], 3, axis=2))
+    blue = _stretch(planes[nucleus])
+    cells = 0.75 * grey
+    return _to_bytes(np.stack([cells, cells + 0.25 * blue, cells + blue], axis=2))
+
+
+def outlines(labels: NDArray[Any], width: int = 1) -> NDArray[np.bool_]:
+    """Marks the pixels of objects within `width` pixels of something else; the border of the image does not count.
+
+    Args:
+        labels: Unsigned integers [Y, X].
+        width: Width of the lines.
+    """
+    border = np.zeros(labels.shape, bool)
+    for step in range(1, width + 1):
+        for here, there in _shifts(labels.shape, ((0, step), (step, 0))):
+            differs = labels[here] != labels[there]
+            border[here] |= differs
+            border[there] |= differs
+    return border & (labels > 0)
+
+
+def colour_numbers(labels: NDArray[Any], colours: int) -> NDArray[np.intp]:
+    """Gives every object a colour that no near neighbour has, as far as the palette allows.
+
+    Args:
+        labels: Unsigned integers [Y, X].
+        colours: How many there are.
+
+    Returns:
+        Number of the colour by label; entry 0 is unused.
+    """
+    count = int(labels.max(initial=0))
+    neighbours: list[dict[int, float]] = [{} for _ in range(count + 1)]
+    for distance, first, second in _neighbours(labels):  # nearest last, so that it counts
+        neighbours[first][second] = neighbours[second][first] = 1 / distance
+    numbers = np.full(count + 1, -1, np.intp)
+    for label in range(1, count + 1):
+        near = [(numbers[other], weight) for other, weight in neighbours[label].items() if numbers[other] >= 0]
+        taken, weights = np.array([n for n, _ in near], np.intp), np.array([w for _, w in near], np.float64)
+        conflict = np.bincount(taken, weights, minlength=colours)
+        # Starting at a different colour each time uses the whole palette where any would do.
+        numbers[label] = (np.argmin(np.roll(conflict, -label)) + label) % colours
+    return numbers
+
+
+def _visible_colours(picture: NDArray[np.uint8], lines: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Returns the colours of the palette that differ from what the lines cover and from the ground of the picture."""
+    grounds = np.stack([np.median(picture[lines], axis=0), np.median(picture, axis=(0, 1))])
+    distance = np.linalg.norm(_PALETTE[:, np.newaxis] - grounds, axis=2).min(axis=1)
+    enough = min(_CLEARLY_DIFFERENT, float(np.sort(distance)[-_FEWEST_COLOURS]))
+    visible: NDArray[np.float32] = _PALETTE[distance >= enough]
+    return visible
+
+
+def _neighbours(labels: NDArray[Any]) -> Iterator[tuple[int, int, int]]:
+    """Yields (distance, label, label) of objects near each other in rows, columns and diagonals, farthest first."""
+    wide = np.uint64(int(labels.max(initial=0)) + 1)
+    for step in _NEIGHBOUR_STEPS:
+        for here, there in _shifts(labels.shape, ((0, step), (step, 0), (step, step), (step, -step))):
+            a, b = labels[here], labels[there]
+            near = (a != b) & (a > 0) & (b > 0)
+            for code in np.unique(a[near].astype(np.uint64) * wide + b[near]).tolist():
+                yield step, *divmod(code, int(wide))
+
+
+def _shifts(
+    shape: tuple[int, ...], offsets: Iterable[tuple[int, int]]
+) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice]]]:
+    """Yields, for every offset (y >= 0, x), the two windows of an image whose pixels lie that far apart."""
+    rows, columns = shape
+    for y, x in offsets:
+        if y < rows and abs(x) < columns:
+            left, right = (slice(max(0, -x), columns - max(0, x)), slice(max(0, x), columns - max(0, -x)))
+            yield (slice(0, rows - y), left), (slice(y, rows), right)
+
+
+def _stretch(plane: NDArray[Any]) -> NDArray[np.float32]:
+    """Maps the 1st and 99th percentile (where equal: the extremes) to 0 and 1, and clips; a constant is zeros."""
+    low, high = np.percentile(plane, (1, 99))
+    if low == high:
+        low, high = float(plane.min()), float(plane.max())
+    scale = 1 / (high - low) if high > low else 0.0
+    stretched: NDArray[np.float32] = np.clip((plane.astype(np.float32) - np.float32(low)) * np.float32(scale), 0, 1)
+    return stretched
+
+
+def _to_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
+    return np.clip(values * 255 + 0.5, 0, 255).astype(np.uint8)

@@ -1,0 +1,138 @@
+"""What the command line shows of results."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from .errors import CellServeError
+from .files import Outputs
+from .params import DiameterSource
+from .results import ModelList, Segmentation
+
+_ROWS = 10  # of an object table: the CSV has them all
+
+
+def summary_line(name: str, result: Segmentation) -> str:
+    """Returns one line about one image."""
+    return f"{name}: {_count(result)}{_median(result)}, {result.timing.total_s:.2f} s on the server"
+
+
+def diameter_source(source: DiameterSource) -> str:
+    """Says where a diameter came from."""
+    words = {
+        "caller": "as given",
+        "family_mean": "the size the model's networks work at; the image was not measured",
+        "size_model": "estimated from the image",
+    }
+    return words.get(source, source)
+
+
+def object_table(result: Segmentation) -> Table:
+    """Returns the first objects of an image as a table."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("label", "centre y", "centre x", "area px", "diameter px", "probability", "flow error"):
+        table.add_column(heading, justify="right")
+    for entry in result.objects[:_ROWS]:
+        y, x = entry.centroid
+        table.add_row(
+            f"{entry.label}",
+            f"{y:.1f}",
+            f"{x:.1f}",
+            f"{entry.area}",
+            f"{entry.diameter:.1f}",
+            f"{entry.mean_probability:.2f}",
+            f"{entry.flow_error:.3f}",
+        )
+    return table
+
+
+def totals(result: Segmentation) -> str:
+    """Returns a few lines about an image: objects, size, model, time."""
+    timing, model, diameter = result.timing, result.model, result.params.diameter or 0.0
+    rows, columns = result.labels.shape
+    more = len(result.objects) - _ROWS
+    lines = [
+        *([f"... and {more} more"] if more > 0 else []),
+        f"objects   {_count(result)}{_median(result)}; image {rows} x {columns} px",
+        f"diameter  {diameter:.1f} px ({diameter_source(result.diameter_source)})",
+        f"model     {model.family}: {model.name} version {model.version}, sha256 {model.sha256[:12]}",
+        f"time      {timing.total_s:.2f} s on the server: inference {timing.inference_s:.2f} s ({timing.tiles} tiles), "
+        f"masks {timing.postprocess_s:.2f} s, rest {_rest(result):.2f} s",
+        f"request   {result.request_id}",
+    ]
+    return "\n".join(lines)
+
+
+def record(path: Path, result: Segmentation, outputs: Outputs, written: list[Path]) -> dict[str, Any]:
+    """Returns one image's outcome for `--json`."""
+    return {
+        "file": str(path),
+        "objects": len(result.objects),
+        "median_diameter": statistics.median(entry.diameter for entry in result.objects) if result.objects else None,
+        "labels": str(outputs.labels),
+        "table": str(outputs.table) if outputs.table in written else None,
+        "overlay": str(outputs.overlay) if outputs.overlay in written else None,
+        "params": dataclasses.asdict(result.params),
+        "diameter_source": result.diameter_source,
+        "model": dataclasses.asdict(result.model),
+        "timing": dataclasses.asdict(result.timing),
+        "request_id": result.request_id,
+    }
+
+
+def error_record(path: Path, error: CellServeError) -> dict[str, Any]:
+    """Returns one image's failure for `--json`."""
+    return {
+        "file": str(path),
+        "error": {
+            "code": error.code.name,
+            "reason": error.reason,
+            "message": error.message,
+            "metadata": error.metadata,
+            "request_id": error.request_id,
+        },
+    }
+
+
+def model_table(models: ModelList) -> Table:
+    """Returns the families of a server as a table; an asterisk marks the default."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("model", no_wrap=True)
+    table.add_column("ready")
+    table.add_column("diameter px", justify="right")
+    table.add_column("size model")
+    table.add_column("channels")
+    table.add_column("licence")
+    table.add_column("description")
+    for model in models:
+        table.add_row(
+            model.name + (" *" if model.name == models.default else ""),
+            "yes" if model.ready else "no",
+            f"{model.diam_mean:g}",
+            "yes" if model.has_size_model else "no",
+            ", ".join(model.channels),
+            model.license,
+            model.description,
+        )
+    return table
+
+
+def _count(result: Segmentation) -> str:
+    return f"{len(result.objects)} object{'' if len(result.objects) == 1 else 's'}"
+
+
+def _median(result: Segmentation) -> str:
+    if not result.objects:
+        return ""
+    return f", median diameter {statistics.median(entry.diameter for entry in result.objects):.1f} px"
+
+
+def _rest(result: Segmentation) -> float:
+    timing = result.timing
+    return max(0.0, timing.total_s - timing.inference_s - timing.postprocess_s)

@@ -1,0 +1,1 @@
+"""Cellpose checkpoints to ONNX graphs and a Triton model repository, with a numerical parity gate."""

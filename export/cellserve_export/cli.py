@@ -1,0 +1,68 @@
+"""`cellserve-export`: checkpoints in, a family of a Triton model repository out."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from typer import Argument, Option
+
+from cellserve_export.checkpoint import load_checkpoint
+from cellserve_export.errors import ExportError
+from cellserve_export.family import Family, write_family
+from cellserve_export.graph import Precision
+from cellserve_export.parity import TOLERANCE, Parity, random_tiles
+from cellserve_export.tiles import image_tiles
+
+_TILES = 2  # of each kind: enough to compare a batch with a tile alone
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def export(
+    family: Annotated[str, Argument(help="Name of the family: its directory, and `model` in a request.")],
+    checkpoint: Annotated[list[Path], Option(help="CPnet checkpoint; once per network, network 0 first.")],
+    repository: Annotated[Path, Option(help="Triton model repository to write to.")] = Path("model_repository"),
+    weights: Annotated[Precision, Option(help="Precision of the stored weights; computation is fp32.")] = "fp16",
+    description: Annotated[str, Option(help="What the family is for, in one sentence.")] = "",
+    license: Annotated[str, Option(help="Licence of the weights: SPDX expression or sentence.")] = "not stated",
+    provenance: Annotated[str, Option(help="How and on what the networks were trained.")] = "not stated",
+    diam_mean: Annotated[
+        float | None,
+        Option(help="Object diameter the networks work at, in pixels. Default: the checkpoints', else 30."),
+    ] = None,
+    tile_image: Annotated[
+        list[Path] | None, Option(help="Image to cut tiles from for the parity gate, besides random ones; repeatable.")
+    ] = None,
+) -> None:
+    """Writes FAMILY, FAMILY_single and FAMILY_style into a model repository; nothing if one fails the parity gate."""
+    console = Console()
+    try:
+        about = Family(family, description or f"CPnet, {len(checkpoint)} network(s)", license, provenance, diam_mean)
+        checkpoints = [load_checkpoint(path) for path in checkpoint]
+        tiles = {"random": random_tiles(checkpoints[0].network, _TILES)}
+        tiles |= {path.name: image_tiles(path, _TILES) for path in tile_image or ()}
+        report = write_family(repository, about, checkpoints, weights, tiles)
+    except (ExportError, OSError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+    console.print(_table(report))
+    console.print(f"{family}: written to {repository}")
+
+
+def _table(report: list[Parity]) -> Table:
+    """Largest differences, in the unit of each output."""
+    table = Table(
+        title=f"Parity gate: at most {TOLERANCE:g}",
+        caption="deviation: ONNX Runtime - torch, weights as stored\nrounding: weights as stored - in the checkpoint",
+    )
+    for heading in ("model", "output", "tiles"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("deviation", "rounding", "values to"):
+        table.add_column(heading, justify="right")
+    for entry in report:
+        figures = (f"{entry.deviation:.1e}", f"{entry.rounding:.1e}", f"{entry.magnitude:.2f}")
+        table.add_row(entry.model, entry.output, entry.tiles, *figures)
+    return table

@@ -1,0 +1,28 @@
+"""Every failure a user of the export can meet.
+
+ExportError
+├── CheckpointError   a file is not a CPnet checkpoint
+├── TileError         an image for the parity gate cannot be used
+├── FamilyError       a family cannot be described or written as asked
+└── ParityError       a graph does not compute what its network computes
+"""
+
+
+class ExportError(Exception):
+    """Base of all; the message says what was found and what would do."""
+
+
+class CheckpointError(ExportError):
+    """A file is not a CPnet checkpoint."""
+
+
+class TileError(ExportError):
+    """An image for the parity gate cannot be used."""
+
+
+class FamilyError(ExportError):
+    """A family cannot be described or written as asked."""
+
+
+class ParityError(ExportError):
+    """A graph does not compute what its network computes."""

@@ -1,0 +1,196 @@
+"""Writes a family into a Triton model repository: the ensemble, its first network alone, and that network's style.
+
+<repository>/<family>/         config.pbtxt  configs/gpu.pbtxt  1/model.onnx  model.json
+<repository>/<family>_single/  config.pbtxt  configs/gpu.pbtxt  1/model.onnx
+<repository>/<family>_style/   config.pbtxt  configs/gpu.pbtxt  1/model.onnx
+"""
+
+import hashlib
+import json
+import math
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata, resources
+from pathlib import Path
+from string import Template
+
+import onnx
+from torch import nn
+
+from cellserve_export.checkpoint import Checkpoint
+from cellserve_export.errors import FamilyError
+from cellserve_export.graph import TILE, Precision, ensemble_graph, style_graph
+from cellserve_export.network import DEFAULT_DIAMETER, OUTPUT_CHANNELS, STYLE_SIZE, Ensemble, StyleNetwork
+from cellserve_export.parity import Parity, Tiles, check_parity
+
+CHANNELS = ("cytoplasm", "nucleus")
+
+# As Triton's configuration declares them.
+_OUTPUTS = {
+    "flows": f"dims: [ {OUTPUT_CHANNELS}, {TILE}, {TILE} ] }} # 5 * flow y, 5 * flow x, cell-probability logit",
+    "style": f"dims: [ {STYLE_SIZE} ] }} # unit length",
+}
+_TOOLS = ("cellserve", "onnx", "onnxruntime", "torch")
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What a family is called and what its users should know."""
+
+    name: str
+    description: str
+    license: str  # of the weights
+    provenance: str  # how and on what they were trained
+    diam_mean: float | None = None  # pixels; None: as the checkpoints say
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", self.name) or self.name.endswith(("_single", "_style")):
+            allowed = "lower-case letters, digits, '-' and '_'; '_single' and '_style' are appended by the export"
+            raise FamilyError(f"family name is {self.name!r}; allowed: {allowed}")
+        if self.diam_mean is not None and not 0 < self.diam_mean < math.inf:
+            raise FamilyError(f"diam_mean is {self.diam_mean:g}; allowed: a diameter in pixels, above 0")
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """One directory of the repository: a graph and the module it must agree with."""
+
+    name: str
+    graph: onnx.ModelProto
+    module: nn.Module
+    outputs: tuple[str, ...]
+    cpu_delay_us: int  # how long a tile waits for others to share a batch with: a fraction of what a batch takes
+    gpu_delay_us: int
+
+
+def write_family(
+    repository: Path,
+    family: Family,
+    checkpoints: Sequence[Checkpoint],
+    precision: Precision,
+    tiles: Mapping[str, Tiles],
+) -> list[Parity]:
+    """Writes the three directories of a family, replacing those of an earlier export.
+
+    They are written and checked in a temporary directory of the repository and moved into place once all have passed
+    the parity gate: a failure leaves the repository as it was.
+
+    Args:
+        repository: made if it does not exist.
+        family: name and description.
+        checkpoints: one network or more; the first gives `_single` and `_style`.
+        precision: of the weights in the files.
+        tiles: for the parity gate, float32 [batch,2,224,224] by name.
+
+    Returns:
+        What the parity gate measured.
+
+    Raises:
+        FamilyError: the checkpoints do not belong together.
+        ParityError: a graph does not compute what its network computes.
+    """
+    diam_mean = _common_diameter(family, checkpoints)
+    repository.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=repository, prefix=".export-") as scratch:
+        new = Path(scratch, "new")
+        report: list[Parity] = []
+        checksums: dict[str, str] = {}
+        for model in _models(family.name, checkpoints, precision):
+            directory = new / model.name
+            checksums[model.name] = _write_model(directory, family.name, model)
+            network = directory / "1" / "model.onnx"
+            report += check_parity(model.name, network, model.module, model.outputs, precision, tiles)
+        description = _describe(family, checkpoints, precision, diam_mean, checksums)
+        (new / family.name / "model.json").write_text(json.dumps(description, indent=2) + "\n")
+        _replace(repository, new, Path(scratch, "old"))
+    return report
+
+
+def _common_diameter(family: Family, checkpoints: Sequence[Checkpoint]) -> float:
+    if not checkpoints:
+        raise FamilyError(f"family {family.name}: no checkpoint given")
+    if family.diam_mean is not None:
+        return family.diam_mean
+    found = sorted({checkpoint.diam_mean for checkpoint in checkpoints if checkpoint.diam_mean is not None})
+    if len(found) > 1:
+        values = ", ".join(f"{value:g}" for value in found)
+        raise FamilyError(f"family {family.name}: the checkpoints differ in diam_mean ({values}); state the one to use")
+    return found[0] if found else DEFAULT_DIAMETER
+
+
+def _models(name: str, checkpoints: Sequence[Checkpoint], precision: Precision) -> list[_Model]:
+    networks = [checkpoint.network for checkpoint in checkpoints]
+    first = networks[0]
+    both = ("flows", "style")
+    ensemble, style = Ensemble(networks).eval(), StyleNetwork(first).eval()
+    return [
+        _Model(name, ensemble_graph(networks, precision), ensemble, both, 20_000, 5_000),
+        _Model(f"{name}_single", ensemble_graph([first], precision), first, both, 20_000, 5_000),
+        _Model(f"{name}_style", style_graph(first, precision), style, ("style",), 5_000, 1_000),
+    ]
+
+
+def _write_model(directory: Path, family: str, model: _Model) -> str:
+    """Writes a model's directory and returns the SHA-256 of its network."""
+    content = model.graph.SerializeToString(deterministic=True)
+    sha256 = hashlib.sha256(content).hexdigest()
+    outputs = "\n".join(f'output {{ name: "{name}" data_type: TYPE_FP32 {_OUTPUTS[name]}' for name in model.outputs)
+    values = {"model": model.name, "family": family, "sha256": sha256, "outputs": outputs}
+    (directory / "configs").mkdir(parents=True)
+    (directory / "config.pbtxt").write_text(_template("cpu.pbtxt").substitute(values, delay_us=model.cpu_delay_us))
+    (directory / "configs" / "gpu.pbtxt").write_text(
+        _template("gpu.pbtxt").substitute(values, delay_us=model.gpu_delay_us)
+    )
+    (directory / "1").mkdir()
+    (directory / "1" / "model.onnx").write_bytes(content)
+    return sha256
+
+
+def _template(name: str) -> Template:
+    return Template(resources.files("cellserve_export").joinpath("templates", name).read_text())
+
+
+def _describe(
+    family: Family,
+    checkpoints: Sequence[Checkpoint],
+    precision: Precision,
+    diam_mean: float,
+    checksums: Mapping[str, str],
+) -> dict[str, object]:
+    """The content of model.json: what a gateway tells its callers about the family."""
+    return {
+        "family": family.name,
+        "description": family.description,
+        "diam_mean": diam_mean,
+        "diam_labels": checkpoints[0].diam_labels,
+        "channels": CHANNELS,
+        "license": family.license,
+        "provenance": family.provenance,
+        "tile_size": TILE,
+        "size_model": None,
+        "networks": {name: {"sha256": sha256, "weights": precision} for name, sha256 in checksums.items()},
+        "sources": [checkpoint.sha256 for checkpoint in checkpoints],
+        "exporter": {tool: metadata.version(tool) for tool in _TOOLS},
+    }
+
+
+def _replace(repository: Path, new: Path, old: Path) -> None:
+    """Moves the directories of `new` into the repository and those they replace to `old`; on an error, all back."""
+    moves: list[tuple[Path, Path]] = []
+    for source in sorted(new.iterdir()):
+        target = repository / source.name
+        if target.exists():
+            moves.append((target, old / source.name))
+        moves.append((source, target))
+    old.mkdir()
+    done: list[tuple[Path, Path]] = []
+    try:
+        for source, target in moves:
+            source.rename(target)
+            done.append((source, target))
+    except OSError:
+        for source, target in reversed(done):
+            target.rename(source)
+        raise

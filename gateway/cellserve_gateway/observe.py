@@ -1,0 +1,82 @@
+"""What is seen of every call: its request id, one log line, its metrics, and errors in one form."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
+
+import structlog
+from cellserve_preprocess import ParameterError
+
+from .errors import InternalError, InvalidRequest, ServiceError
+from .metrics import Metrics
+
+log = structlog.get_logger()
+PRINTABLE = re.compile(r"[\x20-\x7e]{0,128}")
+
+
+class Observer:
+    """Measures and logs calls."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    @contextlib.asynccontextmanager
+    async def call(self, method: str, request_id: str) -> AsyncIterator[None]:
+        """Surrounds the work of one call, or of one frame of a stream.
+
+        Args:
+            method: Name of the RPC.
+            request_id: The caller's; an empty one is replaced.
+
+        Raises:
+            ServiceError: Whatever went wrong, in the form that callers see.
+        """
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(method=method, request_id=request_id[:128] or uuid.uuid4().hex)
+        start = time.perf_counter()
+        code, reason = "OK", ""
+        try:
+            with translated():
+                check_id("request_id", request_id)
+                yield
+        except ServiceError as error:
+            code, reason = error.code.name, error.reason
+            raise
+        except asyncio.CancelledError:
+            code, reason = "CANCELLED", "CANCELLED"
+            raise
+        finally:
+            seconds = time.perf_counter() - start
+            self._metrics.requests.labels(method, code).inc()
+            self._metrics.request_seconds.labels(method).observe(seconds)
+            if reason:
+                self._metrics.errors.labels(method, reason).inc()
+                structlog.contextvars.bind_contextvars(reason=reason)
+            log.info("call", code=code, seconds=round(seconds, 4))
+
+
+def check_id(field: str, value: str) -> None:
+    """Raises InvalidRequest unless the id can be logged and echoed safely."""
+    if not PRINTABLE.fullmatch(value):
+        raise InvalidRequest(f"{field} exceeds 128 printable ASCII characters", field=field)
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Turns every exception into a ServiceError; what was not foreseen is logged here and shown to nobody."""
+    try:
+        yield
+    except ServiceError:
+        raise
+    except ParameterError as error:
+        raise InvalidRequest(
+            str(error), reason="PARAMETER_OUT_OF_RANGE", parameter=error.parameter, allowed=error.allowed
+        ) from error
+    except Exception as error:
+        log.exception("unexpected error")
+        raise InternalError("an unexpected error happened; the server's log tells more under the request id") from error

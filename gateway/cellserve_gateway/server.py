@@ -1,0 +1,195 @@
+"""The process: builds the parts, serves, follows Triton's readiness, drains on SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cellserve_postprocess
+import cv2
+import grpc
+import structlog
+from cellserve_proto.v1 import segmentation_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health_aio
+from grpc_reflection.v1alpha import reflection
+from prometheus_client import start_http_server
+from pydantic import ValidationError
+
+from . import __version__
+from .admission import Admission
+from .errors import ServiceError
+from .families import load_families
+from .interceptors import SERVICE, ObservingInterceptor
+from .metrics import Metrics
+from .observe import Observer
+from .pipeline import Pipeline
+from .service import SegmentationService
+from .settings import Settings
+from .triton import Triton
+
+log = structlog.get_logger()
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+LIVENESS = "liveness"  # health service that answers SERVING as long as the process lives, whatever Triton does
+
+
+class Gateway:
+    """One gateway process.
+
+    Readiness is the health of "" and of the service's name: kernels compiled, Triton serving every network, not
+    draining.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        families = load_families(settings.model_repository)
+        if settings.default_model not in families:
+            raise ValueError(f"the default model '{settings.default_model}' is not among {', '.join(families)}")
+        self._executor = ThreadPoolExecutor(settings.numeric_threads, thread_name_prefix="numerics")
+        self._triton = Triton(settings.triton_address, families, self.metrics)
+        self._admission = Admission(settings, self.metrics)
+        self._health = health_aio.HealthServicer()
+        observer = Observer(self.metrics)
+        pipeline = Pipeline(settings, families, self._triton, self._executor, self.metrics)
+        self._server = grpc.aio.server(
+            interceptors=[ObservingInterceptor(observer)],
+            options=[
+                ("grpc.max_receive_message_length", settings.max_message_bytes),
+                ("grpc.max_send_message_length", settings.max_message_bytes),
+                ("grpc.max_connection_age_ms", round(settings.max_connection_age_s * 1000)),
+                # Calls under way when a connection ages out go on for as long as any may take.
+                ("grpc.max_connection_age_grace_ms", round(settings.max_deadline_s * 1000)),
+                ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+                ("grpc.keepalive_permit_without_calls", 1),
+                ("grpc.so_reuseport", 0),  # a second gateway on the port is a mistake, not a partner
+            ],
+        )
+        segmentation_pb2_grpc.add_SegmentationServiceServicer_to_server(  # type: ignore[no-untyped-call]
+            SegmentationService(settings, pipeline, self._admission, observer), self._server
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection(
+            (SERVICE, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME), self._server
+        )
+        self._warm = False
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serves until SIGTERM or SIGINT, then drains and returns.
+
+        Raises:
+            OSError, RuntimeError: A port cannot be had.
+        """
+        settings, loop = self.settings, asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        await self._set_health(ready=False)
+        await self._health.set(LIVENESS, SERVING)
+        port = self._server.add_insecure_port(f"{settings.host}:{settings.port}")
+        http, http_thread = start_http_server(settings.metrics_port, settings.host, self.metrics.registry)
+        await self._server.start()
+        addresses = {"grpc": f"{settings.host}:{port}", "metrics": f"{settings.host}:{http.server_port}"}
+        log.info("listening", version=__version__, triton=settings.triton_address, **addresses)
+        if settings.ready_file:
+            _write_json(settings.ready_file, {"pid": os.getpid(), **addresses})
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                follow = tasks.create_task(self._follow_triton())
+                tasks.create_task(self._warm_up())
+                await self._stopping.wait()
+                await self._drain()
+                follow.cancel()
+        finally:
+            await self._triton.close()
+            self._executor.shutdown(wait=False, cancel_futures=True)
+            http.shutdown()
+            http.server_close()
+            http_thread.join()
+            if settings.ready_file:
+                settings.ready_file.unlink(missing_ok=True)
+            log.info("stopped")
+
+    async def _warm_up(self) -> None:
+        """Compiles the kernels: the first image must not wait for the compiler."""
+        await asyncio.get_running_loop().run_in_executor(self._executor, cellserve_postprocess.warm_up)
+        self._warm = True
+        log.info("kernels ready")
+
+    async def _follow_triton(self) -> None:
+        """Keeps readiness in step with Triton's, and logs each change."""
+        was = None
+        while True:
+            try:
+                triton = await self._triton.probe()
+            except ServiceError as error:
+                log.error("Triton does not fit", reason=error.reason, message=error.message, **error.metadata)
+                triton = False
+            if triton != was:
+                log.info("Triton is ready" if triton else "Triton is not ready", address=self._triton.address)
+                was = triton
+            await self._set_health(triton and self._warm and not self._stopping.is_set())
+            await asyncio.sleep(self.settings.triton_poll_s if self._warm else 0.1)
+
+    async def _drain(self) -> None:
+        """Lets balancers look elsewhere, refuses new work, finishes what runs."""
+        log.info("draining", delay_s=self.settings.drain_delay_s, grace_s=self.settings.drain_s)
+        await self._set_health(ready=False)
+        await asyncio.sleep(self.settings.drain_delay_s)
+        self._admission.drain()
+        await self._server.stop(self.settings.drain_s)
+
+    async def _set_health(self, ready: bool) -> None:
+        for service in ("", SERVICE):
+            await self._health.set(service, SERVING if ready else NOT_SERVING)
+        self.metrics.ready.set(ready)
+
+
+def _write_json(path: Path, content: dict[str, object]) -> None:
+    """Writes a file whole or not at all."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}")
+    partial.write_text(json.dumps(content))
+    partial.replace(path)
+
+
+def _configure_logging(settings: Settings) -> None:
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer() if settings.log_format == "json" else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, settings.log_level.upper())),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+    )
+
+
+def main() -> None:
+    """Entry point of `cellserve-gateway`. All settings come from the environment (CELLSERVE_*)."""
+    try:
+        settings = Settings()
+        _configure_logging(settings)
+        cv2.setNumThreads(1)  # images run side by side; more threads within one would only compete
+        asyncio.run(_serve(settings))
+    except (ValidationError, ValueError, OSError, RuntimeError) as error:
+        sys.exit(f"cellserve-gateway: {error}")
+
+
+async def _serve(settings: Settings) -> None:
+    await Gateway(settings).run()
+
+
+if __name__ == "__main__":
+    main()

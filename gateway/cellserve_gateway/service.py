@@ -1,0 +1,149 @@
+"""The RPCs: decode, call the pipeline, encode."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import grpc
+import structlog
+from cellserve_proto.v1 import segmentation_pb2 as pb
+from cellserve_proto.v1 import segmentation_pb2_grpc
+
+from . import codec
+from .admission import Admission
+from .decode import Limits
+from .errors import InvalidRequest, NotImplementedYet, ServiceError
+from .observe import Observer, check_id
+from .pipeline import Job, Pipeline
+from .settings import Settings
+
+DEADLINE_MARGIN = 0.05  # share of the caller's time kept for the way back of an error
+
+
+class SegmentationService(segmentation_pb2_grpc.SegmentationServiceServicer):
+    """The service of proto/cellserve/v1; see there for what each call does."""
+
+    def __init__(self, settings: Settings, pipeline: Pipeline, admission: Admission, observer: Observer) -> None:
+        self._settings = settings
+        self._limits = Limits.of(settings)
+        self._pipeline = pipeline
+        self._admission = admission
+        self._observer = observer
+
+    async def Segment(self, request: pb.SegmentRequest, context: grpc.aio.ServicerContext) -> pb.SegmentResponse:
+        return await self._segment(request, self._deadline(context))
+
+    async def SegmentStream(
+        self, request_iterator: AsyncIterator[pb.SegmentStreamRequest], context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[pb.SegmentStreamResponse]:
+        answers: asyncio.Queue[pb.SegmentStreamResponse | None] = asyncio.Queue()
+        window = asyncio.Semaphore(self._settings.stream_window)
+        pending: set[str] = set()
+
+        async def answer(frame: pb.SegmentStreamRequest) -> None:
+            try:
+                answers.put_nowait(await self._frame(frame, context))
+            finally:
+                pending.discard(frame.frame_id)
+
+        async def read() -> None:
+            async with asyncio.TaskGroup() as frames:
+                async for frame in request_iterator:
+                    await window.acquire()
+                    if frame.frame_id in pending:
+                        answers.put_nowait(_frame_in_use(frame.frame_id))
+                        continue
+                    pending.add(frame.frame_id)
+                    frames.create_task(answer(frame))
+            answers.put_nowait(None)
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(read())
+            while (response := await answers.get()) is not None:
+                yield response
+                window.release()
+
+    async def SegmentLarge(
+        self, request_iterator: AsyncIterator[pb.SegmentLargeRequest], context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[pb.SegmentLargeResponse]:
+        raise NotImplementedYet("this gateway does not take images over the message limit yet")
+        yield  # makes this a generator, as the framework expects of a streaming answer
+
+    async def EstimateDiameter(
+        self, request: pb.EstimateDiameterRequest, context: grpc.aio.ServicerContext
+    ) -> pb.EstimateDiameterResponse:
+        params = codec.to_params(request.params, self._settings.default_model)
+        family = self._pipeline.family(params.model)
+        with self._admission.admit(requests=1, bytes=codec.image_bytes(request.image)):
+            image = await self._pipeline.run(codec.to_pixels, request.image, self._limits)
+        resolved, source = params.resolved(len(image), family)
+        return pb.EstimateDiameterResponse(
+            request_id=structlog.contextvars.get_contextvars()["request_id"],
+            diameter=resolved.diameter,
+            source=codec.SOURCES[source],
+            model=codec.model_version(family.name, self._pipeline.triton.network(family.network(params.ensemble))),
+        )
+
+    async def ListModels(
+        self, request: pb.ListModelsRequest, context: grpc.aio.ServicerContext
+    ) -> pb.ListModelsResponse:
+        return pb.ListModelsResponse(
+            models=[codec.model(family, self._pipeline.triton) for family in self._pipeline.families.values()],
+            default_model=self._settings.default_model,
+        )
+
+    async def GetModel(self, request: pb.GetModelRequest, context: grpc.aio.ServicerContext) -> pb.GetModelResponse:
+        return pb.GetModelResponse(model=codec.model(self._pipeline.family(request.name), self._pipeline.triton))
+
+    async def _segment(self, request: pb.SegmentRequest, deadline: float) -> pb.SegmentResponse:
+        start = time.perf_counter()
+        pipeline = self._pipeline
+        params = codec.to_params(request.params, self._settings.default_model)
+        pipeline.triton.network(pipeline.family(params.model).network(params.ensemble))  # fail before work is spent
+        job = Job(deadline, codec.to_priority(request.priority), codec.to_outputs(request.outputs))
+        with self._admission.admit(requests=1, bytes=codec.image_bytes(request.image)):
+            with pipeline.stage(job, "decode"):
+                image = await pipeline.run(codec.to_pixels, request.image, self._limits)
+            with self._admission.admit(pixels=image[0].size):
+                result = await pipeline.segment(image, params, job)
+                with pipeline.stage(job, "encode"):
+                    response = await pipeline.run(
+                        codec.segment_response,
+                        result,
+                        structlog.contextvars.get_contextvars()["request_id"],
+                        request.compression,
+                    )
+        response.timing.CopyFrom(codec.timing(job.timing, time.perf_counter() - start))
+        structlog.contextvars.bind_contextvars(
+            model=result.network.name, shape=list(image.shape), tiles=job.timing.tiles, objects=len(result.objects)
+        )
+        return response
+
+    async def _frame(
+        self, frame: pb.SegmentStreamRequest, context: grpc.aio.ServicerContext
+    ) -> pb.SegmentStreamResponse:
+        """Segments one frame of a stream; its failure becomes its answer."""
+        try:
+            async with self._observer.call("SegmentStream", frame.request.request_id or frame.frame_id):
+                check_id("frame_id", frame.frame_id)
+                response = await self._segment(frame.request, self._deadline(context))
+        except ServiceError as error:
+            return pb.SegmentStreamResponse(frame_id=frame.frame_id, error=_frame_error(error))
+        return pb.SegmentStreamResponse(frame_id=frame.frame_id, response=response)
+
+    def _deadline(self, context: grpc.aio.ServicerContext) -> float:
+        """Returns the loop time at which work on a call must have ended."""
+        remaining = context.time_remaining()
+        allowed = self._settings.default_deadline_s if remaining is None else remaining * (1 - DEADLINE_MARGIN)
+        return asyncio.get_running_loop().time() + min(allowed, self._settings.max_deadline_s)
+
+
+def _frame_error(error: ServiceError) -> pb.FrameError:
+    return pb.FrameError(code=error.code.value[0], message=error.message, reason=error.reason, metadata=error.metadata)
+
+
+def _frame_in_use(frame_id: str) -> pb.SegmentStreamResponse:
+    error = InvalidRequest("a frame of this id is not answered yet", reason="FRAME_ID_IN_USE", frame_id=frame_id)
+    return pb.SegmentStreamResponse(frame_id=frame_id, error=_frame_error(error))

@@ -1,0 +1,63 @@
+"""All settings of the gateway: one frozen object, read from the environment, passed in, never global."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIB = 1 << 20
+
+
+class Settings(BaseSettings):
+    """Settings of one gateway process, units in the names; the environment variable is CELLSERVE_<NAME>."""
+
+    model_config = SettingsConfigDict(env_prefix="CELLSERVE_", frozen=True, extra="forbid")
+
+    host: str = Field("127.0.0.1", description="Address to listen on; a container sets 0.0.0.0.")
+    port: int = Field(50051, ge=0, le=65535, description="gRPC port; 0 takes a free one.")
+    metrics_port: int = Field(9464, ge=0, le=65535, description="Prometheus port (/metrics); 0 takes a free one.")
+    ready_file: Path | None = Field(
+        None, description="Written with the addresses (JSON) once listening; removed at exit."
+    )
+
+    triton_address: str = Field("127.0.0.1:8001", description="gRPC address of Triton; dns:///name:port for several.")
+    triton_poll_s: float = Field(1.0, gt=0, description="Seconds between looks at Triton's readiness.")
+    model_repository: Path = Field(Path("model_repository"), description="Folder with the families' model.json.")
+    default_model: str = Field("generalist", description="Family used when a request names none.")
+
+    max_message_bytes: int = Field(256 * MIB, gt=0, description="Largest gRPC message taken or sent.")
+    max_image_bytes: int = Field(512 * MIB, gt=0, description="Largest image once decompressed.")
+    max_image_pixels: int = Field(8192 * 8192, gt=0, description="Most pixels (rows x columns) of an image.")
+    max_channels: int = Field(16, gt=0, description="Most planes of an image.")
+    max_tiles: int = Field(8192, gt=0, description="Most tiles of an image; bounds small diameters and flips.")
+
+    max_requests_in_flight: int = Field(256, gt=0, description="Images worked on or waiting; one more is refused.")
+    max_pixels_in_flight: int = Field(4 * 8192 * 8192, gt=0, description="Pixels worked on or waiting, likewise.")
+    max_bytes_in_flight: int = Field(2048 * MIB, gt=0, description="Bytes of images worked on or waiting, likewise.")
+    stream_window: int = Field(8, gt=0, description="Frames of one stream worked on at a time; then reading pauses.")
+
+    default_deadline_s: float = Field(300.0, gt=0, description="Time for a request whose caller set no deadline.")
+    max_deadline_s: float = Field(600.0, gt=0, description="Longest time a request gets, whatever its caller asked.")
+    tiles_per_request: int = Field(
+        4,
+        gt=0,
+        description="Tiles sent to Triton in one request, never above the model's max_batch_size. Small requests pack "
+        "into full batches with those of other callers; large ones cost less per tile to send.",
+    )
+    tiles_in_flight_per_image: int = Field(
+        64, gt=0, description="Tiles of one image in Triton's queue: bounds memory, lets small images pass large ones."
+    )
+    numeric_threads: int = Field(
+        default_factory=lambda: os.cpu_count() or 1, gt=0, description="Threads for numerics, off the event loop."
+    )
+
+    drain_delay_s: float = Field(0.0, ge=0, description="After SIGTERM: time as NOT_SERVING before refusing work.")
+    drain_s: float = Field(60.0, ge=0, description="After that: time for running requests to finish.")
+    max_connection_age_s: float = Field(300.0, gt=0, description="Clients reconnect after this, and so find new pods.")
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe level logged.")
+    log_format: Literal["json", "console"] = Field("json", description="JSON lines, or text for a person.")

@@ -1,0 +1,24 @@
+"""From the outputs of tiles to masks and objects: reassembly, recovery, measurement, outlines, agreement."""
+
+from .flows import masks_to_flows
+from .masks import Recovered, recover_masks
+from .metrics import average_precision
+from .objects import ObjectTable, measure_objects, median_diameter
+from .outlines import trace_outlines
+from .params import RecoveryParams
+from .reassemble import reassemble
+from .warmth import warm_up
+
+__all__ = [
+    "ObjectTable",
+    "Recovered",
+    "RecoveryParams",
+    "average_precision",
+    "masks_to_flows",
+    "measure_objects",
+    "median_diameter",
+    "reassemble",
+    "recover_masks",
+    "trace_outlines",
+    "warm_up",
+]

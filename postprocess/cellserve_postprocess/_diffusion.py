@@ -1,0 +1,126 @@
+"""Kernel that computes the flows of given masks by heat diffusion. Plain twin: `reference.diffuse`."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._jit import kernel
+
+
+@kernel
+def diffuse(labels: NDArray[np.int32], boxes: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Unit flows of all objects (paper, "Auxiliary vector flow representation").
+
+    Every object is computed in its own bounding box, where the pixels of all others count as outside.
+
+    Args:
+        labels: int32 [Y, X], 0 or 1..N.
+        boxes: int32 [N, 4], (y_min, x_min, y_max, x_max) of each object, half open; y_max = 0 where a number is not
+            in use.
+
+    Returns:
+        float32 [2, Y, X]: flow along y, flow along x; zero outside objects and where the heat is level.
+    """
+    flow = np.zeros((2, *labels.shape), np.float32)
+    for i in range(boxes.shape[0]):
+        y_min, x_min, y_max, x_max = boxes[i]
+        if y_max == 0:
+            continue
+        # A frame of one pixel around the box spares every test for the border.
+        height = y_max - y_min + 2
+        width = x_max - x_min + 2
+        share = np.zeros((height, width))
+        for y in range(1, height - 1):
+            for x in range(1, width - 1):
+                if labels[y_min + y - 1, x_min + x - 1] == i + 1:
+                    share[y, x] = 1 / 9
+        centre_y, centre_x = _centre(share)
+        heat = _heat(share, centre_y, centre_x, 2 * (height + width - 6))
+        for y in range(1, height - 1):
+            for x in range(1, width - 1):
+                if share[y, x] > 0:
+                    slope_y = heat[y + 1, x] - heat[y - 1, x]
+                    slope_x = heat[y, x + 1] - heat[y, x - 1]
+                    steepest = max(abs(slope_y), abs(slope_x))
+                    if steepest > 0:
+                        # Far from the centre slopes may be smaller than 1e-154: their squares would vanish.
+                        slope_y /= steepest
+                        slope_x /= steepest
+                        length = np.sqrt(slope_y * slope_y + slope_x * slope_x)
+                        flow[0, y_min + y - 1, x_min + x - 1] = slope_y / length
+                        flow[1, y_min + y - 1, x_min + x - 1] = slope_x / length
+    return flow
+
+
+@kernel
+def _centre(share: NDArray[np.float64]) -> tuple[int, int]:
+    """The mask pixel closest to the median y and median x of all; the first in row-major order where several are."""
+    rows = np.zeros(share.shape[0], np.int64)
+    columns = np.zeros(share.shape[1], np.int64)
+    for y in range(share.shape[0]):
+        for x in range(share.shape[1]):
+            if share[y, x] > 0:
+                rows[y] += 1
+                columns[x] += 1
+    median_y = _median(rows)
+    median_x = _median(columns)
+    centre_y = 0
+    centre_x = 0
+    closest = np.inf
+    for y in range(share.shape[0]):
+        for x in range(share.shape[1]):
+            if share[y, x] > 0:
+                distance = (y - median_y) ** 2 + (x - median_x) ** 2
+                if distance < closest:
+                    closest = distance
+                    centre_y = y
+                    centre_x = x
+    return centre_y, centre_x
+
+
+@kernel
+def _median(counts: NDArray[np.int64]) -> float:
+    """Median of the positions 0, 1, ..., of which there are counts[0], counts[1], ..."""
+    total = counts.sum()
+    lower = -1
+    upper = -1
+    seen = 0
+    for position in range(counts.size):
+        seen += counts[position]
+        if lower < 0 and seen > (total - 1) // 2:
+            lower = position
+        if seen > total // 2:
+            upper = position
+            break
+    return (lower + upper) / 2
+
+
+@kernel
+def _heat(share: NDArray[np.float64], centre_y: int, centre_x: int, iterations: int) -> NDArray[np.float64]:
+    """Heat after a number of iterations. Double precision: it spans hundreds of orders of magnitude."""
+    height, width = share.shape
+    heat = np.zeros((height, width))
+    spread = np.zeros((height, width))
+    sums = np.zeros(width)
+    for step in range(1, iterations + 1):
+        heat[centre_y, centre_x] += 1
+        # Heat moves one pixel an iteration: beyond this window all is zero.
+        first = max(1, centre_x - step)
+        last = min(width - 2, centre_x + step) + 1
+        for y in range(max(1, centre_y - step), min(height - 2, centre_y + step) + 1):
+            # Views that all start at zero let the compiler prove the loops free of wrapping indices, and vectorise
+            # them.
+            above = heat[y - 1, first - 1 : last + 1]
+            level = heat[y, first - 1 : last + 1]
+            below = heat[y + 1, first - 1 : last + 1]
+            vertical = sums[first - 1 : last + 1]
+            for x in range(vertical.size):
+                vertical[x] = above[x] + level[x] + below[x]
+            left = sums[first - 1 : last - 1]
+            middle = sums[first:last]
+            right = sums[first + 1 : last + 1]
+            part = share[y, first:last]
+            target = spread[y, first:last]
+            for x in range(target.size):
+                target[x] = (left[x] + middle[x] + right[x]) * part[x]
+        heat, spread = spread, heat
+    return heat

@@ -1,0 +1,84 @@
+"""What is measured of every object."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._arrays import kernel_floats, kernel_labels
+from ._labels import extents, moments
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectTable:
+    """One row per object, in the order of labels.
+
+    Attributes:
+        label: uint32 [N], value in the label image.
+        bounding_box: int32 [N, 4], (y_min, x_min, y_max, x_max), half open.
+        centroid: float32 [N, 2], mean (y, x) of the pixels.
+        area: int64 [N], number of pixels.
+        diameter: float32 [N], of the disk of equal area, in pixels.
+        mean_probability: float32 [N], mean cell probability of the pixels, 0 to 1.
+        flow_error: float32 [N], as `Recovered.flow_errors`.
+    """
+
+    label: NDArray[np.uint32]
+    bounding_box: NDArray[np.int32]
+    centroid: NDArray[np.float32]
+    area: NDArray[np.int64]
+    diameter: NDArray[np.float32]
+    mean_probability: NDArray[np.float32]
+    flow_error: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        """Number of objects."""
+        return len(self.label)
+
+
+def measure_objects(labels: NDArray[Any], logit: NDArray[np.float32], flow_errors: NDArray[np.float32]) -> ObjectTable:
+    """Measure every object of a label image.
+
+    Args:
+        labels: integers [Y, X], 0 is background; objects are numbered 1..N without gaps.
+        logit: float32 [Y, X], logit of the cell probability.
+        flow_errors: float32 [N].
+
+    Raises:
+        ValueError: the arrays do not fit each other, or a number is missing.
+    """
+    objects = kernel_labels(labels)
+    count = len(flow_errors)
+    if logit.shape != objects.shape or int(objects.max(initial=0)) != count:
+        raise ValueError(f"labels {objects.shape} do not fit a logit of shape {logit.shape} and {count} flow errors")
+    area, bounding_box = extents(objects, count)
+    if not area.all():
+        raise ValueError("objects must be numbered without gaps")
+    sums = moments(objects, kernel_floats(logit), count)
+    means = (sums / area[:, np.newaxis]).astype(np.float32)
+    return ObjectTable(
+        label=np.arange(1, count + 1, dtype=np.uint32),
+        bounding_box=bounding_box,
+        centroid=means[:, :2],
+        area=area,
+        diameter=_diameter(area),
+        mean_probability=means[:, 2],
+        flow_error=np.asarray(flow_errors, dtype=np.float32),
+    )
+
+
+def median_diameter(labels: NDArray[Any]) -> float:
+    """Median diameter of the objects of a label image, in pixels; 0 where there are none.
+
+    Args:
+        labels: integers [Y, X], 0 is background; numbers may have gaps.
+    """
+    objects = kernel_labels(labels)
+    areas, _ = extents(objects, int(objects.max(initial=0)))
+    present = areas[areas > 0]
+    return float(np.median(_diameter(present))) if present.size else 0.0
+
+
+def _diameter(area: NDArray[np.int64]) -> NDArray[np.float32]:
+    return (2 * np.sqrt(area / np.pi)).astype(np.float32)

@@ -1,0 +1,61 @@
+"""The two planes the networks look at: cytoplasm and nucleus."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import ParameterError
+
+MEAN = -1
+"""Cytoplasm channel that stands for the mean of all planes."""
+NONE = -1
+"""Nucleus channel that stands for a plane of zeros."""
+
+
+def default_channels(planes: int) -> tuple[int, int]:
+    """Choose (cytoplasm, nucleus) channels for an image of `planes` planes.
+
+    One plane is the cytoplasm, two are cytoplasm and nucleus, three are a colour image whose mean is the cytoplasm.
+
+    Raises:
+        ParameterError: there are more planes; which of them matter only the caller can know.
+    """
+    match planes:
+        case 1:
+            return 0, NONE
+        case 2:
+            return 0, 1
+        case 3:
+            return MEAN, NONE
+    raise ParameterError("cytoplasm_channel", "not set", f"one of the {planes} planes, named by the caller")
+
+
+def select_channels(image: NDArray[Any], cytoplasm: int, nucleus: int) -> NDArray[np.float32]:
+    """Pick the planes the networks look at.
+
+    Args:
+        image: [C, Y, X] of any real dtype.
+        cytoplasm: zero-based plane; -1 is the mean of all planes.
+        nucleus: zero-based plane; -1 is none, a plane of zeros.
+
+    Returns:
+        A new float32 array [2, Y, X]: cytoplasm, nucleus.
+
+    Raises:
+        ParameterError: the image has no such plane.
+    """
+    if image.ndim != 3 or image.shape[0] == 0:
+        raise ValueError(f"an image has axes [C, Y, X] and at least one plane, not shape {image.shape}")
+    planes = image.shape[0]
+    for parameter, channel in (("cytoplasm_channel", cytoplasm), ("nucleus_channel", nucleus)):
+        if not -1 <= channel < planes:
+            raise ParameterError(parameter, channel, f"-1 to {planes - 1}")
+    selected = np.zeros((2, *image.shape[1:]), dtype=np.float32)
+    if cytoplasm == MEAN:
+        np.mean(image, axis=0, dtype=np.float32, out=selected[0])
+    else:
+        selected[0] = image[cytoplasm]
+    if nucleus != NONE:
+        selected[1] = image[nucleus]
+    return selected

@@ -1,0 +1,147 @@
+"""Bad input: a clear error with a reason, at once, and nothing else disturbed."""
+
+from __future__ import annotations
+
+import struct
+import time
+import zlib
+
+import grpc
+import numpy as np
+import pytest
+from cellserve_proto.v1 import segmentation_pb2 as pb
+
+from .messages import error_info, raw
+
+GOOD = raw(np.zeros((8, 8), np.uint8))
+Format = pb.EncodedImage.Format
+
+
+def pixels(**changes) -> pb.Image:
+    array = {"data_type": pb.DATA_TYPE_UINT8, "shape": [8, 8], "data": bytes(64)} | changes
+    return pb.Image(raw=pb.RawImage(pixels=pb.Array(**array), axes="YX"))
+
+
+def encoded(format: Format, data: bytes) -> pb.Image:
+    return pb.Image(encoded=pb.EncodedImage(format=format, data=data))
+
+
+def not_finite(value: float) -> pb.Image:
+    image = np.zeros((8, 8), np.float32)
+    image[3, 4] = value
+    return raw(image)
+
+
+def png_bomb() -> bytes:
+    """A well-formed PNG of 400 bytes that unpacks to 4 GB of zeros."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 65_000, 65_000, 8, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(bytes(300_000)))
+        + chunk(b"IEND", b"")
+    )
+
+
+PNG, TIFF = pb.EncodedImage.FORMAT_PNG, pb.EncodedImage.FORMAT_TIFF
+BOMB = pb.Array(
+    data_type=pb.DATA_TYPE_UINT8, shape=[100, 100], compression=pb.COMPRESSION_ZLIB, data=zlib.compress(bytes(10**8))
+)
+CASES = {
+    "no image": ({}, "INVALID_ARGUMENT", "IMAGE_EMPTY"),
+    "zero rows": ({"image": pixels(shape=[0, 8], data=b"")}, "INVALID_ARGUMENT", "IMAGE_EMPTY"),
+    "negative rows": ({"image": pixels(shape=[-8, 8])}, "INVALID_ARGUMENT", "IMAGE_EMPTY"),
+    "one byte short": ({"image": pixels(data=bytes(63))}, "INVALID_ARGUMENT", "IMAGE_SIZE_MISMATCH"),
+    "one byte more": ({"image": pixels(data=bytes(65))}, "INVALID_ARGUMENT", "IMAGE_SIZE_MISMATCH"),
+    "no dtype": ({"image": pixels(data_type=0)}, "INVALID_ARGUMENT", "DATA_TYPE_UNSUPPORTED"),
+    "unknown dtype": ({"image": pixels(data_type=77)}, "INVALID_ARGUMENT", "DATA_TYPE_UNSUPPORTED"),
+    "unknown axes": ({"image": raw(np.zeros((8, 8), np.uint8), "XY")}, "INVALID_ARGUMENT", "AXES_UNKNOWN"),
+    "volume": ({"image": raw(np.zeros((4, 8, 8), np.uint8), "ZYX")}, "INVALID_ARGUMENT", "AXES_UNKNOWN"),
+    "NaN": ({"image": not_finite(np.nan)}, "INVALID_ARGUMENT", "PIXELS_NOT_FINITE"),
+    "infinity": ({"image": not_finite(np.inf)}, "INVALID_ARGUMENT", "PIXELS_NOT_FINITE"),
+    "unknown model": ({"image": GOOD, "params": {"model": "x"}}, "NOT_FOUND", "MODEL_UNKNOWN"),
+    "diameter": ({"image": GOOD, "params": {"diameter": 0.5}}, "INVALID_ARGUMENT", "PARAMETER_OUT_OF_RANGE"),
+    "overlap": ({"image": GOOD, "params": {"tile_overlap": 0.9}}, "INVALID_ARGUMENT", "PARAMETER_OUT_OF_RANGE"),
+    "niter": ({"image": GOOD, "params": {"niter": 0}}, "INVALID_ARGUMENT", "PARAMETER_OUT_OF_RANGE"),
+    "channel": ({"image": GOOD, "params": {"cytoplasm_channel": 1}}, "INVALID_ARGUMENT", "PARAMETER_OUT_OF_RANGE"),
+    "four planes": (
+        {"image": raw(np.zeros((8, 8, 4), np.uint8), "YXC")},
+        "INVALID_ARGUMENT",
+        "PARAMETER_OUT_OF_RANGE",
+    ),
+    "unknown output": ({"image": GOOD, "outputs": [9]}, "INVALID_ARGUMENT", "FIELD_INVALID"),
+    "unknown priority": ({"image": GOOD, "priority": 9}, "INVALID_ARGUMENT", "FIELD_INVALID"),
+    "long id": ({"image": GOOD, "request_id": "x" * 129}, "INVALID_ARGUMENT", "FIELD_INVALID"),
+    "id with line break": ({"image": GOOD, "request_id": "a\nb"}, "INVALID_ARGUMENT", "FIELD_INVALID"),
+    "not a PNG": ({"image": encoded(PNG, b"GIF89a")}, "INVALID_ARGUMENT", "IMAGE_UNDECODABLE"),
+    "damaged PNG": ({"image": encoded(PNG, png_bomb()[:16] + bytes(99))}, "INVALID_ARGUMENT", "IMAGE_EMPTY"),
+    "not a TIFF": ({"image": encoded(TIFF, b"II*\x00" + bytes(99))}, "INVALID_ARGUMENT", "IMAGE_UNDECODABLE"),
+    "no format": (
+        {"image": encoded(pb.EncodedImage.FORMAT_UNSPECIFIED, b"x")},
+        "INVALID_ARGUMENT",
+        "IMAGE_UNDECODABLE",
+    ),
+    "PNG bomb": ({"image": encoded(PNG, png_bomb())}, "INVALID_ARGUMENT", "IMAGE_TOO_LARGE"),
+    "zlib bomb": (
+        {"image": pb.Image(raw=pb.RawImage(pixels=BOMB, axes="YX"))},
+        "INVALID_ARGUMENT",
+        "IMAGE_SIZE_MISMATCH",
+    ),
+    "too many pixels": ({"image": raw(np.zeros((2001, 2000), np.uint8))}, "INVALID_ARGUMENT", "IMAGE_TOO_LARGE"),
+    "huge shape": ({"image": pixels(shape=[2**62, 2**62])}, "INVALID_ARGUMENT", "IMAGE_TOO_LARGE"),
+    "too many tiles": (
+        {"image": raw(np.zeros((1000, 1000), np.uint8)), "params": {"diameter": 2}},
+        "INVALID_ARGUMENT",
+        "IMAGE_TOO_LARGE",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_refused(stub, case):
+    request, code, reason = CASES[case]
+    start = time.perf_counter()
+    with pytest.raises(grpc.RpcError) as error:
+        stub.Segment(pb.SegmentRequest(**request))
+    assert time.perf_counter() - start < 2, "at once"
+    assert error.value.code().name == code
+    info = error_info(error.value)
+    assert info.reason == reason
+    assert len(error.value.details()) > 20, "a sentence for a person"
+    assert "Traceback" not in error.value.details()
+
+
+def test_whole_message_too_large(triton, start_gateway):
+    """gRPC itself refuses what exceeds the message limit, before it is in memory."""
+    small = start_gateway(triton.grpc, max_message_bytes=100_000)
+    with grpc.insecure_channel(small.address) as channel:
+        from cellserve_proto.v1 import segmentation_pb2_grpc
+
+        stub = segmentation_pb2_grpc.SegmentationServiceStub(channel)
+        with pytest.raises(grpc.RpcError) as error:
+            stub.Segment(pb.SegmentRequest(image=raw(np.zeros((400, 400), np.uint8))))
+    assert error.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    small.process.stop()
+
+
+def test_unknown_names(stub):
+    with pytest.raises(grpc.RpcError) as error:
+        stub.GetModel(pb.GetModelRequest(name="nobody"))
+    info = error_info(error.value)
+    assert (info.reason, "generalist" in info.metadata["available"]) == ("MODEL_UNKNOWN", True)
+
+
+def test_large_images_are_honestly_not_there_yet(stub):
+    with pytest.raises(grpc.RpcError) as error:
+        list(stub.SegmentLarge(iter([pb.SegmentLargeRequest()])))
+    assert error.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert error_info(error.value).reason == "NOT_IMPLEMENTED"
+
+
+def test_the_gateway_goes_on(stub):
+    """Runs after all of the above: the process still answers, and nothing is counted as in flight."""
+    assert stub.Segment(pb.SegmentRequest(image=GOOD, params={"ensemble": False})).labels.shape == [8, 8]

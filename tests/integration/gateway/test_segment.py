@@ -1,0 +1,165 @@
+"""One image, the whole way: real gateway, real Triton, real networks."""
+
+from __future__ import annotations
+
+import imagecodecs
+import numpy as np
+import pytest
+from cellserve_postprocess import average_precision
+from cellserve_proto.v1 import segmentation_pb2 as pb
+
+from .messages import array_of, labels_of, raw
+
+DIAMETERS = {"nuclei_fluorescence": 29.0, "nuclei_histology": 30.0, "cells_phase_contrast": 65.0}
+
+
+@pytest.fixture(scope="module")
+def nuclei(stub, image) -> pb.SegmentResponse:
+    outputs = [pb.OUTPUT_OUTLINES, pb.OUTPUT_FLOWS, pb.OUTPUT_CELL_PROBABILITY, pb.OUTPUT_STYLE]
+    request = pb.SegmentRequest(
+        request_id="nuclei-1", image=raw(image("nuclei_fluorescence")), params={"diameter": 29}, outputs=outputs
+    )
+    return stub.Segment(request)
+
+
+def test_nuclei_are_found(nuclei, truth):
+    """The starter networks reach this on an image they were not trained on; a wrong channel or scale does not."""
+    labels = labels_of(nuclei)
+    assert average_precision(truth("nuclei_fluorescence"), labels, [0.5])[0] > 0.75
+
+
+def test_objects_describe_the_labels(nuclei, image):
+    labels = labels_of(nuclei)
+    assert labels.shape == image("nuclei_fluorescence").shape
+    assert [o.label for o in nuclei.objects] == list(range(1, labels.max() + 1))
+    for found in nuclei.objects:
+        ys, xs = np.nonzero(labels == found.label)
+        box = found.bounding_box
+        assert (box.y_min, box.x_min, box.y_max, box.x_max) == (ys.min(), xs.min(), ys.max() + 1, xs.max() + 1)
+        assert found.area == len(ys) >= 15
+        np.testing.assert_allclose([found.centroid_y, found.centroid_x], [ys.mean(), xs.mean()], rtol=1e-5)
+        np.testing.assert_allclose(found.diameter, 2 * np.sqrt(len(ys) / np.pi), rtol=1e-5)
+        assert 0.5 < found.mean_probability <= 1
+        assert 0 <= found.flow_error <= 0.4
+        outline = np.array(found.outline).reshape(-1, 2)
+        assert (labels[outline[:, 0], outline[:, 1]] == found.label).all()
+
+
+def test_maps_and_style(nuclei):
+    labels, flows = labels_of(nuclei), array_of(nuclei.flows)
+    assert flows.shape == (2, *labels.shape)
+    assert 0.5 < np.median(np.hypot(*flows)[labels > 0]) < 1.5, "unit flows inside objects"
+    assert (array_of(nuclei.cell_probability)[labels > 0] > 0).mean() > 0.99, "only filled holes are below"
+    np.testing.assert_allclose(np.linalg.norm(nuclei.style), 1, rtol=1e-5)
+
+
+def test_answer_says_how_it_was_made(nuclei, stub):
+    assert nuclei.request_id == "nuclei-1"
+    assert (nuclei.params.diameter, nuclei.diameter_source) == (29, pb.DIAMETER_SOURCE_CALLER)
+    assert (nuclei.params.model, nuclei.params.cytoplasm_channel, nuclei.params.nucleus_channel) == (
+        "generalist",
+        0,
+        -1,
+    )
+    assert nuclei.params.tile_overlap == 0.1
+    model = stub.GetModel(pb.GetModelRequest(name="generalist")).model
+    assert nuclei.model == model.versions[0]
+    assert len(nuclei.model.sha256) == 64
+    timing = nuclei.timing
+    stages = (timing.decode_s, timing.preprocess_s, timing.inference_s, timing.reassemble_s, timing.postprocess_s)
+    assert all(seconds > 0 for seconds in stages)
+    assert sum(stages) <= timing.total_s
+    assert timing.tiles == 3 * 4  # 538 x 720 px at diameter 30
+
+
+def test_same_request_same_answer(stub, image, nuclei):
+    again = stub.Segment(pb.SegmentRequest(image=raw(image("nuclei_fluorescence")), params=nuclei.params))
+    agreement = average_precision(labels_of(nuclei), labels_of(again), [0.5, 0.9])
+    assert agreement.min() > 0.97, "the echoed parameters reproduce the answer (up to the order of a batch's sums)"
+
+
+@pytest.mark.parametrize("name", ["nuclei_histology", "cells_phase_contrast"])
+def test_other_microscopes(stub, image, truth, name):
+    params = pb.SegmentParams(diameter=DIAMETERS[name], normalization={"invert": name == "nuclei_histology"})
+    response = stub.Segment(pb.SegmentRequest(image=raw(image(name)), params=params))
+    assert average_precision(truth(name), labels_of(response), [0.5])[0] > 0.2
+    assert response.params.cytoplasm_channel == (-1 if name == "nuclei_histology" else 0)
+
+
+def test_ways_to_send_agree(stub, image):
+    pixels = image("nuclei_histology")[:240, :240, 0].copy()
+    png = pb.EncodedImage(format=pb.EncodedImage.FORMAT_PNG, data=imagecodecs.png_encode(pixels))
+    ways = [
+        raw(pixels),
+        raw(pixels.astype(np.uint16)),
+        raw(pixels.astype(np.float32) * 7 + 100),  # percentiles take gain and offset out
+        raw(pixels[None].copy(), "CYX"),
+        pb.Image(encoded=png),
+    ]
+    answers = [labels_of(stub.Segment(pb.SegmentRequest(image=way))) for way in ways]
+    assert answers[0].max() > 3
+    for labels in answers[1:]:
+        assert average_precision(answers[0], labels, [0.9])[0] > 0.95
+
+
+def test_single_network_is_the_ensembles_first(stub, image):
+    pixels = image("nuclei_fluorescence")[:224, :224].copy()
+    response = stub.Segment(pb.SegmentRequest(image=raw(pixels), params={"ensemble": False}))
+    assert response.model.name == "generalist_single"
+    assert len(response.objects) > 5
+
+
+def test_flips_and_overlap_cost_tiles(stub, image):
+    pixels = image("nuclei_fluorescence")[:300, :300].copy()
+    tiles = {}
+    for name, params in {
+        "plain": pb.SegmentParams(ensemble=False),
+        "overlap": pb.SegmentParams(ensemble=False, tile_overlap=0.5),
+        "augment": pb.SegmentParams(ensemble=False, augment=True),
+    }.items():
+        response = stub.Segment(pb.SegmentRequest(image=raw(pixels), params=params))
+        tiles[name] = response.timing.tiles
+        assert len(response.objects) > 10
+    assert tiles == {"plain": 4, "overlap": 9, "augment": 9}
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (2, 3), (223, 225)])
+@pytest.mark.parametrize("value", [0, 7])
+def test_images_without_objects(stub, shape, value):
+    response = stub.Segment(pb.SegmentRequest(image=raw(np.full(shape, value, np.uint8)), params={"ensemble": False}))
+    assert labels_of(response).shape == shape
+    assert not labels_of(response).any()
+    assert len(response.objects) == 0
+
+
+def test_border_and_size_options(stub, image):
+    pixels = image("nuclei_fluorescence")[:260, :260].copy()
+    plain = stub.Segment(pb.SegmentRequest(image=raw(pixels), params={"ensemble": False}))
+    inner = stub.Segment(pb.SegmentRequest(image=raw(pixels), params={"ensemble": False, "exclude_on_edges": True}))
+    labels = labels_of(inner)
+    border = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    assert 0 < len(inner.objects) < len(plain.objects)
+    assert not border.any()
+    large = stub.Segment(pb.SegmentRequest(image=raw(pixels), params={"ensemble": False, "min_size": 500}))
+    assert 0 < len(large.objects) < len(plain.objects)
+    assert min(o.area for o in large.objects) >= 500
+
+
+def test_estimate_diameter_says_where_it_comes_from(stub, image):
+    request = pb.EstimateDiameterRequest(image=raw(image("nuclei_fluorescence")))
+    response = stub.EstimateDiameter(request)
+    assert (response.diameter, response.source) == (30, pb.DIAMETER_SOURCE_FAMILY_MEAN)
+    request.params.diameter = 17
+    response = stub.EstimateDiameter(request)
+    assert (response.diameter, response.source) == (17, pb.DIAMETER_SOURCE_CALLER)
+
+
+def test_models(stub):
+    answer = stub.ListModels(pb.ListModelsRequest())
+    assert answer.default_model == "generalist"
+    (family,) = [model for model in answer.models if model.name == "generalist"]
+    assert [v.name for v in family.versions] == ["generalist", "generalist_single", "generalist_style"]
+    assert (family.ready, family.tile_size, family.diam_mean) == (True, 224, 30)
+    assert family.max_batch_size >= 4
+    assert not family.has_size_model
+    assert list(family.channels) == ["cytoplasm", "nucleus"]
