@@ -2,9 +2,9 @@
 
     PYTHONPATH=export .venv-peers/bin/python benchmarks/peers/network_parity.py [CHECKPOINT ...]
 
-State dicts with random weights and random batch-norm statistics (and any checkpoints given) are saved by Cellpose, loaded
-by us unchanged, and run on the same random tiles by Cellpose, by our torch module and by ONNX Runtime. Fails if an output
-differs by more than the parity gate of the export allows.
+State dicts with random weights and random batch-norm statistics (and any checkpoints given) are saved by Cellpose,
+loaded by us unchanged, and run on the same random tiles by Cellpose, by our torch module and by ONNX Runtime. Fails if
+an output differs by more than the parity gate of the export allows.
 """
 
 import sys
@@ -30,20 +30,19 @@ def cellpose_net() -> CellposeNet:
 
 
 def randomize(network: CellposeNet, seed: int) -> None:
-    """Gives every parameter and statistic a value of its own, at scales that keep the outputs of a trained network's size."""
+    """Gives every parameter and statistic its own value, of a scale that gives outputs like a trained network's."""
     generator = torch.Generator().manual_seed(seed)
     for name, tensor in network.state_dict().items():
         if tensor.ndim > 1:
-            tensor.normal_(0, (2 / tensor[0].numel()) ** 0.5, generator=generator)
+            tensor.normal_(0, (0.5 / tensor[0].numel()) ** 0.5, generator=generator)
         elif name.endswith(".running_var"):
             tensor.uniform_(0.5, 1.5, generator=generator)
         elif tensor.is_floating_point() and not name.startswith("diam"):
             tensor.normal_(1.0 if name.endswith(".0.weight") else 0.0, 0.2, generator=generator)
-    network.state_dict()["output.2.weight"].mul_(0.1)
 
 
 def load_both(network: CellposeNet, directory: Path) -> Checkpoint:
-    """Our network from the file Cellpose writes, as is and as Cellpose 1 wrote it; every tensor must arrive unchanged."""
+    """Our network from a file of Cellpose 3; of it and of one as Cellpose 1 wrote, every tensor arrives unchanged."""
     official, older = directory / "official.pt", directory / "older.pt"
     network.save_model(official)
     state = network.state_dict()
@@ -70,7 +69,7 @@ def run_onnx(networks: Sequence[Checkpoint], tiles: Tiles) -> Outputs:
 
 @torch.inference_mode()
 def compare(label: str, networks: Sequence[CellposeNet]) -> bool:
-    """Runs an ensemble three ways, prints the largest differences from Cellpose, and tells whether all are small enough."""
+    """Runs an ensemble three ways, prints the largest differences from Cellpose, tells whether all are small enough."""
     with tempfile.TemporaryDirectory() as directory:
         checkpoints = [load_both(network, Path(directory)) for network in networks]
     tiles = random_tiles(checkpoints[0].network, 2)

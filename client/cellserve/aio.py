@@ -183,33 +183,33 @@ class AsyncClient:
         call = self._stub().SegmentStream(timeout=template.deadline_s, metadata=self._metadata)
 
         async def send() -> None:
-            async for key, image in _asynchronous(images):
-                await slots.acquire()
-                try:
-                    await call.write(await asyncio.to_thread(frames.encode, key, image))
-                except CellServeError as error:
-                    await outcomes.put((key, error))
-            await call.done_writing()
+            try:
+                async for key, image in _asynchronous(images):
+                    await slots.acquire()
+                    try:
+                        await call.write(await asyncio.to_thread(frames.encode, key, image))
+                    except CellServeError as error:
+                        await outcomes.put((key, error))
+                await call.done_writing()
+            except (grpc.RpcError, asyncio.InvalidStateError):
+                pass  # the stream is over: `receive` learns why
+            except Exception as error:  # the caller's own iterable failed: raised where the caller listens
+                await outcomes.put(error)
 
         async def receive() -> None:
-            async for response in call:
-                await outcomes.put(await asyncio.to_thread(frames.decode, response))
-            frames.check_complete()
-            await outcomes.put(None)
-
-        async def guarded(work: Any) -> None:
             try:
-                await work
-            except asyncio.InvalidStateError:  # the stream is over; `receive` tells why
-                pass
+                async for response in call:
+                    await outcomes.put(await asyncio.to_thread(frames.decode, response))
+                frames.check_complete()
+                await outcomes.put(None)
+            except CellServeError as error:
+                await outcomes.put(error)
             except grpc.RpcError as error:
                 await outcomes.put(
                     from_rpc_error(error, address=self.target, deadline_s=template.deadline_s, request_id="")
                 )
-            except Exception as error:  # the caller's own iterable failed: raised where the caller listens
-                await outcomes.put(error)
 
-        tasks = [asyncio.create_task(guarded(work())) for work in (send, receive)]
+        tasks = [asyncio.create_task(send()), asyncio.create_task(receive())]
         try:
             while (outcome := await outcomes.get()) is not None:
                 if isinstance(outcome, Exception):

@@ -16,8 +16,9 @@ _HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:/\s]+)(?::([0-9]{1,5}))?")
 _SCHEMES = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "xds:")
 
 # Only UNAVAILABLE is repeated: the request did not run, or its server is gone, and segmenting twice does no harm.
-# The waits (0.2, 0.4, 0.8, 1.6 s, each with gRPC's jitter) outlast the restart of a server. The budget stops retries
-# where half of 100 recent calls failed, so that clients do not multiply the load of servers in trouble.
+# The waits (0.2, 0.4, 0.8, 1.6 s, each with gRPC's jitter) outlast the restart of a server. The budget covers some
+# hundred calls that one dying server takes along; once it is used up, only one retry per ten successful calls is left,
+# so that clients do not multiply the load of servers in trouble.
 _SERVICE_CONFIG = json.dumps(
     {
         "loadBalancingConfig": [{"round_robin": {}}],
@@ -33,7 +34,7 @@ _SERVICE_CONFIG = json.dumps(
                 },
             }
         ],
-        "retryThrottling": {"maxTokens": 100, "tokenRatio": 0.1},
+        "retryThrottling": {"maxTokens": 1000, "tokenRatio": 0.1},
     }
 )
 

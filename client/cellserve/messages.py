@@ -166,10 +166,6 @@ def decode_params(message: pb.SegmentParams) -> SegmentParams:
     if "interpolation" in fields:
         name = _name(pb.Interpolation, "INTERPOLATION_", message.interpolation)
         fields["interpolation"] = cast(Interpolation, name)
-    # Single precision on the wire: 0.1 must come back as 0.1, not as 0.10000000149011612.
-    for name, value in fields.items():
-        if isinstance(value, float):
-            fields[name] = _shortest(value)
     return SegmentParams(**fields)
 
 
@@ -190,17 +186,15 @@ def _decode_normalization(message: pb.Normalization) -> Normalization:
         case "off":
             return Normalization("off", invert=message.invert)
         case "range":
-            low, high = message.range.low, message.range.high
-            return Normalization("range", _shortest(low), _shortest(high), message.invert)
+            return Normalization("range", message.range.low, message.range.high, message.invert)
         case "percentiles":
-            low, high = message.percentiles.low, message.percentiles.high
-            return Normalization("percentiles", _shortest(low), _shortest(high), message.invert)
+            return Normalization("percentiles", message.percentiles.low, message.percentiles.high, message.invert)
         case _:
             return Normalization(invert=message.invert)
 
 
 def _shortest(value: float) -> float:
-    """Returns the shortest decimal number that has the given number's single-precision value."""
+    """Returns the shortest decimal number of a single-precision value: 30.1, not 30.100000381469727."""
     return float(str(np.float32(value)))
 
 

@@ -13,9 +13,9 @@ from cellserve_export.errors import ExportError
 from cellserve_export.family import Family, write_family
 from cellserve_export.graph import Precision
 from cellserve_export.parity import TOLERANCE, Parity, random_tiles
-from cellserve_export.tiles import image_tiles
+from cellserve_export.tiles import image_tile
 
-_TILES = 2  # of each kind: enough to compare a batch with a tile alone
+_RANDOM_TILES = 3  # an odd batch; images add tiles alone
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -42,8 +42,8 @@ def export(
     try:
         about = Family(family, description or f"CPnet, {len(checkpoint)} network(s)", license, provenance, diam_mean)
         checkpoints = [load_checkpoint(path) for path in checkpoint]
-        tiles = {"random": random_tiles(checkpoints[0].network, _TILES)}
-        tiles |= {path.name: image_tiles(path, _TILES) for path in tile_image or ()}
+        tiles = {"random": random_tiles(checkpoints[0].network, _RANDOM_TILES)}
+        tiles |= {path.name: image_tile(path) for path in tile_image or ()}
         report = write_family(repository, about, checkpoints, weights, tiles)
     except (ExportError, OSError) as error:
         typer.echo(f"error: {error}", err=True)

@@ -160,7 +160,7 @@ class CPnet(nn.Module):
 
 
 class Ensemble(nn.Module):
-    """Several networks as one: the mean of their flows (Methods, "Test time enhancements") and the style of network 0."""
+    """Several networks as one: the mean of their flows (Methods, "Test time enhancements"), the style of network 0."""
 
     def __init__(self, networks: Sequence[CPnet]) -> None:
         super().__init__()

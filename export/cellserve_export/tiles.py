@@ -10,8 +10,8 @@ from cellserve_export.errors import TileError
 from cellserve_export.parity import Tiles
 
 
-def image_tiles(path: Path, count: int) -> Tiles:
-    """The first tiles of an image, float32 [up to count,2,224,224], normalised by the percentiles of the whole image.
+def image_tile(path: Path) -> Tiles:
+    """The first tile of an image, float32 [1,2,224,224], normalised by the percentiles of the whole image.
 
     Raises:
         TileError: the file is no image that OpenCV reads.
@@ -23,5 +23,4 @@ def image_tiles(path: Path, count: int) -> Tiles:
         raise TileError(f"{path}: not an image that can be read (PNG, TIFF, JPEG)")
     planes = image[np.newaxis] if image.ndim == 2 else np.moveaxis(image, -1, 0)[:3]  # without an alpha channel
     normalized = normalize(select_channels(planes, *default_channels(len(planes))), Normalization())
-    grid = TileGrid.cover(normalized.shape[1:])
-    return grid.cut(normalized, 0, min(count, len(grid)))
+    return TileGrid.cover(normalized.shape[1:]).cut(normalized, 0, 1)

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import time
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -60,11 +61,12 @@ def test_no_triton_from_the_start(start_gateway):
 def test_triton_late_gone_and_back(start_gateway, tmp_path):
     triton = stack.start_triton(tmp_path)
     at = triton.wait_ready()
+    server = int(Path(f"/proc/{at['pid']}/task/{at['pid']}/children").read_text())  # below the launcher
     gateway = start_gateway(at["grpc"])
     assert call(gateway.address).timing.tiles == 1
 
     # Late: a stopped server holds the connection and never answers. The caller hears of it before its deadline.
-    os.kill(int(at["pid"]), signal.SIGSTOP)
+    os.kill(server, signal.SIGSTOP)
     start = time.perf_counter()
     with pytest.raises(grpc.RpcError) as error:
         call(gateway.address, timeout_s=2)
@@ -73,12 +75,12 @@ def test_triton_late_gone_and_back(start_gateway, tmp_path):
     assert error_info(error.value).reason == "DEADLINE_EXCEEDED", "the gateway's own answer, not the caller's clock"
     assert 1.5 < seconds < 2.0
     assert eventually(lambda: not ready(gateway.address))
-    os.kill(int(at["pid"]), signal.SIGCONT)
+    os.kill(server, signal.SIGCONT)
     assert eventually(lambda: ready(gateway.address))
     assert call(gateway.address).timing.tiles == 1
 
     # Gone: refused at once.
-    os.kill(int(at["pid"]), signal.SIGKILL)
+    os.kill(server, signal.SIGKILL)
     triton.stop()
     start = time.perf_counter()
     with pytest.raises(grpc.RpcError) as error:

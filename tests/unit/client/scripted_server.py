@@ -170,8 +170,9 @@ def segmented(request: pb.SegmentRequest) -> pb.SegmentResponse:
         timing=pb.Timing(decode_s=0.01, inference_s=0.5, postprocess_s=0.2, total_s=0.75, tiles=9),
     )
     for label, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1):
-        area = int((labels[rows, columns] == label).sum())
-        y, x = ndimage.center_of_mass(labels == label)
+        mask = labels[rows, columns] == label
+        area = int(mask.sum())
+        y, x = (first + centre for first, centre in zip((rows.start, columns.start), ndimage.center_of_mass(mask)))
         entry = answer.objects.add(
             label=label,
             bounding_box=pb.BoundingBox(y_min=rows.start, x_min=columns.start, y_max=rows.stop, x_max=columns.stop),

@@ -26,12 +26,11 @@ def _random_network(seed: int) -> CPnet:
     network = CPnet().eval().requires_grad_(False)
     for name, tensor in network.state_dict().items():
         if tensor.ndim > 1:
-            tensor.normal_(0, (2 / tensor[0].numel()) ** 0.5, generator=generator)
+            tensor.normal_(0, (0.5 / tensor[0].numel()) ** 0.5, generator=generator)
         elif name.endswith(".running_var"):
             tensor.uniform_(0.5, 1.5, generator=generator)
         elif tensor.is_floating_point() and not name.startswith("diam"):
             tensor.normal_(1.0 if name.endswith(".0.weight") else 0.0, 0.2, generator=generator)
-    network.output[2].weight.mul_(0.1)  # outputs as large as those of a trained network
     return network
 
 

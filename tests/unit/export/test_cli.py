@@ -6,7 +6,7 @@ import pytest
 import torch
 from cellserve_export import family as family_module
 from cellserve_export.cli import app
-from cellserve_export.graph import style_graph
+from cellserve_export.graph import ensemble_graph
 from cellserve_export.network import CPnet
 from typer.testing import CliRunner, Result
 
@@ -37,10 +37,10 @@ def test_exports_and_reports_the_deviations(checkpoint: Path, tmp_path: Path) ->
 def test_failed_gate_fails_the_command(
     checkpoint: Path, networks: list[CPnet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(family_module, "style_graph", lambda _, precision: style_graph(networks[1], precision))
+    monkeypatch.setattr(family_module, "ensemble_graph", lambda _, precision: ensemble_graph(networks[1:], precision))
     result = _export(tmp_path, "cells", "--checkpoint", checkpoint)
     assert result.exit_code == 1
-    assert "error: cells_style: ONNX Runtime and torch differ" in result.stderr
+    assert "error: cells: ONNX Runtime and torch differ" in result.stderr
     assert not list(tmp_path.iterdir())
 
 

@@ -43,7 +43,7 @@ def test_wrong_graph_fails(network: CPnet, tiles: Tiles, tmp_path: Path, perturb
     wrong = copy.deepcopy(network)
     perturb(wrong)
     model = _write(wrong, "fp32", tmp_path / "model.onnx")
-    with pytest.raises(ParityError, match="net: .* flows on blobs tiles"):
+    with pytest.raises(ParityError, match=r"net: .* flows on blobs tiles"):
         check_parity("net", model, network, ("flows", "style"), "fp32", {"blobs": tiles[:1]})
 
 

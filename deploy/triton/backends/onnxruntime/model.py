@@ -57,9 +57,9 @@ class TritonPythonModel:
         Triton has checked names, types, shapes and the total batch size against the configuration, and `initialize`
         the configuration against the graph, so nothing is left here that one request could break for the others.
         """
-        live = [request for request in requests if not request.is_cancelled()]
-        shares = iter(self._infer(live))
-        return [next(shares) if request in live else cancelled() for request in requests]
+        gone = [request.is_cancelled() for request in requests]
+        answers = iter(self._infer([request for request, left in zip(requests, gone, strict=True) if not left]))
+        return [cancelled() if left else next(answers) for left in gone]
 
     def _infer(self, requests: list[Any]) -> list[Any]:
         """Runs the requests as one batch; the responses' tensors are views of the result buffers.
@@ -78,8 +78,10 @@ class TritonPythonModel:
             block.infer()
         starts = [0, *stops[:-1]]
         return [
-            pb_utils.InferenceResponse([pb_utils.Tensor(name, array[a:b]) for name, array in self._outputs.items()])
-            for a, b in zip(starts, stops, strict=True)
+            pb_utils.InferenceResponse(
+                [pb_utils.Tensor(name, array[start:stop]) for name, array in self._outputs.items()]
+            )
+            for start, stop in zip(starts, stops, strict=True)
         ]
 
     def _cover(self, total: int) -> Iterator[tuple[int, int, ov.InferRequest]]:
