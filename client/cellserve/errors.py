@@ -117,6 +117,9 @@ def from_rpc_error(error: grpc.RpcError, *, address: str, deadline_s: float | No
             message = f"no server answers at {address}: {message}"
         elif code is grpc.StatusCode.DEADLINE_EXCEEDED and deadline_s is not None:
             message = f"no answer within the deadline of {deadline_s:g} s"
+        elif code is grpc.StatusCode.INTERNAL and message == "Internal error from Core":
+            # grpc.aio puts this in place of the server's status when a stream ends while a message is being written.
+            kind, message = UnavailableError, f"the stream from {address} ended while a frame was being sent"
         elif code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in message:
             kind, reason = InvalidRequestError, "MESSAGE_TOO_LARGE"
     return kind(message, code, reason, dict(info.metadata), request_id, retry_after_s)

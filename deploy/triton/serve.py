@@ -15,6 +15,7 @@ import http.client
 import importlib.util
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -45,7 +46,8 @@ RESTRICTED_APIS = "shared-memory,trace,logging"
 
 KILL_AFTER_S = 10.0  # beyond Triton's own exit timeout
 PORT_ATTEMPTS = 3
-LOG_LINES = 30
+LOG_LINES = 200
+CAUSE = re.compile(r"failed to (load|start) |^error: |^Bad option|already in use", re.IGNORECASE)
 
 
 class ServeError(Exception):
@@ -66,16 +68,22 @@ class Endpoints:
     metrics: int
 
     def resolved(self) -> Endpoints:
-        """Every port 0 replaced by one that is free now."""
-        with ExitStack() as reserved:
+        """Every port 0 replaced by one that is free now; raises ServeError if another port is taken.
 
-            def free_port() -> int:
-                listener = reserved.enter_context(socket.socket())
-                listener.bind((self.host, 0))
-                return int(listener.getsockname()[1])
+        Triton binds its ports only after loading the models, which is late to find that out.
+        """
+        with ExitStack() as held:  # all until the last is chosen, so that they differ
 
-            # All are held until the last is chosen, so that they differ.
-            return Endpoints(self.host, self.http or free_port(), self.grpc or free_port(), self.metrics or free_port())
+            def free_port(port: int) -> int:
+                probe = held.enter_context(socket.socket())
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind((self.host, port))
+                except OSError as error:
+                    raise ServeError(f"port {port} of {self.host} cannot be bound: {error.strerror}") from None
+                return int(probe.getsockname()[1])
+
+            return Endpoints(self.host, free_port(self.http), free_port(self.grpc), free_port(self.metrics))
 
     @property
     def reachable(self) -> str:
@@ -109,7 +117,9 @@ def assemble_backends(server: Path, target: Path) -> bool:
     version = "{}.{}".format(*sys.version_info)
     stub = stubs / version / "triton_python_backend_stub"
     if not stub.is_file():
-        raise ServeError(f"the wheel has no stub for Python {version}; it has {sorted(os.listdir(stubs))}")
+        raise ServeError(
+            f"the wheel has no stub for Python {version}; it has {sorted(path.name for path in stubs.iterdir())}"
+        )
     shutil.copytree(root / "backends" / "python", target / "python", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy2(stub, target / "python")
     shutil.copytree(OWN_BACKENDS, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
@@ -170,7 +180,7 @@ def dying_with_parent() -> Callable[[], None]:
 
 
 class Server:
-    """A running tritonserver; its output goes to `sink`, the last lines are kept for error messages."""
+    """A running tritonserver; its output goes to `sink`, the last lines are kept to tell why it failed."""
 
     def __init__(self, command: list[str], environment: dict[str, str], sink: IO[bytes]) -> None:
         self._process = subprocess.Popen(
@@ -199,21 +209,22 @@ class Server:
         while not stop.wait(0.1) and not is_ready(endpoints):
             self.check_alive()
             if time.monotonic() > deadline:
-                raise ServeError(f"tritonserver is not ready after {timeout_s:g} s; its last lines:\n{self.tail()}")
+                raise ServeError(f"tritonserver is not ready after {timeout_s:g} s; its last lines:\n{self.summary()}")
 
     def check_alive(self) -> None:
         """Raises ServeError if the server has exited."""
         status = self._process.poll()
         if status is not None:
-            tail = self.tail()
-            error = PortTakenError if "already in use" in tail or "failed to start GRPC service" in tail else ServeError
-            raise error(f"tritonserver exited with status {status}; its last lines:\n{tail}")
-
-    def tail(self) -> str:
-        """The last lines of the server's output."""
-        if self._process.poll() is not None:
             self._reader.join(timeout=1)
-        return b"".join(self._tail.copy()).decode(errors="replace").rstrip()
+            summary = self.summary()
+            error = PortTakenError if "already in use" in summary or "Failed to start" in summary else ServeError
+            raise error(f"tritonserver exited with status {status}:\n{summary}")
+
+    def summary(self) -> str:
+        """The lines of the server's output that tell why it failed, else its last ones."""
+        lines = [line.decode(errors="replace").rstrip() for line in self._tail.copy()]
+        causes = [line.partition(r"\n\nAt:")[0] for line in lines if CAUSE.search(line)]
+        return "\n".join(causes or lines)
 
     def stop(self, timeout_s: float) -> None:
         """Lets running inferences finish, then ends the server and every process it started."""
@@ -227,10 +238,17 @@ class Server:
 
 
 def is_ready(endpoints: Endpoints) -> bool:
-    """Whether the server answers its readiness check."""
-    connection = http.client.HTTPConnection(endpoints.reachable, endpoints.http, timeout=1)
+    """Whether the readiness check succeeds and the metrics, which Triton starts last, are there."""
+    return answers(endpoints.reachable, endpoints.http, "/v2/health/ready") and answers(
+        endpoints.reachable, endpoints.metrics, "/metrics"
+    )
+
+
+def answers(host: str, port: int, path: str) -> bool:
+    """Whether a GET request succeeds within a second."""
+    connection = http.client.HTTPConnection(host, port, timeout=1)
     try:
-        connection.request("GET", "/v2/health/ready")
+        connection.request("GET", path)
         return connection.getresponse().status == 200
     except (OSError, http.client.HTTPException):
         return False
@@ -286,6 +304,7 @@ def remove_regions(prefix: str) -> None:
 
 
 def parse_options() -> argparse.Namespace:
+    """Command line."""
     parser = argparse.ArgumentParser(
         description="Run NVIDIA's tritonserver on a model repository until SIGTERM or SIGINT.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
@@ -307,6 +326,7 @@ def parse_options() -> argparse.Namespace:
 
 
 def main() -> int:
+    """Serves until a signal; returns the exit status."""
     options = parse_options()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

@@ -13,6 +13,9 @@ from torch import Tensor
 from cellserve_export.errors import CheckpointError
 from cellserve_export.network import CPnet
 
+CHANNELS = ("cytoplasm", "nucleus")
+"""What the networks' two input planes show."""
+
 _DIAMETERS = {"diam_mean", "diam_labels"}
 _DATA_PARALLEL = "module."  # DataParallel puts this before every name
 
@@ -25,6 +28,7 @@ class Checkpoint:
     sha256: str  # of the file, lower-case hexadecimal
     diam_mean: float | None  # pixels; None where the file has none (Cellpose 1)
     diam_labels: float | None  # pixels; None where training never set it
+    channels: tuple[str, ...]  # those of CHANNELS that training filled
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -53,7 +57,18 @@ def load_checkpoint(path: Path) -> Checkpoint:
         diam_mean=diam_mean,
         # Cellpose starts diam_labels at diam_mean and overwrites it in training: equal values mean nobody measured.
         diam_labels=None if diam_labels == diam_mean else diam_labels,
+        channels=_trained_channels(network),
     )
+
+
+def _trained_channels(network: CPnet) -> tuple[str, ...]:
+    """The input channels that were not always zero in training.
+
+    A batchnorm that has only met zeros divides by almost nothing: real pixels in that channel come out hundreds of
+    times too large, and the network's answer is nonsense.
+    """
+    variance = network.get_buffer("downsample.down.res_down_0.conv.conv_0.0.running_var")
+    return CHANNELS if float(variance[1]) > 1e-6 else CHANNELS[:1]
 
 
 def _state_dict(content: bytes) -> dict[str, Tensor]:

@@ -19,13 +19,11 @@ from string import Template
 import onnx
 from torch import nn
 
-from cellserve_export.checkpoint import Checkpoint
+from cellserve_export.checkpoint import CHANNELS, Checkpoint
 from cellserve_export.errors import FamilyError
 from cellserve_export.graph import TILE, Precision, ensemble_graph, style_graph
 from cellserve_export.network import DEFAULT_DIAMETER, OUTPUT_CHANNELS, STYLE_SIZE, Ensemble, StyleNetwork
 from cellserve_export.parity import Parity, Tiles, check_parity
-
-CHANNELS = ("cytoplasm", "nucleus")
 
 # As Triton's configuration declares them.
 _OUTPUTS = {
@@ -74,8 +72,8 @@ def write_family(
 ) -> list[Parity]:
     """Writes the three directories of a family, replacing those of an earlier export.
 
-    They are written and checked in a temporary directory of the repository and moved into place once all have passed
-    the parity gate: a failure leaves the repository as it was.
+    They are written and checked in a temporary directory beside the repository (a Triton that starts meanwhile must not
+    see it) and moved into place once all have passed the parity gate: a failure leaves the repository as it was.
 
     Args:
         repository: made if it does not exist.
@@ -93,7 +91,7 @@ def write_family(
     """
     diam_mean = _common_diameter(family, checkpoints)
     repository.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=repository, prefix=".export-") as scratch:
+    with tempfile.TemporaryDirectory(dir=repository.resolve().parent, prefix=".export-") as scratch:
         new = Path(scratch, "new")
         report: list[Parity] = []
         checksums: dict[str, str] = {}
@@ -165,7 +163,7 @@ def _describe(
         "description": family.description,
         "diam_mean": diam_mean,
         "diam_labels": checkpoints[0].diam_labels,
-        "channels": CHANNELS,
+        "channels": [name for name in CHANNELS if all(name in checkpoint.channels for checkpoint in checkpoints)],
         "license": family.license,
         "provenance": family.provenance,
         "tile_size": TILE,

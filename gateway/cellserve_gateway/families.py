@@ -23,6 +23,8 @@ class Family(BaseModel):
         name: Family; its networks on Triton are `<name>` (ensemble), `<name>_single` (network 0) and `<name>_style`.
         diam_mean: Object diameter the networks work at, pixels.
         diam_labels: Mean object diameter of the training images, pixels; None where unknown.
+        channels: What the networks' input planes show: "cytoplasm", "nucleus". One that is missing was always zero in
+            training.
         networks: Network name to file.
     """
 

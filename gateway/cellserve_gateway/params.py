@@ -69,11 +69,15 @@ class SegmentParams:
         cytoplasm, nucleus = self.cytoplasm_channel, self.nucleus_channel
         if cytoplasm is None or nucleus is None:
             default_cytoplasm, default_nucleus = default_channels(planes) if cytoplasm is None else (cytoplasm, -1)
+            if "nucleus" not in family.channels:
+                default_nucleus = -1
             cytoplasm = default_cytoplasm if cytoplasm is None else cytoplasm
             nucleus = default_nucleus if nucleus is None else nucleus
         for name, channel in (("cytoplasm_channel", cytoplasm), ("nucleus_channel", nucleus)):
             if not -1 <= channel < planes:
                 raise ParameterError(name, channel, f"-1 to {planes - 1} for an image of {planes} planes")
+        if nucleus >= 0 and "nucleus" not in family.channels:
+            raise ParameterError("nucleus_channel", nucleus, f"-1, since '{family.name}' was trained without nuclei")
         given = self.diameter is not None
         return (
             replace(

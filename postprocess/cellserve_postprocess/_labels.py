@@ -44,24 +44,6 @@ def moments(labels: NDArray[np.int32], logit: NDArray[np.float32], count: int) -
 
 
 @kernel
-def flow_errors(
-    labels: NDArray[np.int32], flow: NDArray[np.float32], predicted: NDArray[np.float32], count: int
-) -> NDArray[np.float32]:
-    """Mean squared distance between two flows [2, Y, X] over the pixels of each object, float32 [N]."""
-    areas = np.zeros(count, np.int64)
-    sums = np.zeros(count)
-    for y in range(labels.shape[0]):
-        for x in range(labels.shape[1]):
-            if labels[y, x] > 0:
-                i = labels[y, x] - 1
-                error_y = np.float64(flow[0, y, x]) - predicted[0, y, x]
-                error_x = np.float64(flow[1, y, x]) - predicted[1, y, x]
-                areas[i] += 1
-                sums[i] += error_y * error_y + error_x * error_x
-    return (sums / np.maximum(areas, 1)).astype(np.float32)
-
-
-@kernel
 def fill_holes(labels: NDArray[np.int32], boxes: NDArray[np.int32], order: NDArray[np.int64]) -> None:
     """Give background that an object encloses to that object, in place.
 

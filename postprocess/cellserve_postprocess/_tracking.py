@@ -8,7 +8,7 @@ from ._jit import kernel
 BLOCK = 256
 """Pixels that advance together: their steps do not depend on each other, so the processor overlaps them."""
 TRAP_MARGIN = 1e-3
-"""Pixels by which a trap's corners must stay inside: far above the rounding of positions, so that no rounding opens it."""
+"""Pixels by which the corners of a trap must stay inside it: so much that the rounding of positions opens none."""
 
 
 @kernel

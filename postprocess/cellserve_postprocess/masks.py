@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from ._arrays import kernel_floats
 from ._clustering import cluster
-from ._diffusion import diffuse
-from ._labels import extents, fill_holes, flow_errors
+from ._diffusion import flow_errors
+from ._labels import extents, fill_holes
 from ._tracking import follow_bilinear, follow_nearest
 from .params import RecoveryParams
 
@@ -53,7 +53,7 @@ def recover_masks(maps: NDArray[np.float32], params: RecoveryParams) -> Recovere
     if params.exclude_on_edges:
         plausible &= (boxes[:, :2] > 0).all(axis=1) & (boxes[:, 2:] < labels.shape).all(axis=1)
     labels, boxes = _keep(labels, boxes, plausible)
-    errors = flow_errors(labels, diffuse(labels, boxes), maps[:2] / np.float32(FLOW_SCALE), len(boxes))
+    errors = flow_errors(labels, boxes, maps[:2] / np.float32(FLOW_SCALE))
     if params.flow_threshold > 0:
         consistent = errors <= params.flow_threshold
         labels, boxes = _keep(labels, boxes, consistent)

@@ -45,7 +45,7 @@ def average_precision(
 def _overlaps(
     truth: NDArray[np.int32], predicted: NDArray[np.int32]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], tuple[int, int]]:
-    """Pairs of objects that share pixels: their rows, columns and intersections over union; and the numbers of objects."""
+    """Pairs of objects that share pixels: rows, columns, intersections over union; and the numbers of objects."""
     labels_true, true = np.unique(truth, return_inverse=True)
     labels_predicted, found = np.unique(predicted, return_inverse=True)
     pair, pixels = np.unique(true.astype(np.int64) * len(labels_predicted) + found, return_counts=True)

@@ -85,7 +85,7 @@ def normalize(image: NDArray[np.float32], normalization: Normalization) -> NDArr
 
 
 def _percentiles(plane: NDArray[np.float32], low: float, high: float) -> tuple[float, float]:
-    """Two percentiles with linear interpolation, as np.percentile defines them, in half its time: each needs one partition."""
+    """Two percentiles with linear interpolation, as np.percentile defines them, in half its time."""
     values = plane.flatten()
 
     def percentile(percent: float) -> float:

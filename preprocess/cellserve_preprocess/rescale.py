@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 
 def rescaled_shape(shape: tuple[int, int], scale: float) -> tuple[int, int]:
-    """Shape (Y, X) of an image of the given shape after scaling, fractions of a pixel dropped, no axis below one pixel."""
+    """Shape (Y, X) of an image after scaling: fractions of a pixel are dropped, no axis gets shorter than one pixel."""
     height, width = shape
     return max(1, int(height * scale)), max(1, int(width * scale))
 

@@ -68,6 +68,11 @@ CASES = {
     "overlap": ({"image": GOOD, "params": {"tile_overlap": 0.9}}, "INVALID_ARGUMENT", "PARAMETER_OUT_OF_RANGE"),
     "niter": ({"image": GOOD, "params": {"niter": 0}}, "INVALID_ARGUMENT", "PARAMETER_OUT_OF_RANGE"),
     "channel": ({"image": GOOD, "params": {"cytoplasm_channel": 1}}, "INVALID_ARGUMENT", "PARAMETER_OUT_OF_RANGE"),
+    "nuclei a family never saw": (
+        {"image": raw(np.zeros((2, 8, 8), np.uint8), "CYX"), "params": {"nucleus_channel": 1}},
+        "INVALID_ARGUMENT",
+        "PARAMETER_OUT_OF_RANGE",
+    ),
     "four planes": (
         {"image": raw(np.zeros((8, 8, 4), np.uint8), "YXC")},
         "INVALID_ARGUMENT",

@@ -145,6 +145,19 @@ def test_border_and_size_options(stub, image):
     assert min(o.area for o in large.objects) >= 500
 
 
+def test_two_planes(stub, image):
+    """The starter networks never saw a nucleus channel: by default it is left out, and asked for it is refused."""
+    cells = image("nuclei_fluorescence")[:224, :224]
+    two = raw(np.stack([cells, 255 - cells]), "CYX")
+    one = raw(cells.copy())
+    answers = [stub.Segment(pb.SegmentRequest(image=way, params={"ensemble": False})) for way in (one, two)]
+    assert answers[1].params.nucleus_channel == -1
+    assert average_precision(labels_of(answers[0]), labels_of(answers[1]), [0.9])[0] > 0.95
+    second = stub.Segment(pb.SegmentRequest(image=two, params={"ensemble": False, "cytoplasm_channel": 1}))
+    assert second.params.cytoplasm_channel == 1
+    assert average_precision(labels_of(answers[0]), labels_of(second), [0.5])[0] < 0.5, "another plane, other objects"
+
+
 def test_estimate_diameter_says_where_it_comes_from(stub, image):
     request = pb.EstimateDiameterRequest(image=raw(image("nuclei_fluorescence")))
     response = stub.EstimateDiameter(request)
@@ -162,4 +175,4 @@ def test_models(stub):
     assert (family.ready, family.tile_size, family.diam_mean) == (True, 224, 30)
     assert family.max_batch_size >= 4
     assert not family.has_size_model
-    assert list(family.channels) == ["cytoplasm", "nucleus"]
+    assert list(family.channels) == ["cytoplasm"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cellserve_export.checkpoint import Checkpoint
+from cellserve_export.checkpoint import CHANNELS, Checkpoint
 from cellserve_export.network import CPnet
 from numpy.typing import NDArray
 
@@ -47,7 +47,7 @@ def network(networks: list[CPnet]) -> CPnet:
 @pytest.fixture(scope="session")
 def checkpoints(networks: list[CPnet]) -> list[Checkpoint]:
     return [
-        Checkpoint(network, sha256=f"{index:064x}", diam_mean=30.0, diam_labels=None)
+        Checkpoint(network, sha256=f"{index:064x}", diam_mean=30.0, diam_labels=None, channels=CHANNELS)
         for index, network in enumerate(networks)
     ]
 

@@ -128,3 +128,12 @@ def test_executes_nothing(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="not a torch file of plain tensors"):
         load_checkpoint(tmp_path / "payload.pt")
     assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize(("variance", "channels"), [(0.5, ("cytoplasm", "nucleus")), (1e-9, ("cytoplasm",))])
+def test_a_channel_that_was_always_zero_is_known(
+    save_state: SaveState, network: CPnet, variance: float, channels: tuple[str, ...]
+) -> None:
+    state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    state["downsample.down.res_down_0.conv.conv_0.0.running_var"][1] = variance
+    assert load_checkpoint(save_state(state)).channels == channels

@@ -147,6 +147,14 @@ def test_channels_refused(planes, channels):
         SegmentParams("generalist", cytoplasm_channel=channels[0], nucleus_channel=channels[1]).resolved(planes, FAMILY)
 
 
+def test_a_family_trained_without_nuclei():
+    family = FAMILY.model_copy(update={"channels": ("cytoplasm",)})
+    resolved, _ = SegmentParams("generalist").resolved(2, family)
+    assert (resolved.cytoplasm_channel, resolved.nucleus_channel) == (0, -1)
+    with pytest.raises(ParameterError, match="without nuclei"):
+        SegmentParams("generalist", nucleus_channel=1).resolved(2, family)
+
+
 @pytest.mark.parametrize(
     "convert",
     [

@@ -35,6 +35,7 @@ class TritonPythonModel:
         config = json.loads(args["model_config"])
         try:
             path = Path(pb_utils.get_model_dir()) / (config["default_model_filename"] or "model.onnx")
+            check_numpy()
             core = ov.Core()
             properties = compile_properties(config, core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
             network = read_network(core, path, config["parameters"].get("sha256", {}).get("string_value"))
@@ -95,6 +96,12 @@ class TritonPythonModel:
 
 class LoadError(Exception):
     """The model cannot be served; the message is for the operator."""
+
+
+def check_numpy() -> None:
+    """Refuses NumPy 2: Triton 2.51 assumes the memory layout of NumPy 1 and would answer with empty arrays."""
+    if np.lib.NumpyVersion(np.__version__) >= "2.0.0":
+        raise LoadError(f"NumPy is {np.__version__}; Triton's Python backend needs NumPy 1 (numpy<2)")
 
 
 def compile_properties(config: dict[str, Any], capabilities: list[str]) -> dict[str, Any]:

@@ -1,0 +1,138 @@
+"""Tiny models, and launchers to serve them: a server with these is ready within two or three seconds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+ROOT = Path(__file__).resolve().parents[3]
+SERVE = ROOT / "deploy" / "triton" / "serve.py"
+PYTHON = os.environ.get("CELLSERVE_TRITON_PYTHON", str(ROOT / ".venv-triton" / "bin" / "python"))
+FREE_PORTS = ("--http-port=0", "--grpc-port=0", "--metrics-port=0")
+
+CONFIG = """
+name: "{name}"
+backend: "onnxruntime"
+max_batch_size: 8
+input [ {{ name: "image" data_type: TYPE_FP32 dims: [ 2, 16, 16 ] }} ]
+output [ {{ name: "{output}" data_type: TYPE_FP32 dims: [ {channels}, 16, 16 ] }} ]
+dynamic_batching {{ max_queue_delay_microseconds: {delay_us} }}
+instance_group [ {{ kind: KIND_CPU count: 1 }} ]
+optimization {{ execution_accelerators {{ cpu_execution_accelerator: [
+  {{ name: "{accelerator}" parameters {{ key: "{key}" value: "{precision}" }} }}
+] }} }}
+parameters {{ key: "sha256" value {{ string_value: "{sha256}" }} }}
+"""
+
+
+def write_model(repository: Path, name: str, *, content: bytes | None = None, **settings: object) -> Path:
+    """Writes one convolution [batch,2,16,16] -> [batch,3,16,16], weights stored fp16, and its configuration."""
+    version = repository / name / "1"
+    version.mkdir(parents=True)
+    model = version / "model.onnx"
+    model.write_bytes(graph() if content is None else content)
+    defaults = {"output": "flows", "channels": 3, "delay_us": 50_000, "accelerator": "openvino", "key": "precision"}
+    digest = hashlib.sha256(model.read_bytes()).hexdigest()
+    values = defaults | {"precision": "f32", "sha256": digest} | settings
+    (version.parent / "config.pbtxt").write_text(CONFIG.format(name=name, **values))
+    return model
+
+
+def graph() -> bytes:
+    """The convolution as ONNX."""
+    weights = np.random.default_rng(0).standard_normal((3, 2, 3, 3)).astype(np.float16)
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 2, 16, 16])
+    flows = helper.make_tensor_value_info("flows", TensorProto.FLOAT, ["batch", 3, 16, 16])
+    nodes = [
+        helper.make_node("Cast", ["stored"], ["weights"], to=TensorProto.FLOAT),
+        helper.make_node("Conv", ["image", "weights"], ["flows"], pads=[1, 1, 1, 1]),
+    ]
+    network = helper.make_graph(nodes, "tiny", [image], [flows], [numpy_helper.from_array(weights, "stored")])
+    opsets = [helper.make_opsetid("", 17)]
+    return onnx.ModelProto(helper.make_model(network, opset_imports=opsets, ir_version=9)).SerializeToString()
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """A running serve.py and the files it uses."""
+
+    process: subprocess.Popen[bytes]
+    ready_file: Path
+    errors: Path
+    temporary: Path
+
+    def wait_ready(self) -> dict[str, str]:
+        end = time.monotonic() + 60
+        while not self.ready_file.exists():
+            assert self.process.poll() is None, self.errors.read_text()
+            assert time.monotonic() < end, self.errors.read_text()
+            time.sleep(0.02)
+        return json.loads(self.ready_file.read_text())
+
+    def children(self) -> list[int]:
+        """Process ids below the launcher: tritonserver and its stubs."""
+        found = [self.process.pid]
+        for parent in found:
+            for tasks in Path(f"/proc/{parent}/task").glob("*/children"):
+                found += [int(pid) for pid in tasks.read_text().split()]
+        return found[1:]
+
+    def regions(self) -> list[Path]:
+        """Its shared memory."""
+        return list(Path("/dev/shm").glob(f"cellserve_{self.process.pid}_*"))
+
+
+@pytest.fixture(scope="session")
+def launch(tmp_path_factory) -> Iterator[Callable[..., Launcher]]:
+    """Starts serve.py on a repository; what still runs at the end is stopped."""
+    started: list[Launcher] = []
+
+    def start(repository: Path, *options: str, python: str = PYTHON) -> Launcher:
+        directory = tmp_path_factory.mktemp("launcher")
+        temporary = directory / "tmp"
+        temporary.mkdir()
+        ready, errors = directory / "ready.json", directory / "errors.log"
+        ours = ("--model-repository", str(repository), "--ready-file", str(ready), *FREE_PORTS)
+        with errors.open("wb") as output:
+            process = subprocess.Popen(
+                [python, str(SERVE), *ours, f"--log-file={directory / 'triton.log'}", *options],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=output,
+                env=os.environ | {"TMPDIR": str(temporary)},
+            )
+        started.append(Launcher(process, ready, errors, temporary))
+        return started[-1]
+
+    yield start
+    for launcher in started:
+        if launcher.process.poll() is None:
+            launcher.process.terminate()
+        launcher.process.wait(timeout=60)
+
+
+@pytest.fixture(scope="session")
+def tiny(launch, tmp_path_factory) -> str:
+    """gRPC address of a server with the models `exact` (f32) and `auto` (the processor's best precision)."""
+    repository = tmp_path_factory.mktemp("repository")
+    write_model(repository, "exact")
+    write_model(repository, "auto", precision="auto")
+    return launch(repository).wait_ready()["grpc"]
+
+
+@pytest.fixture(scope="session")
+def python_here() -> str:
+    """This interpreter, whose environment has no server."""
+    return sys.executable

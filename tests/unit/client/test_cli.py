@@ -1,0 +1,197 @@
+"""The command line, in this process for what it prints and as a program for its exit status."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import grpc
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+from cellserve.cli import app
+from typer.testing import CliRunner
+
+from .scripted_server import Service, failure, start
+
+
+@pytest.fixture
+def address(serve, service) -> str:
+    return serve(service)
+
+
+@pytest.fixture
+def run(address):
+    def call(*arguments: object):
+        environment = {"CELLSERVE_ADDRESS": address, "COLUMNS": "100"}
+        return CliRunner(env=environment).invoke(app, [str(argument) for argument in arguments])
+
+    return call
+
+
+@pytest.fixture
+def files(tmp_path, image):
+    tifffile.imwrite(tmp_path / "a.tif", image)
+    (tmp_path / "b.png").write_bytes(imagecodecs.png_encode(image[:60]))
+    return [tmp_path / "a.tif", tmp_path / "b.png"]
+
+
+def test_one_file(run, service, files, image, tmp_path):
+    result = run("segment", files[0], "--diameter", 25, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    for part in (
+        "objects   3 objects, median diameter",
+        "25.0 px (as given)",
+        "generalist version 1",
+        "abababababab",
+        "9 tiles",
+    ):
+        assert part in result.stdout
+    labels = tifffile.imread(tmp_path / "out" / "a_cp_masks.tif")
+    np.testing.assert_array_equal(labels > 0, image > 1000)
+    assert (tmp_path / "out" / "a_objects.csv").read_text().count("\n") == 4
+    overlay = imagecodecs.png_decode((tmp_path / "out" / "a_overlay.png").read_bytes())
+    assert overlay.shape == (*image.shape, 3)
+    assert service.requests[0].params.diameter == 25
+    assert not service.requests[0].params.HasField("niter"), "what is not given is the server's choice"
+
+
+def test_several_files(run, files, tmp_path):
+    result = run("segment", *files, "--no-overlay", "--no-csv")
+    assert result.exit_code == 0, result.output
+    assert sorted(line.partition(": ")[0] for line in result.stdout.splitlines()) == [str(path) for path in files]
+    assert "2 of 2 images segmented, 0 failed" in result.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"a.tif", "b.png", "a_cp_masks.tif", "b_cp_masks.tif"}
+
+
+def test_results_of_an_earlier_run_are_left_out(run, files, tmp_path):
+    run("segment", *files)
+    result = run("segment", *sorted(tmp_path.glob("*.[tp]*")))
+    assert result.exit_code == 0, result.output
+    assert "left out 4 files" in result.stderr
+    assert not list(tmp_path.glob("*_cp_masks_cp_masks.tif"))
+
+
+def test_one_bad_file_does_not_stop_the_others(run, service, files, tmp_path):
+    (tmp_path / "bad.tif").write_bytes(b"II*\0junk")
+    tifffile.imwrite(tmp_path / "stack.tif", np.zeros((3, 8, 8), np.uint8), imagej=True, metadata={"axes": "ZYX"})
+    result = run("segment", files[0], tmp_path / "bad.tif", tmp_path / "stack.tif", tmp_path / "none.tif", files[1])
+    assert result.exit_code == 1
+    assert len(result.stdout.splitlines()) == 2
+    errors = result.stderr.splitlines()
+    assert sum(line.startswith("error: ") for line in errors) == 3
+    assert any("bad.tif: cannot be decoded" in line for line in errors)
+    assert any("a z stack" in line for line in errors)
+    assert any("none.tif: No such file" in line for line in errors)
+    assert errors[-1] == "2 of 5 images segmented, 3 failed"
+    assert "Traceback" not in result.output
+
+
+def test_errors_of_the_server(run, service, files):
+    service.failures.append(failure(grpc.StatusCode.INVALID_ARGUMENT, "niter is 0", "PARAMETER_OUT_OF_RANGE"))
+    result = run("segment", *files, "--concurrency", 1, "--niter", 0)
+    assert result.exit_code == 1
+    assert f"error: {files[0]}: niter is 0 [PARAMETER_OUT_OF_RANGE, request " in result.stderr
+    assert str(files[1]) in result.stdout
+
+
+def test_json(run, service, files):
+    service.failures.append(failure(grpc.StatusCode.INVALID_ARGUMENT, "no", "IMAGE_EMPTY", got="0"))
+    result = run("segment", *files, "--json", "--concurrency", 1)
+    assert result.exit_code == 1
+    failed, done = [json.loads(line) for line in result.stdout.splitlines()]
+    assert failed["file"] == str(files[0])
+    assert failed["error"]["reason"] == "IMAGE_EMPTY"
+    assert failed["error"]["metadata"] == {"got": "0"}
+    assert (done["file"], done["objects"]) == (str(files[1]), 2)
+    assert done["params"]["normalization"] == {"rule": "percentiles", "low": 1.0, "high": 99.0, "invert": False}
+    assert done["labels"].endswith("b_cp_masks.tif")
+
+
+def test_all_parameters_arrive(run, service, files):
+    options = (
+        "--model generalist --single --diameter 20 --cytoplasm-channel 0 --nucleus-channel -1 "
+        "--normalization range:100,4000 --invert --tile-overlap 0.2 --augment --cellprob-threshold -1 "
+        "--flow-threshold 0 --niter 50 --interpolation nearest --min-size 5 --max-size-fraction 0.9 "
+        "--no-fill-holes --exclude-on-edges --priority acquisition --compression zlib"
+    )
+    assert run("segment", files[0], *options.split()).exit_code == 0
+    (request,) = service.requests
+    params = request.params
+    assert len(params.ListFields()) == len(params.DESCRIPTOR.fields)
+    assert (params.ensemble, params.nucleus_channel, params.cellprob_threshold, params.flow_threshold) == (
+        False,
+        -1,
+        -1,
+        0,
+    )
+    assert (params.normalization.range.high, params.normalization.invert, params.interpolation) == (4000, True, 1)
+    assert (params.fill_holes, params.exclude_on_edges, params.augment) == (False, True, True)
+    assert (request.priority, request.compression) == (1, 2)
+
+
+@pytest.mark.parametrize("text", ["range", "range:1", "range:a,b", "off:1", "sometimes", "percentiles:1,2,3"])
+def test_senseless_normalizations(run, files, text):
+    result = run("segment", files[0], "--normalization", text)
+    assert result.exit_code == 2
+    assert "allowed: percentiles:LOW,HIGH" in " ".join(result.output.replace("│", " ").split())
+
+
+def test_shared_result_names_are_wrong_usage(run, files, tmp_path):
+    tifffile.imwrite(tmp_path / "b.tif", np.zeros((9, 9), np.uint8))
+    result = run("segment", *files, tmp_path / "b.tif")
+    assert result.exit_code == 2
+    assert "would both write" in result.output
+    assert not list(tmp_path.glob("*_cp_masks.tif"))
+
+
+def test_unwritable_folder(run, files, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    result = run("segment", files[0], "--out", tmp_path / "file" / "folder")
+    assert result.exit_code == 1
+    assert "cannot write" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_models_health_diameter(run, files):
+    listed = run("models")
+    assert listed.exit_code == 0
+    assert "generalist *" in listed.stdout
+    assert "BSD-3-Clause" in listed.stdout
+    assert run("health").stdout == "SERVING\n"
+    sized = run("diameter", *files)
+    assert sized.exit_code == 0
+    assert sized.stdout.count("30.1 px (the size the model's networks work at") == 2
+
+
+def cellserve(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from cellserve.cli import app; app()", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_exit_status_of_health():
+    server, health, port = start(Service())
+    try:
+        serving = cellserve("health", "-a", f"127.0.0.1:{port}")
+        assert (serving.returncode, serving.stdout, serving.stderr) == (0, "SERVING\n", "")
+        health.set("", 2)
+        resting = cellserve("health", "-a", f"127.0.0.1:{port}")
+        assert (resting.returncode, resting.stdout) == (1, "NOT_SERVING\n")
+    finally:
+        server.stop(None).wait()
+    gone = cellserve("health", "-a", f"127.0.0.1:{port}", "-a", f"127.0.0.1:{port}")
+    assert (gone.returncode, gone.stdout) == (1, "")
+    assert gone.stderr.count("error: no server answers at") == 2
+
+
+def test_exit_status_of_segment(address, files):
+    assert cellserve("segment", "-a", address, str(files[0])).returncode == 0
+    assert cellserve("segment", "-a", address, str(files[0]), "missing.tif").returncode == 1
+    assert cellserve("segment", "-a", address).returncode == 2
+    assert cellserve("segment", "-a", "no:such:address", str(files[0])).returncode == 1
+    gone = cellserve("segment", "-a", "127.0.0.1:1", *map(str, files))
+    assert gone.returncode == 1
+    assert gone.stderr.count("error: no server answers at") == 1, "once, not for every file"
+    assert "Traceback" not in gone.stderr
