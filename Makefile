@@ -6,6 +6,9 @@
 #   make bench   the figures of the README
 
 PYTHON ?= python3
+# Triton's Python backend needs NumPy 1, which Python 3.13 has no build of.
+TRITON_PYTHON ?= $(firstword $(foreach p,$(PYTHON) python3.12 python3.11,$(shell \
+  $(p) -c 'import sys; sys.version_info[:2] in ((3, 11), (3, 12)) and print("$(p)")' 2>/dev/null)))
 PIP = -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SHARED ?= ../shared
 
@@ -51,7 +54,8 @@ clean:
 	touch $@ .venv/gateway.done
 
 .venv-triton/done: deploy/triton/requirements.txt
-	test -x .venv-triton/bin/python || $(PYTHON) -m venv .venv-triton
+	@test -n "$(TRITON_PYTHON)" || { echo "Triton needs Python 3.11 or 3.12: make TRITON_PYTHON=... $(MAKECMDGOALS)"; exit 1; }
+	test -x .venv-triton/bin/python || $(TRITON_PYTHON) -m venv .venv-triton
 	.venv-triton/bin/python $(PIP) --no-deps nvidia-pytriton==0.7.0
 	.venv-triton/bin/python $(PIP) -r deploy/triton/requirements.txt
 	touch $@

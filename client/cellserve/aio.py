@@ -40,7 +40,8 @@ class AsyncClient:
         credentials: grpc.ChannelCredentials | None = None,
         metadata: Sequence[tuple[str, str]] = (),
     ) -> None:
-        self.target = target(address)
+        self._address = address if isinstance(address, str) else ", ".join(address)
+        self._target = target(address)
         self._deadline_s = deadline_s
         self._credentials = credentials
         self._metadata = tuple(metadata)
@@ -124,9 +125,9 @@ class AsyncClient:
         """Returns the channel, made at the first call because it belongs to the running event loop."""
         if self._channel is None:
             self._channel = (
-                grpc.aio.secure_channel(self.target, self._credentials, self._options)
+                grpc.aio.secure_channel(self._target, self._credentials, self._options)
                 if self._credentials
-                else grpc.aio.insecure_channel(self.target, self._options)
+                else grpc.aio.insecure_channel(self._target, self._options)
             )
         return self._channel
 
@@ -139,7 +140,7 @@ class AsyncClient:
         try:
             return await method(request, timeout=deadline_s, metadata=self._metadata)
         except grpc.RpcError as error:
-            raise from_rpc_error(error, address=self.target, deadline_s=deadline_s, request_id=request_id) from error
+            raise from_rpc_error(error, address=self._address, deadline_s=deadline_s, request_id=request_id) from error
 
     async def _segment(self, template: Template, image: ImageLike, request_id: str | None) -> Segmentation:
         request = await asyncio.to_thread(template.segment, image, request_id)
@@ -206,7 +207,7 @@ class AsyncClient:
                 await outcomes.put(error)
             except grpc.RpcError as error:
                 await outcomes.put(
-                    from_rpc_error(error, address=self.target, deadline_s=template.deadline_s, request_id="")
+                    from_rpc_error(error, address=self._address, deadline_s=template.deadline_s, request_id="")
                 )
 
         tasks = [asyncio.create_task(send()), asyncio.create_task(receive())]

@@ -52,6 +52,7 @@ def channel_options() -> list[tuple[str, Any]]:
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.initial_reconnect_backoff_ms", 200),
+        ("grpc.min_reconnect_backoff_ms", 10_000),  # which is the time a connection may take to be made
         ("grpc.max_reconnect_backoff_ms", 5_000),
         ("grpc.primary_user_agent", f"cellserve/{version('cellserve')}"),
     ]

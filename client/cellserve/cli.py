@@ -187,7 +187,8 @@ def segment(
             if as_json:
                 _say(output, json.dumps(report.record(job.path, result, outputs, written)))
             elif len(plan) == 1:
-                output.print(report.object_table(result))
+                if result.objects:
+                    output.print(report.object_table(result))
                 _say(output, report.totals(result) + "".join(f"\nwrote     {path}" for path in written))
             else:
                 _say(output, report.summary_line(str(job.path), result))
@@ -239,7 +240,10 @@ def models(
 ) -> None:
     """Lists the model families of the server; an asterisk marks the one used when none is named."""
     with _client(address, deadline_s, Console(stderr=True, highlight=False, soft_wrap=True)) as client:
-        Console(highlight=False).print(report.model_table(client.models()))
+        listed = client.models()
+    output = Console(highlight=False)
+    output.print(report.model_table(listed))
+    _say(output, report.model_notes(listed))
 
 
 @app.command()

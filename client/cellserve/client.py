@@ -53,14 +53,14 @@ class Client:
         credentials: grpc.ChannelCredentials | None = None,
         metadata: Sequence[tuple[str, str]] = (),
     ) -> None:
-        self.target = target(address)
+        self._address = address if isinstance(address, str) else ", ".join(address)
         self._deadline_s = deadline_s
         self._metadata = tuple(metadata)
         options = [*channel_options(), *authority(address)]
         self._channel = (
-            grpc.secure_channel(self.target, credentials, options)
+            grpc.secure_channel(target(address), credentials, options)
             if credentials
-            else grpc.insecure_channel(self.target, options)
+            else grpc.insecure_channel(target(address), options)
         )
         self._stub: Any = SegmentationServiceStub(self._channel)  # type: ignore[no-untyped-call]  # generated
         self._health: Any = HealthStub(self._channel)
@@ -209,7 +209,7 @@ class Client:
                 ) from error
             except grpc.RpcError as error:
                 raise from_rpc_error(
-                    error, address=self.target, deadline_s=deadline_s, request_id=request_id
+                    error, address=self._address, deadline_s=deadline_s, request_id=request_id
                 ) from error
 
     def _segment(self, template: Template, image: ImageLike, request_id: str | None, calls: _Calls) -> Segmentation:
@@ -274,7 +274,9 @@ class Client:
             except CellServeError as error:
                 outcomes.put(error)
             except grpc.RpcError as error:
-                outcomes.put(from_rpc_error(error, address=self.target, deadline_s=template.deadline_s, request_id=""))
+                outcomes.put(
+                    from_rpc_error(error, address=self._address, deadline_s=template.deadline_s, request_id="")
+                )
 
         call = self._stub.SegmentStream(send(), timeout=template.deadline_s, metadata=self._metadata)
         threading.Thread(target=receive, name="cellserve-stream", daemon=True).start()

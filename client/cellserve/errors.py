@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import grpc
+from cellserve_proto.v1 import segmentation_pb2 as pb
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
@@ -114,7 +115,7 @@ def from_rpc_error(error: grpc.RpcError, *, address: str, deadline_s: float | No
     kind, reason = _CLASSES.get(code, ServerError), info.reason
     if not reason:  # gRPC itself, or a proxy: its own words say little to a caller
         if code is grpc.StatusCode.UNAVAILABLE:
-            message = f"no server answers at {address}: {message}"
+            message = f"no server answers at {address}: {message.rpartition('last error: ')[2]}"
         elif code is grpc.StatusCode.DEADLINE_EXCEEDED and deadline_s is not None:
             message = f"no answer within the deadline of {deadline_s:g} s"
         elif code is grpc.StatusCode.INTERNAL and message == "Internal error from Core":
@@ -125,18 +126,17 @@ def from_rpc_error(error: grpc.RpcError, *, address: str, deadline_s: float | No
     return kind(message, code, reason, dict(info.metadata), request_id, retry_after_s)
 
 
-def from_code(code: int, message: str, reason: str, metadata: Mapping[str, str], request_id: str) -> CellServeError:
-    """Makes the error of one frame of a stream from its parts.
+def from_frame_error(error: pb.FrameError, request_id: str) -> CellServeError:
+    """Translates the failure of one frame of a stream.
 
     Args:
-        code: Number of a gRPC status code.
-        message: Text for a person.
-        reason: Machine-readable reason.
-        metadata: Facts of the reason.
-        request_id: Caller's name for the frame.
+        error: What the server says of the frame.
+        request_id: The id the frame had.
     """
-    status = _CODES.get(code, grpc.StatusCode.UNKNOWN)
-    return _CLASSES.get(status, ServerError)(message, status, reason, metadata, request_id)
+    code = _CODES.get(error.code, grpc.StatusCode.UNKNOWN)
+    retry_after_s = error.retry_after_s if error.HasField("retry_after_s") else None
+    kind = _CLASSES.get(code, ServerError)
+    return kind(error.message, code, error.reason, dict(error.metadata), request_id, retry_after_s)
 
 
 def _details(

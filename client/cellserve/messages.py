@@ -14,7 +14,7 @@ import numpy as np
 from cellserve_proto.v1 import segmentation_pb2 as pb
 from numpy.typing import NDArray
 
-from .errors import CellServeError, ServerError, from_code, refusal
+from .errors import CellServeError, ServerError, from_frame_error, refusal
 from .files import read_image
 from .images import ImageLike, decode_array, encode_image
 from .params import DiameterSource, Interpolation, Normalization, SegmentOptions, SegmentParams
@@ -132,8 +132,7 @@ class Frames(Generic[K]):
             raise _invalid_answer(f"frame {response.frame_id!r} is not open", "")
         key, request_id = self._open.pop(response.frame_id)
         if response.HasField("error"):
-            error = response.error
-            return key, from_code(error.code, error.message, error.reason, error.metadata, request_id)
+            return key, from_frame_error(response.error, request_id)
         return key, decode_segmentation(response.response)
 
     def check_complete(self) -> None:
@@ -193,11 +192,6 @@ def _decode_normalization(message: pb.Normalization) -> Normalization:
             return Normalization(invert=message.invert)
 
 
-def _shortest(value: float) -> float:
-    """Returns the shortest decimal number of a single-precision value: 30.1, not 30.100000381469727."""
-    return float(str(np.float32(value)))
-
-
 def decode_segmentation(message: pb.SegmentResponse) -> Segmentation:
     """Unpacks the answer to one image.
 
@@ -224,7 +218,7 @@ def decode_segmentation(message: pb.SegmentResponse) -> Segmentation:
 def decode_diameter(message: pb.EstimateDiameterResponse) -> DiameterEstimate:
     """Unpacks the answer to `EstimateDiameter`."""
     return DiameterEstimate(
-        diameter=_shortest(message.diameter),
+        diameter=message.diameter,
         source=_diameter_source(message.source),
         model=_decode_version(message.model),
         request_id=message.request_id,
@@ -237,8 +231,8 @@ def decode_model(message: pb.Model) -> Model:
         name=message.name,
         description=message.description,
         versions=tuple(_decode_version(version) for version in message.versions),
-        diam_mean=_shortest(message.diam_mean),
-        diam_labels=_shortest(message.diam_labels),
+        diam_mean=message.diam_mean,
+        diam_labels=message.diam_labels,
         channels=tuple(message.channels),
         license=message.license,
         provenance=message.provenance,

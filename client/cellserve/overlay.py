@@ -65,8 +65,9 @@ def render(image: Image, cytoplasm: int = -1, nucleus: int = -1) -> NDArray[np.u
     if nucleus < 0 or nucleus == cytoplasm:
         return _to_bytes(np.repeat(grey[:, :, np.newaxis], 3, axis=2))
     blue = _stretch(planes[nucleus])
-    cells = 0.75 * grey
-    return _to_bytes(np.stack([cells, cells + 0.25 * blue, cells + blue], axis=2))
+    cells = 0.8 * grey
+    red, green = cells * (1 - 0.6 * blue), cells * (1 - 0.35 * blue) + 0.15 * blue
+    return _to_bytes(np.stack([red, green, cells * (1 - blue) + blue], axis=2))
 
 
 def outlines(labels: NDArray[Any], width: int = 1) -> NDArray[np.bool_]:

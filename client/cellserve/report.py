@@ -103,24 +103,27 @@ def error_record(path: Path, error: CellServeError) -> dict[str, Any]:
 def model_table(models: ModelList) -> Table:
     """Returns the families of a server as a table; an asterisk marks the default."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("model", no_wrap=True)
-    table.add_column("ready")
-    table.add_column("diameter px", justify="right")
-    table.add_column("size model")
-    table.add_column("channels")
-    table.add_column("licence")
-    table.add_column("description")
+    for heading in ("model", "ready", "diameter px", "size model", "version", "sha256"):
+        table.add_column(heading, no_wrap=True)
     for model in models:
+        ensemble = model.versions[0] if model.versions else None
         table.add_row(
             model.name + (" *" if model.name == models.default else ""),
             "yes" if model.ready else "no",
             f"{model.diam_mean:g}",
             "yes" if model.has_size_model else "no",
-            ", ".join(model.channels),
-            model.license,
-            model.description,
+            ensemble.version if ensemble else "",
+            ensemble.sha256[:12] if ensemble else "",
         )
     return table
+
+
+def model_notes(models: ModelList) -> str:
+    """Returns what each family is for, its channels and its licence."""
+    return "\n".join(
+        f"{model.name}: {model.description} Channels: {', '.join(model.channels)}. Licence: {model.license}."
+        for model in models
+    )
 
 
 def _count(result: Segmentation) -> str:

@@ -44,10 +44,10 @@ REGION_BYTES = 16 * 2**20
 # Interfaces that nobody needs here and that reach the host's memory or files.
 RESTRICTED_APIS = "shared-memory,trace,logging"
 
-KILL_AFTER_S = 10.0  # beyond Triton's own exit timeout
+KILL_AFTER_S = 5.0  # beyond Triton's own exit timeout
 PORT_ATTEMPTS = 3
 LOG_LINES = 200
-CAUSE = re.compile(r"failed to (load|start) |^error: |^Bad option|already in use", re.IGNORECASE)
+CAUSE = re.compile(r"^E.*\"failed to (load|start) |^error: |^Bad option|already in use")
 
 
 class ServeError(Exception):
@@ -217,7 +217,7 @@ class Server:
         if status is not None:
             self._reader.join(timeout=1)
             summary = self.summary()
-            error = PortTakenError if "already in use" in summary or "Failed to start" in summary else ServeError
+            error = PortTakenError if "already in use" in summary else ServeError
             raise error(f"tritonserver exited with status {status}:\n{summary}")
 
     def summary(self) -> str:

@@ -141,7 +141,13 @@ class SegmentationService(segmentation_pb2_grpc.SegmentationServiceServicer):
 
 
 def _frame_error(error: ServiceError) -> pb.FrameError:
-    return pb.FrameError(code=error.code.value[0], message=error.message, reason=error.reason, metadata=error.metadata)
+    return pb.FrameError(
+        code=error.code.value[0],
+        message=error.message,
+        reason=error.reason,
+        metadata=error.metadata,
+        retry_after_s=error.retry_after_s,
+    )
 
 
 def _frame_in_use(frame_id: str) -> pb.SegmentStreamResponse:

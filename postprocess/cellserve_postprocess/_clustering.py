@@ -1,4 +1,4 @@
-"""Kernel that groups pixels by where they end. Plain twin: `reference.cluster`."""
+"""Kernel that groups pixels by where they end. Plain twin of the same name: `reference`."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,14 +1,13 @@
-"""Kernels that compute the flows of given masks by heat diffusion. Plain twins: `reference.diffuse`, `.flow_errors`."""
+"""Kernels that compute the flows of given masks by heat diffusion. Plain twins of the same names: `reference`."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import kernel
 
-
-LONGEST = 512
-"""Side of the largest box, in pixels, in which `flow_errors` computes heat pixel by pixel. Beyond, each doubling of an object
-would take sixteen times as long; the paper's networks see objects of 30 pixels."""
+LONGEST = 256
+"""Side of the largest box, in pixels, in which `flow_errors` computes heat pixel by pixel. Larger objects are computed
+on blocks: twice the side would take sixteen times as long, and networks see objects of 30 pixels anyway."""
 
 
 @kernel
@@ -47,7 +46,7 @@ def flow_errors(
 
     Args:
         labels, boxes: as of `diffuse`; every number is in use.
-        predicted: float32 [2, Y, X], flow along y, flow along x, of about unit length.
+        predicted: float32 [2, Y, X] or larger, flow along y, flow along x, of about unit length.
 
     Returns:
         float32 [N]. Flows are those of `diffuse`; objects longer than LONGEST are computed on square blocks of pixels.
@@ -118,15 +117,16 @@ def _heat(share: NDArray[np.float64]) -> NDArray[np.float64]:
             level = heat[y, first - 1 : last + 1]
             below = heat[y + 1, first - 1 : last + 1]
             vertical = sums[first - 1 : last + 1]
+            # Opposite neighbours first: rounding then keeps symmetric objects symmetric, and their centre level.
             for x in range(vertical.size):
-                vertical[x] = above[x] + level[x] + below[x]
+                vertical[x] = above[x] + below[x] + level[x]
             left = sums[first - 1 : last - 1]
             middle = sums[first:last]
             right = sums[first + 1 : last + 1]
             part = share[y, first:last]
             target = spread[y, first:last]
             for x in range(target.size):
-                target[x] = (left[x] + middle[x] + right[x]) * part[x]
+                target[x] = (left[x] + right[x] + middle[x]) * part[x]
         heat, spread = spread, heat
     return heat
 

@@ -1,4 +1,4 @@
-"""Kernels on label images. Plain twins: `reference.extents` and so on, by the same names."""
+"""Kernels on label images. Plain twins of the same names: `reference`."""
 
 import numpy as np
 from numpy.typing import NDArray

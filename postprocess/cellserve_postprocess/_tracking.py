@@ -1,4 +1,4 @@
-"""Kernels that follow the flows from every kept pixel to where it ends. Plain twins: `reference.follow_*`."""
+"""Kernels that follow the flows from every kept pixel to where it ends. Plain twins of the same names: `reference`."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,7 +110,7 @@ def follow_bilinear(flow: NDArray[np.float32], starts: NDArray[np.int64], niter:
 
 @kernel
 def follow_nearest(flow: NDArray[np.float32], starts: NDArray[np.int64], niter: int) -> NDArray[np.int64]:
-    """Follow the flow of the nearest pixel, as the paper does. Arguments and result as of `follow_bilinear`."""
+    """Follow the flow of the nearest pixel (as the paper does) to the nearest pixel. Arguments: `follow_bilinear`."""
     width = flow.shape[2] - 1
     stride = np.uint64(flow.shape[2])
     zero = np.float32(0)
@@ -138,7 +138,7 @@ def follow_nearest(flow: NDArray[np.float32], starts: NDArray[np.int64], niter: 
                 new_y = min(new_y, y_max) if new_y > zero else zero
                 new_x = min(new_x, x_max) if new_x > zero else zero
                 if new_y == y[i] and new_x == x[i]:
-                    ends[index[i]] = np.int64(new_y) * width + np.int64(new_x)
+                    ends[index[i]] = np.int64(y[i] + half) * width + np.int64(x[i] + half)
                 else:
                     index[moving] = index[i]
                     y[moving] = new_y
@@ -148,5 +148,5 @@ def follow_nearest(flow: NDArray[np.float32], starts: NDArray[np.int64], niter: 
             if active == 0:
                 break
         for i in range(active):
-            ends[index[i]] = np.int64(y[i]) * width + np.int64(x[i])
+            ends[index[i]] = np.int64(y[i] + half) * width + np.int64(x[i] + half)
     return ends

@@ -46,17 +46,18 @@ def recover_masks(maps: NDArray[np.float32], params: RecoveryParams) -> Recovere
     """
     if maps.ndim != 3 or maps.shape[0] != 3:
         raise ValueError(f"network outputs have axes [3, Y, X], not shape {maps.shape}")
-    maps = kernel_floats(maps)
-    labels, count = _converged(maps, params)
+    flow, starts = _kept(kernel_floats(maps), params.cellprob_threshold)
+    follow = follow_bilinear if params.interpolation == "bilinear" else follow_nearest
+    labels, count = cluster(starts, follow(flow, starts, params.niter), *maps.shape[1:])
     areas, boxes = extents(labels, count)
     plausible = (areas >= params.min_size) & (areas <= params.max_size_fraction * labels.size)
     if params.exclude_on_edges:
         plausible &= (boxes[:, :2] > 0).all(axis=1) & (boxes[:, 2:] < labels.shape).all(axis=1)
-    labels, boxes = _keep(labels, boxes, plausible)
-    errors = flow_errors(labels, boxes, maps[:2] / np.float32(FLOW_SCALE))
+    labels, boxes = _select(labels, boxes, plausible)
+    errors = flow_errors(labels, boxes, flow)
     if params.flow_threshold > 0:
         consistent = errors <= params.flow_threshold
-        labels, boxes = _keep(labels, boxes, consistent)
+        labels, boxes = _select(labels, boxes, consistent)
         errors = errors[consistent]
     if params.fill_holes:
         box_areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1, dtype=np.int64)
@@ -66,18 +67,15 @@ def recover_masks(maps: NDArray[np.float32], params: RecoveryParams) -> Recovere
     return Recovered(labels.astype(np.uint32), errors)
 
 
-def _converged(maps: NDArray[np.float32], params: RecoveryParams) -> tuple[NDArray[np.int32], int]:
-    """Label kept pixels by where they end."""
-    height, width = maps.shape[1:]
-    kept = maps[2] > params.cellprob_threshold
-    flow = np.zeros((2, height + 1, width + 1), dtype=np.float32)
+def _kept(maps: NDArray[np.float32], threshold: float) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Flow of the pixels above the threshold, float32 [2, Y + 1, X + 1], zero elsewhere; and their flat indices."""
+    kept = maps[2] > threshold
+    flow = np.zeros((2, kept.shape[0] + 1, kept.shape[1] + 1), dtype=np.float32)
     np.divide(maps[:2], np.float32(FLOW_SCALE), out=flow[:, :-1, :-1], where=kept)
-    follow = follow_bilinear if params.interpolation == "bilinear" else follow_nearest
-    starts = np.flatnonzero(kept)
-    return cluster(starts, follow(flow, starts, params.niter), height, width)
+    return flow, np.flatnonzero(kept)
 
 
-def _keep(
+def _select(
     labels: NDArray[np.int32], boxes: NDArray[np.int32], wanted: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Drop unwanted objects and renumber the others 1..N in their order."""

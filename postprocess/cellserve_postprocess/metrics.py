@@ -55,8 +55,8 @@ def _overlaps(
     iou = pixels / (area_true[row] + area_predicted[column] - pixels)
     background = (labels_true[row] == 0) | (labels_predicted[column] == 0)
     # Background sorts first where there is any: objects are counted from the number after it.
-    offset_true = int(labels_true[0] == 0)
-    offset_predicted = int(labels_predicted[0] == 0)
+    offset_true = int(0 in labels_true)
+    offset_predicted = int(0 in labels_predicted)
     return (
         row[~background] - offset_true,
         column[~background] - offset_predicted,

@@ -37,7 +37,7 @@ def follow_nearest(flow: NDArray[np.float32], starts: NDArray[np.int64], niter: 
     for _ in range(niter):
         step_y, step_x = flow[:, (y + half).astype(np.int64), (x + half).astype(np.int64)]
         y, x = _clamped(y + step_y, height), _clamped(x + step_x, width)
-    return _indices(y, x, width)
+    return _indices(y + half, x + half, width)
 
 
 def _indices(y: NDArray[np.float32], x: NDArray[np.float32], width: int) -> NDArray[np.int64]:
@@ -114,8 +114,8 @@ def _mask_flow(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
     for _ in range(2 * (int(np.ptp(y)) + int(np.ptp(x)))):
         heat[y[centre], x[centre]] += 1
         sums = np.zeros_like(heat)
-        sums[1:-1] = heat[:-2] + heat[1:-1] + heat[2:]
-        heat[:, 1:-1] = sums[:, :-2] + sums[:, 1:-1] + sums[:, 2:]
+        sums[1:-1] = heat[:-2] + heat[2:] + heat[1:-1]
+        heat[:, 1:-1] = sums[:, :-2] + sums[:, 2:] + sums[:, 1:-1]
         heat *= framed * (1 / 9)
     slope = np.zeros((2, *framed.shape))
     slope[0, y, x] = heat[y + 1, x] - heat[y - 1, x]

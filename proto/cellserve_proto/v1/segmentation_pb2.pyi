@@ -296,7 +296,7 @@ class SegmentStreamRequest(_message.Message):
     def __init__(self, frame_id: _Optional[str] = ..., request: _Optional[_Union[SegmentRequest, _Mapping]] = ...) -> None: ...
 
 class FrameError(_message.Message):
-    __slots__ = ("code", "message", "reason", "metadata")
+    __slots__ = ("code", "message", "reason", "metadata", "retry_after_s")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -308,11 +308,13 @@ class FrameError(_message.Message):
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
+    RETRY_AFTER_S_FIELD_NUMBER: _ClassVar[int]
     code: int
     message: str
     reason: str
     metadata: _containers.ScalarMap[str, str]
-    def __init__(self, code: _Optional[int] = ..., message: _Optional[str] = ..., reason: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    retry_after_s: float
+    def __init__(self, code: _Optional[int] = ..., message: _Optional[str] = ..., reason: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ..., retry_after_s: _Optional[float] = ...) -> None: ...
 
 class SegmentStreamResponse(_message.Message):
     __slots__ = ("frame_id", "response", "error")

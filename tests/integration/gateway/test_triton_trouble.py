@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -59,44 +60,45 @@ def test_no_triton_from_the_start(start_gateway):
 
 
 def test_triton_late_gone_and_back(start_gateway, tmp_path):
-    triton = stack.start_triton(tmp_path)
-    at = triton.wait_ready()
-    server = int(Path(f"/proc/{at['pid']}/task/{at['pid']}/children").read_text())  # below the launcher
-    gateway = start_gateway(at["grpc"])
-    assert call(gateway.address).timing.tiles == 1
+    with contextlib.ExitStack() as cleanup:
+        triton = stack.start_triton(tmp_path)
+        cleanup.callback(triton.stop)
+        at = triton.wait_ready()
+        server = int(Path(f"/proc/{at['pid']}/task/{at['pid']}/children").read_text())  # below the launcher
+        gateway = start_gateway(at["grpc"])
+        cleanup.callback(gateway.process.stop)
+        assert call(gateway.address).timing.tiles == 1
 
-    # Late: a stopped server holds the connection and never answers. The caller hears of it before its deadline.
-    os.kill(server, signal.SIGSTOP)
-    start = time.perf_counter()
-    with pytest.raises(grpc.RpcError) as error:
-        call(gateway.address, timeout_s=2)
-    seconds = time.perf_counter() - start
-    assert error.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    assert error_info(error.value).reason == "DEADLINE_EXCEEDED", "the gateway's own answer, not the caller's clock"
-    assert 1.5 < seconds < 2.0
-    assert eventually(lambda: not ready(gateway.address))
-    os.kill(server, signal.SIGCONT)
-    assert eventually(lambda: ready(gateway.address))
-    assert call(gateway.address).timing.tiles == 1
+        # Late: a stopped server holds the connection and never answers. The caller hears of it before its deadline.
+        os.kill(server, signal.SIGSTOP)
+        try:
+            start = time.perf_counter()
+            with pytest.raises(grpc.RpcError) as error:
+                call(gateway.address, timeout_s=2)
+            seconds = time.perf_counter() - start
+            assert error.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            assert error_info(error.value).reason == "DEADLINE_EXCEEDED", "the gateway's answer, not the caller's clock"
+            assert 1.5 < seconds < 2.0
+            assert eventually(lambda: not ready(gateway.address))
+        finally:
+            os.kill(server, signal.SIGCONT)
+        assert eventually(lambda: ready(gateway.address))
+        assert call(gateway.address).timing.tiles == 1
 
-    # Gone: refused at once.
-    os.kill(server, signal.SIGKILL)
-    triton.stop()
-    start = time.perf_counter()
-    with pytest.raises(grpc.RpcError) as error:
-        call(gateway.address)
-    assert time.perf_counter() - start < 2
-    assert error.value.code() is grpc.StatusCode.UNAVAILABLE
-    assert error_info(error.value).reason == "TRITON_UNAVAILABLE"
-    assert eventually(lambda: not ready(gateway.address))
+        # Gone: refused at once.
+        os.kill(server, signal.SIGKILL)
+        triton.stop()
+        start = time.perf_counter()
+        with pytest.raises(grpc.RpcError) as error:
+            call(gateway.address)
+        assert time.perf_counter() - start < 2
+        assert error.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert error_info(error.value).reason == "TRITON_UNAVAILABLE"
+        assert eventually(lambda: not ready(gateway.address))
 
-    # Back on the same address: serving again without a restart of the gateway.
-    port = at["grpc"].rsplit(":", 1)[1]
-    again = stack.start_triton(tmp_path, "--grpc-port", port)
-    try:
+        # Back on the same address: serving again without a restart of the gateway.
+        again = stack.start_triton(tmp_path, "--grpc-port", at["grpc"].rsplit(":", 1)[1])
+        cleanup.callback(again.stop)
         again.wait_ready()
         assert eventually(lambda: ready(gateway.address))
         assert call(gateway.address).timing.tiles == 1
-    finally:
-        again.stop()
-        gateway.process.stop()

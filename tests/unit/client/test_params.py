@@ -99,5 +99,5 @@ def test_programming_errors_are_type_errors(wrong):
     ],
 )
 def test_unknown_words_are_refused_with_the_known_ones(wrong):
-    with pytest.raises(cellserve.InvalidRequestError, match="is not one of .*, "):
+    with pytest.raises(cellserve.InvalidRequestError, match=r"is not one of .*, "):
         Template.of(None, **wrong)

@@ -1,0 +1,118 @@
+"""The Python-based backend in the real server, against ONNX Runtime on the same file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import numpy as np
+import onnxruntime
+import pytest
+import tritonclient.grpc as client
+from tritonclient.utils import InferenceServerException
+
+from .models import graph
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def infer(server: client.InferenceServerClient, model: str, tiles: np.ndarray) -> client.InferResult:
+    image = client.InferInput("image", list(tiles.shape), "FP64" if tiles.dtype == np.float64 else "FP32")
+    image.set_data_from_numpy(tiles)
+    return server.infer(model, [image])
+
+
+def executed(server: client.InferenceServerClient, model: str) -> Counter[int]:
+    """Number of executions by batch size since the start."""
+    statistics = server.get_inference_statistics(model).model_stats[0]
+    return Counter({entry.batch_size: entry.compute_infer.count for entry in statistics.batch_stats})
+
+
+def relative_rms(actual: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.sqrt(np.mean((actual - expected) ** 2) / np.mean(expected**2)))
+
+
+@pytest.fixture(scope="module")
+def server(tiny) -> Iterator[client.InferenceServerClient]:
+    with client.InferenceServerClient(tiny) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def reference() -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(graph())
+
+
+@pytest.fixture
+def random() -> np.random.Generator:
+    return np.random.default_rng(1)
+
+
+@pytest.mark.parametrize("rows", range(1, 9))
+def test_f32_equals_onnx_runtime_for_every_batch_size(server, reference, random, rows):
+    tiles = random.standard_normal((rows, 2, 16, 16), np.float32)
+    flows = infer(server, "exact", tiles).as_numpy("flows")
+    assert flows.dtype == np.float32
+    np.testing.assert_allclose(flows, reference.run(None, {"image": tiles})[0], rtol=0, atol=1e-4)
+
+
+def test_auto_precision_is_near(server, reference, random):
+    tiles = random.standard_normal((8, 2, 16, 16), np.float32)
+    assert (
+        relative_rms(infer(server, "auto", tiles).as_numpy("flows"), reference.run(None, {"image": tiles})[0]) < 0.015
+    )
+
+
+def test_every_caller_gets_its_own_rows(server, reference, random):
+    """Requests of all sizes share batches and result buffers; nobody may see another's tiles."""
+    before = executed(server, "exact")
+    requests = [random.standard_normal((rows, 2, 16, 16), np.float32) for rows in random.integers(1, 9, 200)]
+    with ThreadPoolExecutor(16) as pool:
+        results = list(pool.map(lambda tiles: infer(server, "exact", tiles).as_numpy("flows"), requests))
+    for tiles, flows in zip(requests, results, strict=True):
+        np.testing.assert_allclose(flows, reference.run(None, {"image": tiles})[0], rtol=0, atol=1e-4)
+    assert (executed(server, "exact") - before).total() < len(requests)
+
+
+def test_single_tiles_fill_batches(server, random):
+    before = executed(server, "exact")
+    tile = random.standard_normal((1, 2, 16, 16), np.float32)
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda _: infer(server, "exact", tile), range(128)))
+    sizes = executed(server, "exact") - before
+    assert sum(size * count for size, count in sizes.items()) == 128
+    assert 128 / sizes.total() >= 4
+
+
+def test_bad_requests_do_not_disturb_the_others(server, reference, random):
+    """Malformed requests are refused before they meet a batch; NaN inside one stays in its own rows."""
+    good = random.standard_normal((1, 2, 16, 16), np.float32)
+    poisoned = np.full_like(good, np.nan)
+    malformed = [good[:, :1], good[:, :, :15], good.astype(np.float64), good[:0], np.repeat(good, 9, axis=0)]
+    with ThreadPoolExecutor(16) as pool:
+        answers: list[list[Future]] = [
+            [pool.submit(infer, server, "exact", tiles) for tiles in (good, poisoned, wrong, good)]
+            for wrong in malformed
+        ]
+        for first, nan, refused, last in answers:
+            for answer in (first, last):
+                np.testing.assert_allclose(
+                    answer.result().as_numpy("flows"), reference.run(None, {"image": good})[0], rtol=0, atol=1e-4
+                )
+            assert np.isnan(nan.result().as_numpy("flows")).all()
+            with pytest.raises(InferenceServerException) as error:
+                refused.result()
+            assert error.value.status() == str(grpc.StatusCode.INVALID_ARGUMENT)
+
+
+def test_generalist_is_near_onnx_runtime(triton, random):
+    tiles = random.standard_normal((2, 2, 224, 224), np.float32)
+    session = onnxruntime.InferenceSession(ROOT / "model_repository" / "generalist" / "1" / "model.onnx")
+    flows, style = session.run(["flows", "style"], {"image": tiles})
+    with client.InferenceServerClient(triton.grpc) as server:
+        answer = infer(server, "generalist", tiles)
+    assert relative_rms(answer.as_numpy("flows"), flows) < 0.015
+    assert relative_rms(answer.as_numpy("style"), style) < 0.015

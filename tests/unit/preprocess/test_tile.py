@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+from cellserve_preprocess import TILE, ParameterError, TileGrid
+
+
+def test_starts_are_those_of_the_published_rule():
+    grid = TileGrid.cover((512, 224), overlap=0.1)
+    assert grid.starts_y == (0, 144, 288)
+    assert grid.starts_x == (0,)
+    assert TileGrid.cover((512, 512), overlap=0.5).starts_y == (0, 72, 144, 216, 288)
+    assert TileGrid.cover((448, 448), overlap=0).starts_y == (0, 224)
+
+
+def test_small_images_are_padded_with_zeros():
+    image = np.ones((2, 100, 30), dtype=np.float32)
+    grid = TileGrid.cover((100, 30))
+    tiles = grid.cut(image, 0, 1)
+    assert len(grid) == 1
+    assert tiles.shape == (1, 2, TILE, TILE)
+    assert (tiles[0, :, :100, :30] == 1).all()
+    assert tiles.sum() == image.sum()
+
+
+def test_tiles_come_row_by_row_in_any_slices():
+    image = np.random.default_rng(0).random((2, 300, 500), dtype=np.float32)
+    grid = TileGrid.cover((300, 500))
+    tiles = grid.cut(image, 0, len(grid))
+    assert tiles.dtype == np.float32
+    assert tiles.flags.c_contiguous
+    for index in range(len(grid)):
+        y = grid.starts_y[index // len(grid.starts_x)]
+        x = grid.starts_x[index % len(grid.starts_x)]
+        np.testing.assert_array_equal(tiles[index], image[:, y : y + TILE, x : x + TILE])
+    np.testing.assert_array_equal(np.concatenate([grid.cut(image, 0, 2), grid.cut(image, 2, len(grid))]), tiles)
+    assert grid.cut(image, 1, 1).shape == (0, 2, TILE, TILE)
+
+
+def test_augmentation_flips_by_turns_at_half_overlap():
+    image = np.random.default_rng(0).random((2, 400, 400), dtype=np.float32)
+    grid = TileGrid.cover((400, 400), overlap=0.1, augment=True)
+    assert grid.starts_y == TileGrid.cover((400, 400), overlap=0.5).starts_y
+    tiles = grid.cut(image, 0, len(grid))
+    columns = len(grid.starts_x)
+    for row in range(2):
+        for column in range(2):
+            y, x = grid.starts_y[row], grid.starts_x[column]
+            tile = image[:, y : y + TILE, x : x + TILE]
+            if column == 1:
+                tile = tile[:, ::-1]
+            if row == 1:
+                tile = tile[:, :, ::-1]
+            np.testing.assert_array_equal(tiles[row * columns + column], tile)
+
+
+def test_augmentation_sees_small_images_in_all_four_orientations():
+    image = np.random.default_rng(0).random((2, 50, 60), dtype=np.float32)
+    grid = TileGrid.cover((50, 60), augment=True)
+    tiles = grid.cut(image, 0, len(grid))
+    assert len(grid) == 4
+    np.testing.assert_array_equal(tiles[1], tiles[0, :, ::-1])
+    np.testing.assert_array_equal(tiles[2], tiles[0, :, :, ::-1])
+    np.testing.assert_array_equal(tiles[3], tiles[0, :, ::-1, ::-1])
+
+
+def test_cutting_leaves_the_image_alone():
+    image = np.ones((2, 300, 300), dtype=np.float32)
+    image.flags.writeable = False
+    TileGrid.cover((300, 300), augment=True).cut(image, 0, 4)[:] = 7
+    assert (image == 1).all()
+
+
+@pytest.mark.parametrize("overlap", [-0.01, 0.51, float("nan")])
+def test_overlap_out_of_range_is_refused(overlap):
+    with pytest.raises(ParameterError) as refused:
+        TileGrid.cover((10, 10), overlap=overlap)
+    assert refused.value.parameter == "tile_overlap"
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (5, 0)])
+def test_images_without_pixels_are_refused(shape):
+    with pytest.raises(ValueError, match="no pixels"):
+        TileGrid.cover(shape)
+
+
+def test_images_and_slices_that_do_not_fit_are_refused():
+    grid = TileGrid.cover((300, 300))
+    with pytest.raises(ValueError, match="shape"):
+        grid.cut(np.zeros((2, 300, 301), dtype=np.float32), 0, 1)
+    with pytest.raises(ValueError, match="tiles"):
+        grid.cut(np.zeros((2, 300, 300), dtype=np.float32), 0, len(grid) + 1)
