@@ -1,7 +1,7 @@
 """From the outputs of overlapping tiles to the maps of an image."""
 
 import numpy as np
-from cellserve_preprocess import TILE, TileGrid
+from cellserve_preprocess import MARGIN, TILE, TileGrid
 from numpy.typing import NDArray
 
 TAPER_EDGE = 92.0
@@ -30,7 +30,7 @@ def reassemble(tiles: NDArray[np.float32], grid: TileGrid) -> NDArray[np.float32
     """
     if tiles.shape != (len(grid), 3, TILE, TILE):
         raise ValueError(f"the grid has {len(grid)} tiles of shape (3, {TILE}, {TILE}), not {tiles.shape}")
-    height, width = (max(length, TILE) for length in grid.shape)
+    height, width = grid.frame
     weights_y = _shares(grid.starts_y, height)
     weights_x = _shares(grid.starts_x, width)
     maps = np.zeros((3, height, width), dtype=np.float32)
@@ -40,7 +40,8 @@ def reassemble(tiles: NDArray[np.float32], grid: TileGrid) -> NDArray[np.float32
         y, x = grid.starts_y[row], grid.starts_x[column]
         np.multiply(_unflip(tile, *grid.flips(index)), np.outer(weights_y[row], weights_x[column]), out=weighted)
         maps[:, y : y + TILE, x : x + TILE] += weighted
-    return np.ascontiguousarray(maps[:, : grid.shape[0], : grid.shape[1]])
+    inner = maps[:, MARGIN : MARGIN + grid.shape[0], MARGIN : MARGIN + grid.shape[1]]
+    return np.ascontiguousarray(inner)
 
 
 def _shares(starts: tuple[int, ...], length: int) -> NDArray[np.float32]:

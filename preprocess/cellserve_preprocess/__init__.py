@@ -4,9 +4,10 @@ from .channels import default_channels, select_channels
 from .errors import ParameterError
 from .normalize import Normalization, normalize
 from .rescale import rescaled_shape, resize
-from .tile import TILE, TileGrid
+from .tile import MARGIN, TILE, TileGrid
 
 __all__ = [
+    "MARGIN",
     "TILE",
     "Normalization",
     "ParameterError",

@@ -12,15 +12,21 @@ from .errors import ParameterError
 TILE = 224
 """Side of a tile in pixels: the size of the crops the networks were trained on."""
 
+MARGIN = 8
+"""Zeros around an image, in pixels: the networks see that it ends there (docs/decisions/0004)."""
+
 
 @dataclass(frozen=True, slots=True)
 class TileGrid:
     """Where the tiles of an image lie. Tiles are numbered row by row.
 
+    The image is framed by MARGIN zeros on each side, and by more below and on the right where it would still be
+    smaller than a tile.
+
     Attributes:
         shape: (Y, X) of the image.
-        starts_y: first row of each row of tiles.
-        starts_x: first column of each column of tiles.
+        starts_y: first row of each row of tiles, in the frame.
+        starts_x: first column of each column of tiles, in the frame.
         augment: tiles of odd rows are flipped along X, those of odd columns along Y.
     """
 
@@ -34,7 +40,7 @@ class TileGrid:
         """Lay the fewest tiles that cover an image with the given overlap.
 
         Args:
-            shape: (Y, X) of the image, both at least 1. An axis shorter than a tile is padded with zeros by `cut`.
+            shape: (Y, X) of the image, both at least 1.
             overlap: of neighbouring tiles, as a fraction of a tile, 0 to 0.5.
             augment: flip tiles by turns for test-time augmentation; the overlap is then one half and every axis gets
                 two tiles or more, so that every pixel is seen in several orientations.
@@ -47,11 +53,18 @@ class TileGrid:
         height, width = shape
         if height < 1 or width < 1:
             raise ValueError(f"an image of shape {shape} has no pixels")
-        return cls((height, width), _starts(height, overlap, augment), _starts(width, overlap, augment), augment)
+        starts_y, starts_x = (_starts(length + 2 * MARGIN, overlap, augment) for length in shape)
+        return cls((height, width), starts_y, starts_x, augment)
 
     def __len__(self) -> int:
         """Number of tiles."""
         return len(self.starts_y) * len(self.starts_x)
+
+    @property
+    def frame(self) -> tuple[int, int]:
+        """(Y, X) of the framed image."""
+        height, width = (max(length + 2 * MARGIN, TILE) for length in self.shape)
+        return height, width
 
     def position(self, index: int) -> tuple[int, int]:
         """(row, column) of a tile in the grid."""
@@ -70,7 +83,7 @@ class TileGrid:
             start, stop: 0 <= start <= stop <= len(self).
 
         Returns:
-            A new C-contiguous float32 array [stop - start, C, 224, 224], zero where the image is smaller than a tile.
+            A new C-contiguous float32 array [stop - start, C, 224, 224], zero outside the image.
         """
         if image.ndim != 3 or image.shape[1:] != self.shape:
             raise ValueError(f"the grid covers images [C, {self.shape[0]}, {self.shape[1]}], not shape {image.shape}")
@@ -79,9 +92,10 @@ class TileGrid:
         tiles = np.zeros((stop - start, image.shape[0], TILE, TILE), dtype=np.float32)
         for tile, index in zip(tiles, range(start, stop), strict=True):
             row, column = self.position(index)
-            y, x = self.starts_y[row], self.starts_x[column]
-            part = image[:, y : y + TILE, x : x + TILE]
-            tile[:, : part.shape[1], : part.shape[2]] = part
+            y, x = self.starts_y[row] - MARGIN, self.starts_x[column] - MARGIN
+            part = image[:, max(y, 0) : y + TILE, max(x, 0) : x + TILE]
+            top, left = max(-y, 0), max(-x, 0)
+            tile[:, top : top + part.shape[1], left : left + part.shape[2]] = part
             flip_y, flip_x = self.flips(index)
             if flip_y or flip_x:
                 tile[:] = tile[:, :: -1 if flip_y else 1, :: -1 if flip_x else 1].copy()

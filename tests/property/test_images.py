@@ -2,7 +2,7 @@
 
 import numpy as np
 from cellserve_postprocess import RecoveryParams, masks_to_flows, reassemble, recover_masks
-from cellserve_preprocess import TILE, Normalization, TileGrid, normalize, select_channels
+from cellserve_preprocess import MARGIN, TILE, Normalization, TileGrid, normalize, select_channels
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -32,9 +32,11 @@ def test_percentiles_are_those_of_numpy(image, low, high):
 @given(height=LENGTHS, width=LENGTHS, overlap=st.floats(0, 0.5), augment=st.booleans())
 def test_the_grid_covers_every_pixel(height, width, overlap, augment):
     grid = TileGrid.cover((height, width), overlap, augment)
-    for starts, length in ((grid.starts_y, height), (grid.starts_x, width)):
+    assert grid.frame[0] >= height + 2 * MARGIN
+    assert grid.frame[1] >= width + 2 * MARGIN
+    for starts, length in zip((grid.starts_y, grid.starts_x), grid.frame, strict=True):
         assert starts[0] == 0
-        assert starts[-1] == max(0, length - TILE)
+        assert starts[-1] == length - TILE
         assert all(0 <= step <= TILE for step in np.diff(starts))
         if not augment and length > TILE:
             assert len(starts) <= (1 + 2 * overlap) * length / TILE + 1

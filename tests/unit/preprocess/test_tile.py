@@ -1,14 +1,19 @@
 import numpy as np
 import pytest
-from cellserve_preprocess import TILE, ParameterError, TileGrid
+from cellserve_preprocess import MARGIN, TILE, ParameterError, TileGrid
+
+
+def framed(image):
+    return np.pad(image, ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN)))
 
 
 def test_starts_are_those_of_the_published_rule():
-    grid = TileGrid.cover((512, 224), overlap=0.1)
+    inner = TILE - 2 * MARGIN  # an image whose frame is one tile
+    grid = TileGrid.cover((496, inner), overlap=0.1)
     assert grid.starts_y == (0, 144, 288)
     assert grid.starts_x == (0,)
-    assert TileGrid.cover((512, 512), overlap=0.5).starts_y == (0, 72, 144, 216, 288)
-    assert TileGrid.cover((448, 448), overlap=0).starts_y == (0, 224)
+    assert TileGrid.cover((496, 496), overlap=0.5).starts_y == (0, 72, 144, 216, 288)
+    assert TileGrid.cover((inner + TILE, inner + 1), overlap=0) == TileGrid((432, 209), (0, 224), (0, 1))
 
 
 def test_small_images_are_padded_with_zeros():
@@ -17,7 +22,7 @@ def test_small_images_are_padded_with_zeros():
     tiles = grid.cut(image, 0, 1)
     assert len(grid) == 1
     assert tiles.shape == (1, 2, TILE, TILE)
-    assert (tiles[0, :, :100, :30] == 1).all()
+    assert (tiles[0, :, MARGIN : MARGIN + 100, MARGIN : MARGIN + 30] == 1).all()
     assert tiles.sum() == image.sum()
 
 
@@ -30,7 +35,7 @@ def test_tiles_come_row_by_row_in_any_slices():
     for index in range(len(grid)):
         y = grid.starts_y[index // len(grid.starts_x)]
         x = grid.starts_x[index % len(grid.starts_x)]
-        np.testing.assert_array_equal(tiles[index], image[:, y : y + TILE, x : x + TILE])
+        np.testing.assert_array_equal(tiles[index], framed(image)[:, y : y + TILE, x : x + TILE])
     np.testing.assert_array_equal(np.concatenate([grid.cut(image, 0, 2), grid.cut(image, 2, len(grid))]), tiles)
     assert grid.cut(image, 1, 1).shape == (0, 2, TILE, TILE)
 
@@ -44,7 +49,7 @@ def test_augmentation_flips_by_turns_at_half_overlap():
     for row in range(2):
         for column in range(2):
             y, x = grid.starts_y[row], grid.starts_x[column]
-            tile = image[:, y : y + TILE, x : x + TILE]
+            tile = framed(image)[:, y : y + TILE, x : x + TILE]
             if column == 1:
                 tile = tile[:, ::-1]
             if row == 1:
