@@ -25,6 +25,7 @@ check: .venv/dev.done
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+	.venv/bin/mypy --strict deploy/stack.py deploy/triton/serve.py
 	.venv/bin/lint-imports
 	proto/generate.sh --check
 

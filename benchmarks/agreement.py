@@ -10,12 +10,29 @@ from pathlib import Path
 import imagecodecs
 import numpy as np
 import tifffile
-from cellserve import Client, Segmentation
+from cellserve import Client, SegmentParams
 from cellserve_postprocess import average_precision, median_diameter
 from numpy.typing import NDArray
 
 IMAGES = ("dsb2018/test/1f6b7cead153", "isbi2009/test/gnf_dna-1", "usiigaci/test/set50")
 NITER = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Masks:
+    """What one side found.
+
+    Attributes:
+        side: "CellServe" or "Cellpose".
+        labels: Label image [Y, X].
+        candidates: Label image [Y, X] before the quality filter.
+        flow_errors: Flow error of each candidate.
+    """
+
+    side: str
+    labels: NDArray[np.integer]
+    candidates: NDArray[np.integer]
+    flow_errors: NDArray[np.floating]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +45,7 @@ class Difference:
         centroid: (y, x).
         area: Pixels.
         best_iou: IoU with the most similar object of the other side.
-        cause: Measured reason.
+        cause: What the other side measured there.
     """
 
     image: str
@@ -58,66 +75,44 @@ def agreement(gateway: str, data: Path, peers: Path, weights: Path, pictures: Pa
         for name in IMAGES:
             image = imagecodecs.imread(data / f"{name}_img.png")
             diameter = median_diameter(imagecodecs.imread(data / f"{name}_masks.png"))
-            ours = client.segment(
-                image, ensemble=False, diameter=diameter, niter=NITER, outputs=("flows", "cell_probability")
-            )
+            params = SegmentParams(ensemble=False, diameter=diameter, niter=NITER)
+            unfiltered = client.segment(image, params, flow_threshold=0)
+            errors = np.array([found.flow_error for found in unfiltered.objects])
+            ours = Masks("CellServe", client.segment(image, params).labels, unfiltered.labels, errors)
             theirs = _cellpose(peers, weights, image, diameter, Path(folder))
-            scores.append(float(average_precision(theirs["masks"], ours.labels, [0.5])[0]))
-            found = _differences(name, ours, theirs)
-            differences += found
-            print(f"{name}: {len(ours.objects)} and {theirs['masks'].max()} objects, AP {scores[-1]:.3f}", flush=True)
-            picture = _picture(image, ours.labels, theirs["masks"])
+            scores.append(float(average_precision(theirs.labels, ours.labels, [0.5])[0]))
+            differences += [*_missing(name, ours, theirs), *_missing(name, theirs, ours)]
+            print(f"{name}: {ours.labels.max()} and {theirs.labels.max()} objects, AP {scores[-1]:.3f}", flush=True)
+            picture = _picture(image, ours.labels, theirs.labels)
             (pictures / f"{name.replace('/', '_')}.png").write_bytes(imagecodecs.png_encode(picture))
     return float(np.mean(scores)), differences
 
 
-def _cellpose(
-    peers: Path, weights: Path, image: NDArray[np.uint8], diameter: float, folder: Path
-) -> dict[str, NDArray]:
+def _cellpose(peers: Path, weights: Path, image: NDArray[np.uint8], diameter: float, folder: Path) -> Masks:
     tifffile.imwrite(folder / "image.tif", image)
     script = Path(__file__).parent / "peers" / "cellpose_eval.py"
     command = [peers, script, "--weights", weights, "--image", folder / "image.tif", "--out", folder / "out.npz"]
-    subprocess.run([*command, "--diameter", str(diameter), "--niter", str(NITER)], check=True, capture_output=True)
+    subprocess.run([*command, "--diameter", str(diameter), "--niter", str(NITER)], check=True, stdout=subprocess.DEVNULL)
     with np.load(folder / "out.npz") as arrays:
-        return dict(arrays)
+        return Masks("Cellpose", arrays["masks"], arrays["candidates"], arrays["flow_errors"])
 
 
-def _differences(name: str, ours: Segmentation, theirs: dict[str, NDArray]) -> list[Difference]:
-    iou = _iou(ours.labels, theirs["masks"])
+def _missing(name: str, has: Masks, lacks: Masks) -> list[Difference]:
+    """Returns the objects of one side that the other lacks at IoU 0.5, with what its quality filter made of them."""
     found = []
-    for side, labels, other, matrix in (
-        ("CellServe", ours.labels, theirs["masks"], iou),
-        ("Cellpose", theirs["masks"], ours.labels, iou.T),
-    ):
-        for index in np.flatnonzero(matrix.max(axis=1, initial=0) <= 0.5):
-            inside = labels == index + 1
-            ys, xs = np.nonzero(inside)
-            found.append(
-                Difference(
-                    name,
-                    side,
-                    (float(ys.mean()), float(xs.mean())),
-                    len(ys),
-                    float(matrix[index].max(initial=0)),
-                    _cause(inside, other, ours, theirs),
-                )
-            )
+    best = _iou(has.labels, lacks.labels).max(axis=1, initial=0)
+    own, other = _iou(has.labels, has.candidates), _iou(has.labels, lacks.candidates)
+    for index in np.flatnonzero(best <= 0.5):
+        ys, xs = np.nonzero(has.labels == index + 1)
+        own_error = has.flow_errors[own[index].argmax()]
+        candidate = other[index].argmax()
+        if other[index, candidate] > 0.5:
+            error = lacks.flow_errors[candidate]
+            cause = f"{lacks.side} finds it too, flow error {error:.3f} (limit 0.4); {has.side}'s is {own_error:.3f}"
+        else:
+            cause = f"{lacks.side}'s pixels end elsewhere: best candidate IoU {other[index, candidate]:.2f}"
+        found.append(Difference(name, has.side, (float(ys.mean()), float(xs.mean())), len(ys), best[index], cause))
     return found
-
-
-def _cause(inside: NDArray[np.bool_], other: NDArray, ours: Segmentation, theirs: dict[str, NDArray]) -> str:
-    """Says what the other side did with an object's pixels, and how far the two networks' outputs differ there."""
-    covered = np.bincount(other[inside], minlength=2)
-    taken = np.flatnonzero(covered[1:]) + 1
-    flows = np.abs(ours.flows[:, inside] - theirs["flows"][:, inside] / 5).max() if ours.flows is not None else np.nan
-    logits = np.abs(ours.cell_probability[inside] - theirs["cell_probability"][inside]).max()
-    share = covered[1:].sum() / inside.sum()
-    what = (
-        "dropped (flow error or size at the threshold)"
-        if share < 0.1
-        else f"shared by {len(taken)} object(s), {share:.0%}"
-    )
-    return f"{what}; outputs differ there by at most {flows:.2f} (flow) and {logits:.2f} (logit)"
 
 
 def _iou(a: NDArray, b: NDArray) -> NDArray[np.float64]:

@@ -1,6 +1,6 @@
 """Masks of Cellpose 3.1's own `eval` for one image. Run by the environment of the peers.
 
-Writes an .npz: masks [Y, X], flows [2, Y, X], cell_probability [Y, X] (logits).
+Writes an .npz: masks [Y, X]; candidates [Y, X], the masks before the quality filter, and their flow_errors [N].
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import argparse
 
 import numpy as np
 import tifffile
-from cellpose import models
+from cellpose import dynamics, metrics, models
 
 
 def main() -> None:
@@ -26,7 +26,9 @@ def main() -> None:
     masks, flows, _ = model.eval(
         tifffile.imread(options.image), channels=[0, 0], diameter=options.diameter, niter=options.niter
     )
-    np.savez_compressed(options.out, masks=masks, flows=flows[1], cell_probability=flows[2])
+    candidates = dynamics.resize_and_compute_masks(flows[1], flows[2], niter=options.niter, flow_threshold=0)
+    errors, _ = metrics.flow_error(candidates, flows[1], device=model.device)
+    np.savez_compressed(options.out, masks=masks, candidates=candidates, flow_errors=errors)
 
 
 if __name__ == "__main__":

@@ -128,14 +128,13 @@ class Gateway:
         was = None
         while True:
             try:
-                triton = await self._triton.probe()
+                state = "ready" if await self._triton.probe() else "not ready"
             except ServiceError as error:
-                log.error("Triton does not fit", reason=error.reason, message=error.message, **error.metadata)
-                triton = False
-            if triton != was:
-                log.info("Triton is ready" if triton else "Triton is not ready", address=self._triton.address)
-                was = triton
-            await self._set_health(triton and self._warm and not self._stopping.is_set())
+                state = f"not usable: {error.reason}, {error.message}, {error.metadata}"
+            if state != was:
+                log.info(f"Triton is {state}", address=self._triton.address)
+                was = state
+            await self._set_health(state == "ready" and self._warm and not self._stopping.is_set())
             await asyncio.sleep(self.settings.triton_poll_s if self._warm else 0.1)
 
     async def _drain(self) -> None:
