@@ -11,7 +11,8 @@ import imagecodecs
 import numpy as np
 import tifffile
 from cellserve import Client, SegmentParams
-from cellserve_postprocess import average_precision, median_diameter
+from cellserve_postprocess import median_diameter
+from cellserve_postprocess.metrics import average_precision
 from numpy.typing import NDArray
 
 IMAGES = ("dsb2018/test/1f6b7cead153", "isbi2009/test/gnf_dna-1", "usiigaci/test/set50")
@@ -92,7 +93,9 @@ def _cellpose(peers: Path, weights: Path, image: NDArray[np.uint8], diameter: fl
     tifffile.imwrite(folder / "image.tif", image)
     script = Path(__file__).parent / "peers" / "cellpose_eval.py"
     command = [peers, script, "--weights", weights, "--image", folder / "image.tif", "--out", folder / "out.npz"]
-    subprocess.run([*command, "--diameter", str(diameter), "--niter", str(NITER)], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [*command, "--diameter", str(diameter), "--niter", str(NITER)], check=True, stdout=subprocess.DEVNULL
+    )
     with np.load(folder / "out.npz") as arrays:
         return Masks("Cellpose", arrays["masks"], arrays["candidates"], arrays["flow_errors"])
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from typer import Argument, Option
@@ -43,7 +44,7 @@ def export(
         about = Family(family, description or f"CPnet, {len(checkpoint)} network(s)", license, provenance, diam_mean)
         checkpoints = [load_checkpoint(path) for path in checkpoint]
         tiles = {"random": random_tiles(checkpoints[0].network, _RANDOM_TILES)}
-        tiles |= {path.name: image_tile(path) for path in tile_image or ()}
+        tiles |= {path.stem: image_tile(path) for path in tile_image or ()}
         report = write_family(repository, about, checkpoints, weights, tiles)
     except (ExportError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
@@ -56,10 +57,12 @@ def _table(report: list[Parity]) -> Table:
     """Largest differences, in the unit of each output."""
     table = Table(
         title=f"Parity gate: at most {TOLERANCE:g}",
+        box=box.SIMPLE,
         caption="deviation: ONNX Runtime - torch, weights as stored\nrounding: weights as stored - in the checkpoint",
     )
-    for heading in ("model", "output", "tiles"):
-        table.add_column(heading, overflow="fold")
+    table.add_column("model", no_wrap=True)
+    table.add_column("output", no_wrap=True)
+    table.add_column("tiles", overflow="fold")
     for heading in ("deviation", "rounding", "values to"):
         table.add_column(heading, justify="right")
     for entry in report:

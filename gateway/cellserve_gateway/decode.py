@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import struct
 import zlib
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from .settings import Settings
 Pixels = NDArray[np.generic]
 
 DTYPES = tuple(np.dtype(name) for name in ("uint8", "uint16", "uint32", "int16", "float32", "float64"))
+MAX_INTENSITY = 1e30  # larger ones overflow single precision on the way
 AXES = ("YX", "CYX", "YXC")
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_PLANES = {0: 1, 2: 3, 3: 4, 4: 2, 6: 4}  # colour type to planes; a palette may expand to RGBA
@@ -127,7 +127,9 @@ def from_tiff(data: bytes, limits: Limits) -> Pixels:
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
             series = file.series[0]
-            shape, axes, dtype = series.get_shape(squeeze=True), series.get_axes(squeeze=True), series.dtype
+            dtype = series.dtype
+            kept = [(axis, n) for axis, n in zip(series.axes, series.shape, strict=True) if n != 1 or axis in "YX"]
+            axes, shape = "".join(axis for axis, _ in kept), tuple(n for _, n in kept)
             known = {"YX": "YX", "CYX": "CYX", "SYX": "CYX", "YXS": "YXC", "YXC": "YXC"}.get(axes)
             if known is None:
                 raise InvalidImage(
@@ -166,9 +168,13 @@ def _inflate(data: bytes, expected: int) -> bytes:
 
 
 def _planes(pixels: Pixels, axes: str) -> Pixels:
-    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-        bad = math.prod(pixels.shape) - int(np.isfinite(pixels).sum())
-        raise InvalidImage(f"{bad:,} pixels are NaN or infinite", reason="PIXELS_NOT_FINITE", pixels=bad)
+    if pixels.dtype.kind == "f":
+        good = np.abs(pixels) <= MAX_INTENSITY  # false for NaN
+        if not good.all():
+            bad = int(good.size - np.count_nonzero(good))
+            raise InvalidImage(
+                f"{bad:,} pixels are NaN, infinite or beyond {MAX_INTENSITY:g}", reason="PIXELS_NOT_FINITE", pixels=bad
+            )
     if axes == "YX":
         return pixels[np.newaxis]
     return pixels if axes == "CYX" else np.moveaxis(pixels, -1, 0)

@@ -46,6 +46,8 @@ class Observer:
                 yield
         except ServiceError as error:
             code, reason = error.code.name, error.reason
+            if error.__cause__:  # for whoever wonders whether the caller or a library is to blame
+                structlog.contextvars.bind_contextvars(cause=repr(error.__cause__)[:200])
             raise
         except asyncio.CancelledError:
             code, reason = "CANCELLED", "CANCELLED"

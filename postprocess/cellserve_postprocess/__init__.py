@@ -2,7 +2,6 @@
 
 from .flows import masks_to_flows
 from .masks import Recovered, recover_masks
-from .metrics import average_precision
 from .objects import ObjectTable, measure_objects, median_diameter
 from .outlines import trace_outlines
 from .params import RecoveryParams
@@ -13,7 +12,6 @@ __all__ = [
     "ObjectTable",
     "Recovered",
     "RecoveryParams",
-    "average_precision",
     "masks_to_flows",
     "measure_objects",
     "median_diameter",

@@ -7,7 +7,7 @@ from ._jit import kernel
 
 LONGEST = 256
 """Side of the largest box, in pixels, in which `flow_errors` computes heat pixel by pixel. Larger objects are computed
-on blocks: twice the side would take sixteen times as long, and networks see objects of 30 pixels anyway."""
+on blocks: time would grow with the cube of the side, and networks are made for objects of 30 pixels anyway."""
 
 
 @kernel
@@ -111,8 +111,7 @@ def _heat(share: NDArray[np.float64]) -> NDArray[np.float64]:
         first = max(1, centre_x - step)
         last = min(width - 2, centre_x + step) + 1
         for y in range(max(1, centre_y - step), min(height - 2, centre_y + step) + 1):
-            # Views that all start at zero let the compiler prove the loops free of wrapping indices, and vectorise
-            # them.
+            # Views that start at zero show the compiler loops without wrapping indices: it vectorises them.
             above = heat[y - 1, first - 1 : last + 1]
             level = heat[y, first - 1 : last + 1]
             below = heat[y + 1, first - 1 : last + 1]

@@ -60,8 +60,7 @@ def fill_holes(labels: NDArray[np.int32], boxes: NDArray[np.int32], order: NDArr
         y_min, x_min, y_max, x_max = boxes[i]
         height = y_max - y_min + 2
         width = x_max - x_min + 2
-        # A frame of one pixel around the box is outside and connected: one flood from its corner reaches all of
-        # outside.
+        # A frame of one pixel around the box is outside and connected: one flood from its corner is enough.
         outside = np.zeros((height, width), np.bool_)
         stack = np.empty(height * width, np.int64)
         outside[0, 0] = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import imagecodecs
 import numpy as np
 import pytest
-from cellserve_postprocess import average_precision
+from cellserve_postprocess.metrics import average_precision
 from cellserve_proto.v1 import segmentation_pb2 as pb
 
 from .messages import array_of, labels_of, raw

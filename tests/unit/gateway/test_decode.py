@@ -77,7 +77,7 @@ def test_limits_are_exact():
     assert error.value.metadata == {"resource": "bytes", "value": "1000000", "limit": "999999"}
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e31])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_pixels_must_be_finite(bad, dtype):
     pixels = np.zeros((4, 4), dtype)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from cellserve_postprocess import average_precision
+from cellserve_postprocess.metrics import average_precision
 from scipy.optimize import linear_sum_assignment
 
 from .shapes import boxed, disks
