@@ -175,30 +175,28 @@ class Pipeline:
     async def _infer(
         self, scaled: NDArray[np.float32], grid: TileGrid, network: Network, job: Job
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        """Sends the tiles in small requests, several at a time; returns [n, 3, tile, tile] and the image's style."""
-        size = min(self._settings.tiles_per_request, network.max_batch_size)
-        window = asyncio.Semaphore(max(1, self._settings.tiles_in_flight_per_image // size))
+        """Sends each tile as a request, several at a time; returns [n, 3, tile, tile] and the image's style."""
+        window = asyncio.Semaphore(self._settings.tiles_in_flight_per_image)
         outputs = ("flows", "style") if "style" in job.outputs else ("flows",)
         flows: NDArray[np.float32] | None = None
         styles = np.zeros((len(grid), 256), np.float32)
 
-        async def infer(start: int) -> None:
+        async def infer(index: int) -> None:
             nonlocal flows
-            stop = min(start + size, len(grid))
             async with window:
-                tiles = await self.run(grid.cut, scaled, start, stop)
-                maps = await self.triton.infer(network.name, tiles, outputs, job.priority, job.remaining_s())
+                tile = await self.run(grid.cut, scaled, index, index + 1)
+                maps = await self.triton.infer(network.name, tile, outputs, job.priority, job.deadline)
             assert maps.flows is not None
             if flows is None:
                 flows = np.empty((len(grid), *maps.flows.shape[1:]), np.float32)
-            flows[start:stop] = maps.flows
+            flows[index] = maps.flows[0]
             if maps.style is not None:
-                styles[start:stop] = maps.style
+                styles[index] = maps.style[0]
 
         try:
             async with asyncio.TaskGroup() as tasks:
-                for start in range(0, len(grid), size):
-                    tasks.create_task(infer(start))
+                for index in range(len(grid)):
+                    tasks.create_task(infer(index))
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
         assert flows is not None

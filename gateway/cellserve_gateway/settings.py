@@ -42,14 +42,8 @@ class Settings(BaseSettings):
 
     default_deadline_s: float = Field(300.0, gt=0, description="Time for a request whose caller set no deadline.")
     max_deadline_s: float = Field(600.0, gt=0, description="Longest time a request gets, whatever its caller asked.")
-    tiles_per_request: int = Field(
-        4,
-        gt=0,
-        description="Tiles sent to Triton in one request, never above the model's max_batch_size. Small requests pack "
-        "into full batches with those of other callers; large ones cost less per tile to send.",
-    )
     tiles_in_flight_per_image: int = Field(
-        64, gt=0, description="Tiles of one image in Triton's queue: bounds memory, lets small images pass large ones."
+        32, gt=0, description="Tiles of one image under way: bounds memory, lets small images pass large ones."
     )
     numeric_threads: int = Field(
         default_factory=lambda: os.cpu_count() or 1, gt=0, description="Threads for numerics, off the event loop."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from tritonclient.utils import InferenceServerException
 
 from .errors import DeadlinePassed, InternalError, Overloaded, ServiceError, TritonUnavailable
 from .families import Family
+from .feed import Feed
 from .metrics import Metrics
 
 # Round robin over all addresses of a headless service; reconnect within seconds of a server's return.
@@ -76,6 +78,7 @@ class Triton:
         self._expected = {name: file.sha256 for family in families.values() for name, file in family.networks.items()}
         self._networks: dict[str, Network] = {}
         self._ready: set[str] = set()
+        self._feeds: dict[tuple[str, Priority], Feed] = {}
         self._metrics = metrics
 
     async def close(self) -> None:
@@ -123,7 +126,7 @@ class Triton:
             ) from None
 
     async def infer(
-        self, name: str, tiles: NDArray[np.float32], outputs: tuple[str, ...], priority: Priority, timeout_s: float
+        self, name: str, tiles: NDArray[np.float32], outputs: tuple[str, ...], priority: Priority, deadline: float
     ) -> Maps:
         """Runs a network on tiles; Triton batches them with those of other requests.
 
@@ -132,25 +135,27 @@ class Triton:
             tiles: float32 [n, 2, tile, tile], C-contiguous, n at most the network's max_batch_size.
             outputs: Names of the outputs wanted: "flows", "style".
             priority: Lane in the queue.
-            timeout_s: Seconds until an answer is of no use; Triton drops the request from its queue then.
+            deadline: Event loop time after which an answer is of no use; Triton drops the request from its queue then.
 
         Raises:
             TritonUnavailable, Overloaded, DeadlinePassed: As they say.
             InternalError: Triton refused the request or its answer does not fit.
         """
-        if timeout_s <= 0:
-            raise DeadlinePassed("the deadline passed before the inference server was asked")
         tensor = InferInput("image", list(tiles.shape), "FP32")
         tensor.set_data_from_numpy(tiles)
-        with self._metrics.triton_request(name, len(tiles)), _translated(name):
-            result = await self._client.infer(
-                name,
-                [tensor],
-                outputs=[InferRequestedOutput(output) for output in outputs],
-                priority=priority,
-                timeout=int(timeout_s * 1e6),
-                client_timeout=timeout_s,
-            )
+        async with self._feed(name, priority).turn():
+            timeout_s = deadline - asyncio.get_running_loop().time()
+            if timeout_s <= 0:
+                raise DeadlinePassed("the deadline passed before the inference server was asked", stage="inference")
+            with self._metrics.triton_request(name, len(tiles)), _translated(name):
+                result = await self._client.infer(
+                    name,
+                    [tensor],
+                    outputs=[InferRequestedOutput(output) for output in outputs],
+                    priority=priority,
+                    timeout=int(timeout_s * 1e6),
+                    client_timeout=timeout_s,
+                )
         answer = {output: result.as_numpy(output) for output in outputs}
         for output, array in answer.items():
             if array is None or len(array) != len(tiles):
@@ -158,6 +163,11 @@ class Triton:
                     "the inference server's answer does not fit the request", reason="TRITON_BAD_ANSWER", output=output
                 )
         return Maps(answer.get("flows"), answer.get("style"))
+
+    def _feed(self, name: str, priority: Priority) -> Feed:
+        if (name, priority) not in self._feeds:
+            self._feeds[name, priority] = Feed(self.network(name).max_batch_size)
+        return self._feeds[name, priority]
 
     async def _read_network(self, name: str) -> Network:
         metadata = await self._client.get_model_metadata(name, client_timeout=PROBE_TIMEOUT_S)

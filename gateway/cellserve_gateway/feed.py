@@ -1,0 +1,70 @@
+"""In which order and how far ahead tiles go to Triton (docs/decisions/0005).
+
+With priority lanes configured, Triton forms a new batch when a request arrives or a timer of half a second fires, but
+not when its instance becomes idle. Tiles that all arrived while a batch ran would wait for that timer. So the gateway
+sends two batches ahead at most, and keeps one tile back while a batch runs: that batch's answers release it, and its
+arrival starts the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterator
+
+BATCHES_AHEAD = 2  # one runs, one waits: its instance is never idle for want of tiles
+FORMING_S = 0.02  # the time Triton waits for a batch to fill (max_queue_delay_microseconds)
+
+
+class Feed:
+    """Lets requests of one network and lane pass, in order. For one event loop's thread.
+
+    Args:
+        batch: Requests that fill a batch.
+    """
+
+    def __init__(self, batch: int) -> None:
+        self._batch = batch
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._at_triton = 0
+        self._busy_since = 0.0
+
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Waits for a turn; the body is the request to Triton."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        self._release(answered=False)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.cancelled():
+                self._waiting.remove(turn)
+            else:  # cancelled in the moment its turn came
+                self._answered()
+            raise
+        try:
+            yield
+        finally:
+            self._answered()
+
+    def _answered(self) -> None:
+        self._at_triton -= 1
+        self._release(answered=True)
+
+    def _release(self, *, answered: bool) -> None:
+        now = asyncio.get_running_loop().time()
+        while self._waiting and self._at_triton < BATCHES_AHEAD * self._batch:
+            if len(self._waiting) == 1 and not self._may_send_last(now, answered):
+                return
+            if self._at_triton == 0:
+                self._busy_since = now
+            self._at_triton += 1
+            self._waiting.popleft().set_result(None)
+
+    def _may_send_last(self, now: float, answered: bool) -> bool:
+        """Says whether the last one waiting may go: nothing runs, the batch still forms, or the running batch ends."""
+        if self._at_triton == 0:
+            return True
+        return self._at_triton < self._batch and (answered or now - self._busy_since < FORMING_S)
