@@ -30,6 +30,7 @@ check: .venv/dev.done
 	proto/generate.sh --check
 
 bench: .venv/dev.done .venv-triton/done .venv-peers/done
+	PYTHONPATH=export .venv-peers/bin/python benchmarks/peers/network_parity.py $(SHARED)/weights/*_0.pt
 	.venv/bin/python benchmarks/run.py --data $(SHARED)/data --weights $(SHARED)/weights
 
 up: .venv/gateway.done .venv-triton/done

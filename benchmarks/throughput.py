@@ -21,7 +21,7 @@ CONCURRENCY = 8
 
 
 async def raw_tiles_per_s(triton: str, seconds: float) -> float:
-    """Returns the tiles per second of Triton with full batches always waiting: the most that any caller can get."""
+    """Returns the tiles per second of Triton alone, full batches always waiting."""
     tiles = np.random.default_rng(0).normal(0.5, 0.3, (8, 2, 224, 224)).astype(np.float32)
     tensor = InferInput("image", list(tiles.shape), "FP32")
     tensor.set_data_from_numpy(tiles)
