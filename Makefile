@@ -58,8 +58,8 @@ clean:
 .venv-triton/done: deploy/triton/requirements.txt
 	@test -n "$(TRITON_PYTHON)" || { echo "Triton needs Python 3.11 or 3.12: make TRITON_PYTHON=... $(MAKECMDGOALS)"; exit 1; }
 	test -x .venv-triton/bin/python || $(TRITON_PYTHON) -m venv .venv-triton
-	.venv-triton/bin/python $(PIP) --no-deps nvidia-pytriton==0.7.0
 	.venv-triton/bin/python $(PIP) -r deploy/triton/requirements.txt
+	.venv-triton/bin/python $(PIP) --no-deps nvidia-pytriton==0.7.0
 	touch $@
 
 .venv-peers/done: benchmarks/peers/requirements.txt constraints.txt
