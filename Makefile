@@ -12,7 +12,7 @@ TRITON_PYTHON ?= $(firstword $(foreach p,$(PYTHON) python3.12 python3.11,$(shell
 PIP = -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SHARED ?= ../shared
 
-.PHONY: demo test check bench up down proto clean
+.PHONY: demo test test-lowest check bench up down proto clean
 .DELETE_ON_ERROR:
 
 demo: .venv/gateway.done .venv-triton/done
@@ -39,11 +39,18 @@ up: .venv/gateway.done .venv-triton/done
 down:
 	.venv/bin/python deploy/stack.py down
 
+# The lower bounds of pyproject.toml, tested: every direct dependency at its oldest.
+test-lowest:
+	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python $(PIP) uv
+	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct -e '.[gateway,dev]'
+	.venv-lowest/bin/python -m pytest tests/unit/gateway tests/unit/client tests/unit/preprocess tests/unit/postprocess tests/property
+
 proto: .venv/dev.done
 	proto/generate.sh
 
 clean:
-	rm -rf .venv .venv-triton .venv-peers build
+	rm -rf .venv .venv-triton .venv-peers .venv-lowest build
 
 .venv/gateway.done: pyproject.toml constraints.txt
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv

@@ -36,7 +36,9 @@ def average_precision(
     if sum(shape):
         for k, level in enumerate(levels):
             pairs = iou >= level
-            graph = csr_array((np.ones(pairs.sum()), (rows[pairs], columns[pairs])), shape=shape)
+            # The matching takes 32-bit indices only in some releases of SciPy.
+            places = rows[pairs].astype(np.int32), columns[pairs].astype(np.int32)
+            graph = csr_array((np.ones(pairs.sum()), places), shape=shape)
             matched = int((maximum_bipartite_matching(graph) >= 0).sum()) if pairs.any() else 0
             precision[k] = matched / (sum(shape) - matched)
     return precision

@@ -37,7 +37,7 @@ def flow_fields(draw):
     nearest = np.argmin([np.hypot(y - sink_y, x - sink_x) for sink_y, sink_x in sinks], axis=0)
     sink = np.array(sinks, dtype=np.float32)[nearest].transpose(2, 0, 1)
     flow = np.clip((sink - np.stack([y, x])) * np.float32(slope), -1, 1).astype(np.float32)
-    wild = st.floats(-3, 3, width=32) | st.sampled_from([np.nan, np.inf, -np.inf, 3e38])
+    wild = st.floats(-3, 3, width=32) | st.sampled_from([np.nan, np.inf, -np.inf, float(np.float32(3e38))])
     noise = draw(hnp.arrays(np.float32, flow.shape, elements=wild, fill=st.just(np.float32(0))))
     return padded(flow + noise)
 
