@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -41,6 +42,7 @@ Address = Annotated[
     typer.Option("--address", "-a", envvar="CELLSERVE_ADDRESS", help="Server as HOST:PORT; repeat for several."),
 ]
 DeadlineS = Annotated[float, typer.Option(help="Seconds one image may take.", min=0.001)]
+AnswerS = Annotated[float, typer.Option("--deadline-s", help="Seconds to wait for an answer.", min=0.001)]
 Model = Annotated[str | None, typer.Option(help="Model family; see `cellserve models`.", show_default="the server's")]
 Axes = Annotated[
     str | None,
@@ -233,10 +235,25 @@ def diameter(
         raise typer.Exit(1)
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(metadata.version("cellserve"))
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Finds cells and nuclei in microscope images, on a CellServe server."""
+
+
 @app.command()
 def models(
     address: Address = [DEFAULT_ADDRESS],  # noqa: B006  # typer reads it, nothing changes it
-    deadline_s: DeadlineS = 10.0,
+    deadline_s: AnswerS = 10.0,
 ) -> None:
     """Lists the model families of the server; an asterisk marks the one used when none is named."""
     with _client(address, deadline_s, Console(stderr=True, highlight=False, soft_wrap=True)) as client:
@@ -249,7 +266,7 @@ def models(
 @app.command()
 def health(
     address: Address = [DEFAULT_ADDRESS],  # noqa: B006  # typer reads it, nothing changes it
-    deadline_s: DeadlineS = 10.0,
+    deadline_s: AnswerS = 10.0,
 ) -> None:
     """Asks each server whether it is ready: prints SERVING (exit status 0) or what else it is (1)."""
     output, errors = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
@@ -267,11 +284,16 @@ def health(
 
 @contextlib.contextmanager
 def _client(address: list[str], deadline_s: float, errors: Console) -> Iterator[Client]:
-    """Connects; failures of the body become one line and exit status 1."""
+    """Connects; what the server or the connection does wrong becomes one line and exit status 1."""
     try:
-        with Client(address, deadline_s=deadline_s) as client:
+        client = Client(address, deadline_s=deadline_s)
+    except (OSError, ValueError) as error:
+        _say(errors, f"error: {error}")
+        raise typer.Exit(1) from error
+    try:
+        with client:
             yield client
-    except (CellServeError, OSError, ValueError) as error:
+    except CellServeError as error:
         _say(errors, f"error: {error}")
         raise typer.Exit(1) from error
 

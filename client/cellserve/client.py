@@ -31,7 +31,7 @@ class Client:
     """Segments images on one CellServe server or several.
 
     Thread-safe; keep one for as long as you work. Calls go round the servers in turn. A server that is not available
-    is tried again, or the next one is, up to five times within about three seconds; nothing else is repeated. Every
+    is tried again, or the next one is, five attempts within about three seconds; nothing else is repeated. Every
     failure is a `CellServeError`.
 
     Args:
@@ -76,8 +76,8 @@ class Client:
         """Segments one image.
 
         Args:
-            image: An array [Y, X], [C, Y, X] or [Y, X, C] of any real dtype, an `Image`, an `EncodedImage`, or the
-                path of a file.
+            image: An array [Y, X], [Y, X, C] (RGB) or, with `axes`, [C, Y, X] of any real dtype, an `Image`, an
+                `EncodedImage`, or the path of a file.
             params: Parameters; None: the server's defaults.
             request_id: Name of the request in the server's log, at most 128 printable ASCII characters. Default:
                 random.

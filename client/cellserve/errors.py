@@ -13,6 +13,7 @@ FILE_UNREADABLE, MESSAGE_TOO_LARGE and ANSWER_INVALID.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 import grpc
@@ -20,6 +21,8 @@ from cellserve_proto.v1 import segmentation_pb2 as pb
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
+# What gRPC puts before the cause of a failed connection: its own status and the escaped address.
+_OWN_WORDS = re.compile(r"^(UNKNOWN|UNAVAILABLE):\s*|ipv[46]:\S+:\s*")
 _CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -115,7 +118,8 @@ def from_rpc_error(error: grpc.RpcError, *, address: str, deadline_s: float | No
     kind, reason = _CLASSES.get(code, ServerError), info.reason
     if not reason:  # gRPC itself, or a proxy: its own words say little to a caller
         if code is grpc.StatusCode.UNAVAILABLE:
-            message = f"no server answers at {address}: {message.rpartition('last error: ')[2]}"
+            cause = _OWN_WORDS.sub("", message.rpartition("last error: ")[2])
+            message = f"no server answers at {address} ({cause}): is it running?"
         elif code is grpc.StatusCode.DEADLINE_EXCEEDED and deadline_s is not None:
             message = f"no answer within the deadline of {deadline_s:g} s"
         elif code is grpc.StatusCode.INTERNAL and message == "Internal error from Core":

@@ -89,7 +89,8 @@ def guess_axes(shape: tuple[int, ...]) -> str:
         shape: Length of each axis.
 
     Returns:
-        "YX" for two axes, "YXC" for three of which the last is 3 or 4 and the others are longer: RGB or RGBA.
+        "YX" for two axes, "YXC" for three of which the last is 3 or 4 and the others are longer: RGB or RGBA (whose
+        alpha is not sent).
 
     Raises:
         InvalidRequestError: Anything else; planes could be channels, z or time, so the caller has to say.
@@ -129,7 +130,9 @@ def encode_image(image: ArrayLike | Image | EncodedImage, axes: str | None, comp
         pixels, axes = image.pixels, image.axes
     else:
         pixels = _asarray(image)
-        axes = axes or guess_axes(pixels.shape)
+        if not axes:
+            axes = guess_axes(pixels.shape)
+            pixels = pixels[..., :3] if axes == "YXC" else pixels  # RGBA: alpha is no channel
     if axes not in AXES:
         raise refusal(f"axes are {axes!r}; allowed: {', '.join(AXES)} (no z or time yet)", "AXES_UNKNOWN")
     if len(axes) != pixels.ndim:

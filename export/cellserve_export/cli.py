@@ -50,6 +50,8 @@ def export(
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
     console.print(_table(report))
+    if not tile_image:
+        console.print("checked on random tiles only; --tile-image adds tiles of your own images")
     console.print(f"{family}: written to {repository}")
 
 

@@ -1,4 +1,4 @@
-"""Real tiles for the parity gate, cut the way the gateway cuts them."""
+"""Real tiles for the parity gate, normalised and cut the way the gateway does, at the scale of the file."""
 
 from pathlib import Path
 

@@ -129,6 +129,11 @@ def to_priority(priority: int) -> Priority:
     return _lookup(PRIORITIES, priority, "priority")
 
 
+def check_compression(compression: int) -> None:
+    """Raises InvalidRequest for an unknown packing of the answer."""
+    _is_zlib(compression)
+
+
 def segment_response(result: Segmentation, request_id: str, compression: int) -> pb.SegmentResponse:
     """Returns the answer, complete but for its timing. Arrays are packed as `compression` says."""
     objects = result.objects

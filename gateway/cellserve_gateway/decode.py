@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import struct
 import zlib
 from dataclasses import dataclass
@@ -20,6 +21,12 @@ Pixels = NDArray[np.generic]
 DTYPES = tuple(np.dtype(name) for name in ("uint8", "uint16", "uint32", "int16", "float32", "float64"))
 MAX_INTENSITY = 1e30  # larger ones overflow single precision on the way
 AXES = ("YX", "CYX", "YXC")
+MAX_TIFF_PAGES = 1000  # a damaged chain of pages can be endless
+# Codecs that unpack into the memory the header announces, no more. Others bring image sizes of their own.
+TIFF_COMPRESSIONS = tuple(
+    getattr(tifffile.COMPRESSION, name)
+    for name in ("NONE", "LZW", "DEFLATE", "ADOBE_DEFLATE", "PACKBITS", "ZSTD", "LZMA")
+)
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_PLANES = {0: 1, 2: 3, 3: 4, 4: 2, 6: 4}  # colour type to planes; a palette may expand to RGBA
 
@@ -126,7 +133,12 @@ def from_tiff(data: bytes, limits: Limits) -> Pixels:
     """Returns the planes of a TIFF file's one image: [C, Y, X]. Errors as in `from_array`."""
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
-            series = file.series[0]
+            if next(itertools.islice(file.pages, MAX_TIFF_PAGES, None), None) is not None:
+                raise InvalidImage(f"the TIFF file holds more than {MAX_TIFF_PAGES} pages", reason="AXES_UNKNOWN")
+            images = [series for series in file.series if not series.keyframe.is_reduced]
+            if len(images) > 1:
+                raise InvalidImage(f"the TIFF file holds {len(images)} images; one is taken", reason="AXES_UNKNOWN")
+            series = images[0]
             dtype = series.dtype
             kept = [(axis, n) for axis, n in zip(series.axes, series.shape, strict=True) if n != 1 or axis in "YX"]
             axes, shape = "".join(axis for axis, _ in kept), tuple(n for _, n in kept)
@@ -140,8 +152,18 @@ def from_tiff(data: bytes, limits: Limits) -> Pixels:
                 raise unsupported_dtype(str(dtype))
             length = dict(zip(known, shape, strict=True))
             limits.check(length.get("C", 1), length["Y"], length["X"], dtype.itemsize)
+            page = series.keyframe
+            if page.compression not in TIFF_COMPRESSIONS or None in tuple(series.pages):
+                raise InvalidImage(
+                    f"the TIFF file is compressed with {page.compression!r}, or parts of it are in other files",
+                    reason="IMAGE_UNDECODABLE",
+                )
+            if page.is_tiled:  # a tile can be larger than the image, and is unpacked whole
+                limits.check(1, page.tilelength, page.tilewidth, dtype.itemsize * page.samplesperpixel)
             # One decoding thread: requests share the processor through the gateway's own pool.
             pixels = series.asarray(maxworkers=1).reshape(shape)
+            if known == "YXC" and series.keyframe.photometric == tifffile.PHOTOMETRIC.RGB:
+                pixels = pixels[..., :3]  # what follows red, green and blue is alpha
     except (InvalidImage, ImageTooLarge):
         raise
     except Exception as error:  # a damaged file fails in many ways inside the parser and the codecs
@@ -164,6 +186,8 @@ def _inflate(data: bytes, expected: int) -> bytes:
         unpacked = stream.decompress(data, expected + 1)
     except zlib.error as error:
         raise InvalidImage("the pixels are not a zlib stream", reason="IMAGE_UNDECODABLE") from error
+    if len(unpacked) == expected and (not stream.eof or stream.unused_data):
+        raise InvalidImage("the zlib stream is cut off, or followed by other bytes", reason="IMAGE_UNDECODABLE")
     return unpacked
 
 

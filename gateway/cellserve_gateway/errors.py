@@ -4,7 +4,8 @@ ServiceError                 code                 reason
 ├── InvalidImage             INVALID_ARGUMENT     IMAGE_EMPTY, IMAGE_SIZE_MISMATCH, IMAGE_UNDECODABLE, AXES_UNKNOWN,
 │                                                 DATA_TYPE_UNSUPPORTED, PIXELS_NOT_FINITE
 ├── ImageTooLarge            INVALID_ARGUMENT     IMAGE_TOO_LARGE
-├── InvalidRequest           INVALID_ARGUMENT     PARAMETER_OUT_OF_RANGE, FIELD_INVALID, FRAME_ID_IN_USE
+├── InvalidRequest           INVALID_ARGUMENT     PARAMETER_OUT_OF_RANGE, FIELD_INVALID, FRAME_ID_IN_USE,
+│                                                 MESSAGE_MALFORMED
 ├── ModelUnknown             NOT_FOUND            MODEL_UNKNOWN
 ├── Overloaded               RESOURCE_EXHAUSTED   GATEWAY_FULL, TRITON_QUEUE_FULL          (with RetryInfo)
 ├── Draining                 UNAVAILABLE          DRAINING                                 (with RetryInfo)

@@ -14,21 +14,21 @@ from collections import deque
 from collections.abc import AsyncIterator
 
 BATCHES_AHEAD = 2  # one runs, one waits: its instance is never idle for want of tiles
-FORMING_S = 0.02  # the time Triton waits for a batch to fill (max_queue_delay_microseconds)
 
 
 class Feed:
-    """Lets requests of one network and lane pass, in order. For one event loop's thread.
+    """Lets requests of one network and lane pass, in order. For one event loop's thread."""
 
-    Args:
-        batch: Requests that fill a batch.
-    """
-
-    def __init__(self, batch: int) -> None:
-        self._batch = batch
+    def __init__(self) -> None:
+        self._batch = 1
+        self._forming_s = 0.0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._at_triton = 0
         self._busy_since = 0.0
+
+    def expect(self, batch: int, forming_s: float) -> None:
+        """Sets how many requests fill a batch, and the seconds Triton waits for one to fill."""
+        self._batch, self._forming_s = batch, forming_s
 
     @contextlib.asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
@@ -40,7 +40,8 @@ class Feed:
             await turn
         except asyncio.CancelledError:
             if turn.cancelled():
-                self._waiting.remove(turn)
+                with contextlib.suppress(ValueError):  # `_release` may have met it first
+                    self._waiting.remove(turn)
             else:  # cancelled in the moment its turn came
                 self._answered()
             raise
@@ -56,6 +57,9 @@ class Feed:
     def _release(self, *, answered: bool) -> None:
         now = asyncio.get_running_loop().time()
         while self._waiting and self._at_triton < BATCHES_AHEAD * self._batch:
+            if self._waiting[0].cancelled():  # its task has not run since
+                self._waiting.popleft()
+                continue
             if len(self._waiting) == 1 and not self._may_send_last(now, answered):
                 return
             if self._at_triton == 0:
@@ -67,4 +71,4 @@ class Feed:
         """Says whether the last one waiting may go: nothing runs, the batch still forms, or the running batch ends."""
         if self._at_triton == 0:
             return True
-        return self._at_triton < self._batch and (answered or now - self._busy_since < FORMING_S)
+        return self._at_triton < self._batch and (answered or now - self._busy_since < self._forming_s)

@@ -7,8 +7,9 @@ from typing import Any, NoReturn
 
 import grpc
 from cellserve_proto.v1 import segmentation_pb2
+from google.protobuf.message import DecodeError
 
-from .errors import ServiceError
+from .errors import InvalidRequest, ServiceError
 from .observe import Observer, translated
 
 SERVICE = segmentation_pb2.DESCRIPTOR.services_by_name["SegmentationService"].full_name
@@ -27,15 +28,16 @@ class ObservingInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
     ) -> grpc.RpcMethodHandler:
         """Returns the handler of the call, wrapped."""
         handler = await continuation(details)
-        _, service, method = details.method.split("/")
-        if handler is None or service != SERVICE:
+        if handler is None or not details.method.startswith(f"/{SERVICE}/"):
             return handler
+        method = details.method.rpartition("/")[2]
 
         async def unary(request: Any, context: grpc.aio.ServicerContext) -> Any:
             metadata = dict(context.invocation_metadata() or ())
             request_id = getattr(request, "request_id", "") or str(metadata.get("x-request-id", ""))
             try:
                 async with self._observer.call(method, request_id):
+                    _check(request)
                     return await handler.unary_unary(request, context)
             except ServiceError as error:
                 await _abort(context, error)
@@ -43,18 +45,46 @@ class ObservingInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         async def stream(requests: AsyncIterator[Any], context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
             try:
                 with translated():
-                    async for response in handler.stream_stream(requests, context):
+                    async for response in handler.stream_stream(_checked(requests), context):
                         yield response
             except ServiceError as error:
+                self._observer.failed(method, error)
                 await _abort(context, error)
 
         kinds = {
-            "request_deserializer": handler.request_deserializer,
+            "request_deserializer": _tolerant(handler.request_deserializer),
             "response_serializer": handler.response_serializer,
         }
         if handler.request_streaming:
             return grpc.stream_stream_rpc_method_handler(stream, **kinds)
         return grpc.unary_unary_rpc_method_handler(unary, **kinds)
+
+
+class _Malformed:
+    """Stands for a request whose bytes are not a message."""
+
+
+def _tolerant(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """Returns a deserializer that leaves the answer to bad bytes to us: the framework's has no reason and no log."""
+
+    def parse(data: bytes) -> Any:
+        try:
+            return deserialize(data)
+        except DecodeError:
+            return _Malformed()
+
+    return parse
+
+
+def _check(request: Any) -> None:
+    if isinstance(request, _Malformed):
+        raise InvalidRequest("the bytes sent are not a message of this call", reason="MESSAGE_MALFORMED")
+
+
+async def _checked(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async for request in requests:
+        _check(request)
+        yield request
 
 
 async def _abort(context: grpc.aio.ServicerContext, error: ServiceError) -> NoReturn:

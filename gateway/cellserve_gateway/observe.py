@@ -54,12 +54,19 @@ class Observer:
             raise
         finally:
             seconds = time.perf_counter() - start
-            self._metrics.requests.labels(method, code).inc()
             self._metrics.request_seconds.labels(method).observe(seconds)
-            if reason:
-                self._metrics.errors.labels(method, reason).inc()
-                structlog.contextvars.bind_contextvars(reason=reason)
-            log.info("call", code=code, seconds=round(seconds, 4))
+            self._count(method, code, reason)
+            log.info("call", code=code, seconds=round(seconds, 4), **({"reason": reason} if reason else {}))
+
+    def failed(self, method: str, error: ServiceError) -> None:
+        """Records the failure of a stream as a whole; its frames are observed by `call`."""
+        self._count(method, error.code.name, error.reason)
+        log.info("stream", method=method, code=error.code.name, reason=error.reason)
+
+    def _count(self, method: str, code: str, reason: str) -> None:
+        self._metrics.requests.labels(method, code).inc()
+        if reason:
+            self._metrics.errors.labels(method, reason).inc()
 
 
 def check_id(field: str, value: str) -> None:

@@ -11,17 +11,20 @@ from dataclasses import dataclass, field
 from typing import Literal, ParamSpec, TypeVar
 
 import numpy as np
-from cellserve_postprocess import ObjectTable, measure_objects, reassemble, recover_masks, trace_outlines
-from cellserve_preprocess import TileGrid, normalize, rescaled_shape, resize, select_channels
+from cellserve_postprocess import FLOW_SCALE, ObjectTable, measure_objects, reassemble, recover_masks, trace_outlines
+from cellserve_preprocess import TILE, TileGrid, normalize, rescaled_shape, resize, select_channels
 from numpy.typing import NDArray
 
 from .decode import Pixels
 from .errors import DeadlinePassed, ImageTooLarge, InternalError, ModelUnknown
 from .families import Family
+from .feed import BATCHES_AHEAD
 from .metrics import Metrics
 from .params import DiameterSource, SegmentParams
 from .settings import Settings
 from .triton import Network, Priority, Triton
+
+STYLE_SIZE = 256
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -84,16 +87,42 @@ class Job:
         return self.deadline - asyncio.get_running_loop().time()
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an image and its parameters come to, before any work: nothing is left open.
+
+    Attributes:
+        scaled: (Y, X) of the image at the networks' scale.
+        grid: Its tiles.
+    """
+
+    params: SegmentParams
+    diameter_source: DiameterSource
+    network: Network
+    scaled: tuple[int, int]
+    grid: TileGrid
+
+    @property
+    def pixels(self) -> int:
+        """Pixels the networks run on: what the image costs."""
+        return len(self.grid) * TILE * TILE
+
+
 class Pipeline:
     """Segments images: numerics on a pool of threads, tiles at Triton, the event loop never blocked."""
 
     def __init__(
-        self, settings: Settings, families: Mapping[str, Family], triton: Triton, executor: Executor, metrics: Metrics
+        self,
+        settings: Settings,
+        families: Mapping[str, Family],
+        triton: Triton,
+        pools: Mapping[Priority, Executor],
+        metrics: Metrics,
     ) -> None:
         self.families = families
         self.triton = triton
         self._settings = settings
-        self._executor = executor
+        self._pools = pools
         self._metrics = metrics
 
     def family(self, name: str) -> Family:
@@ -110,9 +139,9 @@ class Pipeline:
                 available=",".join(self.families),
             ) from None
 
-    async def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Runs a synchronous function on the pool."""
-        return await asyncio.get_running_loop().run_in_executor(self._executor, lambda: function(*args, **kwargs))
+    async def run(self, lane: Priority, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Runs a synchronous function on the lane's pool."""
+        return await asyncio.get_running_loop().run_in_executor(self._pools[lane], lambda: function(*args, **kwargs))
 
     @contextlib.contextmanager
     def stage(self, job: Job, name: str) -> Iterator[None]:
@@ -124,67 +153,69 @@ class Pipeline:
             yield
         setattr(job.timing, name, time.perf_counter() - start)
 
-    async def segment(self, image: Pixels, params: SegmentParams, job: Job) -> Segmentation:
-        """Segments one image.
-
-        Args:
-            image: [C, Y, X], finite.
-            params: Parameters; what is left open is chosen here.
-            job: Lane, deadline, wanted outputs; its timing is filled in.
+    def plan(self, image: Pixels, params: SegmentParams) -> Plan:
+        """Returns what segmenting an image [C, Y, X] comes to.
 
         Raises:
-            ServiceError: As its subclasses say.
+            ServiceError: The model is unknown or not there, or the image takes too many tiles.
             ParameterError: A channel does not exist, or must be named.
         """
         family = self.family(params.model)
         params, source = params.resolved(len(image), family)
-        network = self.triton.network(family.network(params.ensemble))
-
-        with self.stage(job, "preprocess"):
-            scaled, grid = await self.run(self._prepare, image, params, family)
-        with self.stage(job, "inference"):
-            tiles, style = await self._infer(scaled, grid, network, job)
-        del scaled
-        with self.stage(job, "reassemble"):
-            maps = await self.run(_assemble, tiles, grid, image.shape[1:])
-        del tiles
-        with self.stage(job, "postprocess"):
-            result = await self.run(_recover, maps, style, params, source, network, job.outputs)
-        self._metrics.pixels.inc(maps[0].size)
-        self._metrics.objects.inc(len(result.objects))
-        return result
-
-    def _prepare(self, image: Pixels, params: SegmentParams, family: Family) -> tuple[NDArray[np.float32], TileGrid]:
-        """Returns the network's view of the image, [2, Y', X'], and its tiles (ALGORITHM: normalise, then resize)."""
         assert params.diameter is not None  # resolved
-        assert params.cytoplasm_channel is not None
-        assert params.nucleus_channel is not None
-        scale = family.diam_mean / params.diameter
-        shape = rescaled_shape(image.shape[1:], scale)
-        grid = TileGrid.cover(shape, params.tile_overlap, params.augment)
+        scaled = rescaled_shape(image.shape[1:], family.diam_mean / params.diameter)
+        grid = TileGrid.cover(scaled, params.tile_overlap, params.augment)
         if len(grid) > self._settings.max_tiles:
             raise ImageTooLarge(
                 f"scaled to objects of {family.diam_mean:g} px the image takes {len(grid):,} tiles; "
                 f"the limit is {self._settings.max_tiles:,}: check the diameter",
-                tiles=len(grid),
-                limit_tiles=self._settings.max_tiles,
+                resource="tiles",
+                value=len(grid),
+                limit=self._settings.max_tiles,
             )
-        planes = select_channels(image, params.cytoplasm_channel, params.nucleus_channel)
-        return resize(normalize(planes, params.normalization), shape), grid
+        return Plan(params, source, self.triton.network(family.network(params.ensemble)), scaled, grid)
+
+    async def segment(self, image: Pixels, plan: Plan, job: Job) -> Segmentation:
+        """Segments one image.
+
+        Args:
+            image: [C, Y, X], finite.
+            plan: What `plan` made of it.
+            job: Lane, deadline, wanted outputs; its timing is filled in.
+
+        Raises:
+            ServiceError: As its subclasses say.
+        """
+        with self.stage(job, "preprocess"):
+            scaled = await self.run(job.priority, _prepare, image, plan)
+        with self.stage(job, "inference"):
+            tiles, style = await self._infer(scaled, plan, job)
+        del scaled
+        with self.stage(job, "reassemble"):
+            maps = await self.run(job.priority, _assemble, tiles, plan.grid, image.shape[1:])
+        del tiles
+        with self.stage(job, "postprocess"):
+            result = await self.run(job.priority, _recover, maps, style, plan, job.outputs)
+        self._metrics.pixels.inc(maps[0].size)
+        self._metrics.objects.inc(len(result.objects))
+        return result
 
     async def _infer(
-        self, scaled: NDArray[np.float32], grid: TileGrid, network: Network, job: Job
+        self, scaled: NDArray[np.float32], plan: Plan, job: Job
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """Sends each tile as a request, several at a time; returns [n, 3, tile, tile] and the image's style."""
-        window = asyncio.Semaphore(self._settings.tiles_in_flight_per_image)
+        grid, network = plan.grid, plan.network
+        window = asyncio.Semaphore(
+            max(self._settings.tiles_in_flight_per_image, BATCHES_AHEAD * network.max_batch_size)
+        )
         outputs = ("flows", "style") if "style" in job.outputs else ("flows",)
         flows: NDArray[np.float32] | None = None
-        styles = np.zeros((len(grid), 256), np.float32)
+        styles = np.zeros((len(grid), STYLE_SIZE), np.float32)
 
         async def infer(index: int) -> None:
             nonlocal flows
             async with window:
-                tile = await self.run(grid.cut, scaled, index, index + 1)
+                tile = await self.run(job.priority, grid.cut, scaled, index, index + 1)
                 maps = await self.triton.infer(network.name, tile, outputs, job.priority, job.deadline)
             assert maps.flows is not None
             if flows is None:
@@ -207,6 +238,14 @@ class Pipeline:
         return flows, style / max(float(np.linalg.norm(style)), 1e-12)
 
 
+def _prepare(image: Pixels, plan: Plan) -> NDArray[np.float32]:
+    """Returns the networks' view of the image, [2, Y', X'] (paper: normalised, then resized)."""
+    assert plan.params.cytoplasm_channel is not None  # resolved
+    assert plan.params.nucleus_channel is not None
+    planes = select_channels(image, plan.params.cytoplasm_channel, plan.params.nucleus_channel)
+    return resize(normalize(planes, plan.params.normalization), plan.scaled)
+
+
 def _assemble(tiles: NDArray[np.float32], grid: TileGrid, shape: tuple[int, int]) -> NDArray[np.float32]:
     """Returns the network's maps at the size of the image, [3, Y, X] (paper: resized back before the dynamics)."""
     maps = resize(reassemble(tiles, grid), shape)
@@ -218,20 +257,18 @@ def _assemble(tiles: NDArray[np.float32], grid: TileGrid, shape: tuple[int, int]
 def _recover(
     maps: NDArray[np.float32],
     style: NDArray[np.float32] | None,
-    params: SegmentParams,
-    source: DiameterSource,
-    network: Network,
+    plan: Plan,
     outputs: frozenset[Output],
 ) -> Segmentation:
-    recovered = recover_masks(maps, params.recovery)
+    recovered = recover_masks(maps, plan.params.recovery)
     return Segmentation(
         labels=recovered.labels,
         objects=measure_objects(recovered.labels, maps[2], recovered.flow_errors),
-        params=params,
-        diameter_source=source,
-        network=network,
+        params=plan.params,
+        diameter_source=plan.diameter_source,
+        network=plan.network,
         outlines=trace_outlines(recovered.labels) if "outlines" in outputs else None,
-        flows=maps[:2] / np.float32(5.0) if "flows" in outputs else None,
+        flows=maps[:2] / np.float32(FLOW_SCALE) if "flows" in outputs else None,
         cell_probability=maps[2] if "cell_probability" in outputs else None,
         style=style,
     )

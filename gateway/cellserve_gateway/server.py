@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import logging
@@ -31,8 +32,8 @@ from .metrics import Metrics
 from .observe import Observer
 from .pipeline import Pipeline
 from .service import SegmentationService
-from .settings import Settings
-from .triton import Triton
+from .settings import Settings, describe_settings, unknown_settings
+from .triton import Priority, Triton
 
 log = structlog.get_logger()
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -53,12 +54,16 @@ class Gateway:
         families = load_families(settings.model_repository)
         if settings.default_model not in families:
             raise ValueError(f"the default model '{settings.default_model}' is not among {', '.join(families)}")
-        self._executor = ThreadPoolExecutor(settings.numeric_threads, thread_name_prefix="numerics")
+        # A pool for each lane: an image from a microscope does not wait behind a hundred of a batch.
+        self._pools = {
+            lane: ThreadPoolExecutor(settings.numeric_threads, thread_name_prefix=f"numerics-{lane.name.lower()}")
+            for lane in Priority
+        }
         self._triton = Triton(settings.triton_address, families, self.metrics)
         self._admission = Admission(settings, self.metrics)
         self._health = health_aio.HealthServicer()
         observer = Observer(self.metrics)
-        pipeline = Pipeline(settings, families, self._triton, self._executor, self.metrics)
+        pipeline = Pipeline(settings, families, self._triton, self._pools, self.metrics)
         self._server = grpc.aio.server(
             interceptors=[ObservingInterceptor(observer)],
             options=[
@@ -109,7 +114,8 @@ class Gateway:
                 follow.cancel()
         finally:
             await self._triton.close()
-            self._executor.shutdown(wait=False, cancel_futures=True)
+            for pool in self._pools.values():
+                pool.shutdown(wait=False, cancel_futures=True)
             http.shutdown()
             http.server_close()
             http_thread.join()
@@ -119,7 +125,7 @@ class Gateway:
 
     async def _warm_up(self) -> None:
         """Compiles the kernels: the first image must not wait for the compiler."""
-        await asyncio.get_running_loop().run_in_executor(self._executor, cellserve_postprocess.warm_up)
+        await asyncio.get_running_loop().run_in_executor(self._pools[Priority.BATCH], cellserve_postprocess.warm_up)
         self._warm = True
         log.info("kernels ready")
 
@@ -179,9 +185,19 @@ def _configure_logging(settings: Settings) -> None:
 
 def main() -> None:
     """Entry point of `cellserve-gateway`. All settings come from the environment (CELLSERVE_*)."""
+    parser = argparse.ArgumentParser(
+        prog="cellserve-gateway",
+        description="Segments images over gRPC. All settings are environment variables:",
+        epilog=describe_settings(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.parse_args()
     try:
         settings = Settings()
         _configure_logging(settings)
+        for name in unknown_settings():
+            log.warning("unknown setting in the environment", name=name)
         cv2.setNumThreads(1)  # images run side by side; more threads within one would only compete
         asyncio.run(_serve(settings))
     except (ValidationError, ValueError, OSError, RuntimeError) as error:

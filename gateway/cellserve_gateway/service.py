@@ -42,21 +42,19 @@ class SegmentationService(segmentation_pb2_grpc.SegmentationServiceServicer):
         window = asyncio.Semaphore(self._settings.stream_window)
         pending: set[str] = set()
 
-        async def answer(frame: pb.SegmentStreamRequest) -> None:
+        async def answer(frame: pb.SegmentStreamRequest, in_use: bool) -> None:
             try:
-                answers.put_nowait(await self._frame(frame, context))
+                answers.put_nowait(await self._frame(frame, context, in_use))
             finally:
-                pending.discard(frame.frame_id)
+                if not in_use:
+                    pending.discard(frame.frame_id)
 
         async def read() -> None:
             async with asyncio.TaskGroup() as frames:
                 async for frame in request_iterator:
                     await window.acquire()
-                    if frame.frame_id in pending:
-                        answers.put_nowait(_frame_in_use(frame.frame_id))
-                        continue
+                    frames.create_task(answer(frame, frame.frame_id in pending))
                     pending.add(frame.frame_id)
-                    frames.create_task(answer(frame))
             answers.put_nowait(None)
 
         async with asyncio.TaskGroup() as tasks:
@@ -76,14 +74,17 @@ class SegmentationService(segmentation_pb2_grpc.SegmentationServiceServicer):
     ) -> pb.EstimateDiameterResponse:
         params = codec.to_params(request.params, self._settings.default_model)
         family = self._pipeline.family(params.model)
-        with self._admission.admit(requests=1, bytes=codec.image_bytes(request.image)):
-            image = await self._pipeline.run(codec.to_pixels, request.image, self._limits)
+        network = self._pipeline.triton.network(family.network(params.ensemble))
+        job = Job(self._deadline(context))
+        amount = codec.image_bytes(request.image)
+        with self._admission.admit(requests=1, bytes=amount), self._pipeline.stage(job, "decode"):
+            image = await self._pipeline.run(job.priority, codec.to_pixels, request.image, self._limits)
         resolved, source = params.resolved(len(image), family)
         return pb.EstimateDiameterResponse(
             request_id=structlog.contextvars.get_contextvars()["request_id"],
             diameter=resolved.diameter,
             source=codec.SOURCES[source],
-            model=codec.model_version(family.name, self._pipeline.triton.network(family.network(params.ensemble))),
+            model=codec.model_version(family.name, network),
         )
 
     async def ListModels(
@@ -103,13 +104,17 @@ class SegmentationService(segmentation_pb2_grpc.SegmentationServiceServicer):
         params = codec.to_params(request.params, self._settings.default_model)
         pipeline.triton.network(pipeline.family(params.model).network(params.ensemble))  # fail before work is spent
         job = Job(deadline, codec.to_priority(request.priority), codec.to_outputs(request.outputs))
-        with self._admission.admit(requests=1, bytes=codec.image_bytes(request.image)):
+        codec.check_compression(request.compression)
+        sent = codec.image_bytes(request.image)
+        with self._admission.admit(requests=1, bytes=sent):
             with pipeline.stage(job, "decode"):
-                image = await pipeline.run(codec.to_pixels, request.image, self._limits)
-            with self._admission.admit(pixels=image[0].size):
-                result = await pipeline.segment(image, params, job)
+                image = await pipeline.run(job.priority, codec.to_pixels, request.image, self._limits)
+            plan = pipeline.plan(image, params)
+            with self._admission.admit(pixels=max(image[0].size, plan.pixels), bytes=max(0, image.nbytes - sent)):
+                result = await pipeline.segment(image, plan, job)
                 with pipeline.stage(job, "encode"):
                     response = await pipeline.run(
+                        job.priority,
                         codec.segment_response,
                         result,
                         structlog.contextvars.get_contextvars()["request_id"],
@@ -122,12 +127,14 @@ class SegmentationService(segmentation_pb2_grpc.SegmentationServiceServicer):
         return response
 
     async def _frame(
-        self, frame: pb.SegmentStreamRequest, context: grpc.aio.ServicerContext
+        self, frame: pb.SegmentStreamRequest, context: grpc.aio.ServicerContext, in_use: bool
     ) -> pb.SegmentStreamResponse:
-        """Segments one frame of a stream; its failure becomes its answer."""
+        """Segments one frame of a stream; its failure becomes its answer. `in_use`: its id is not answered yet."""
         try:
             async with self._observer.call("SegmentStream", frame.request.request_id or frame.frame_id):
                 check_id("frame_id", frame.frame_id)
+                if in_use:
+                    raise InvalidRequest("a frame of this id is not answered yet", reason="FRAME_ID_IN_USE")
                 response = await self._segment(frame.request, self._deadline(context))
         except ServiceError as error:
             return pb.SegmentStreamResponse(frame_id=frame.frame_id, error=_frame_error(error))
@@ -148,8 +155,3 @@ def _frame_error(error: ServiceError) -> pb.FrameError:
         metadata=error.metadata,
         retry_after_s=error.retry_after_s,
     )
-
-
-def _frame_in_use(frame_id: str) -> pb.SegmentStreamResponse:
-    error = InvalidRequest("a frame of this id is not answered yet", reason="FRAME_ID_IN_USE", frame_id=frame_id)
-    return pb.SegmentStreamResponse(frame_id=frame_id, error=_frame_error(error))

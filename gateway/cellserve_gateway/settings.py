@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from pathlib import Path
 from typing import Literal
 
@@ -10,12 +11,14 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1 << 20
+PREFIX = "CELLSERVE_"
+OTHERS = {"CELLSERVE_ADDRESS", "CELLSERVE_TRITON_PYTHON"}  # of the client and of deploy/stack.py
 
 
 class Settings(BaseSettings):
     """Settings of one gateway process, units in the names; the environment variable is CELLSERVE_<NAME>."""
 
-    model_config = SettingsConfigDict(env_prefix="CELLSERVE_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
     host: str = Field("127.0.0.1", description="Address to listen on; a container sets 0.0.0.0.")
     port: int = Field(50051, ge=0, le=65535, description="gRPC port; 0 takes a free one.")
@@ -36,17 +39,22 @@ class Settings(BaseSettings):
     max_tiles: int = Field(8192, gt=0, description="Most tiles of an image; bounds small diameters and flips.")
 
     max_requests_in_flight: int = Field(256, gt=0, description="Images worked on or waiting; one more is refused.")
-    max_pixels_in_flight: int = Field(4 * 8192 * 8192, gt=0, description="Pixels worked on or waiting, likewise.")
+    max_pixels_in_flight: int = Field(4 * 8192 * 8192, gt=0, description="Pixels the networks run on, likewise.")
     max_bytes_in_flight: int = Field(2048 * MIB, gt=0, description="Bytes of images worked on or waiting, likewise.")
     stream_window: int = Field(8, gt=0, description="Frames of one stream worked on at a time; then reading pauses.")
 
     default_deadline_s: float = Field(300.0, gt=0, description="Time for a request whose caller set no deadline.")
     max_deadline_s: float = Field(600.0, gt=0, description="Longest time a request gets, whatever its caller asked.")
     tiles_in_flight_per_image: int = Field(
-        32, gt=0, description="Tiles of one image under way: bounds memory, lets small images pass large ones."
+        32,
+        gt=0,
+        description="Tiles of one image under way, or two of the model's batches if that is more: bounds memory, lets "
+        "small images pass large ones.",
     )
     numeric_threads: int = Field(
-        default_factory=lambda: os.cpu_count() or 1, gt=0, description="Threads for numerics, off the event loop."
+        default_factory=lambda: os.cpu_count() or 1,
+        gt=0,
+        description="Threads for the numerics of each lane.",
     )
 
     drain_delay_s: float = Field(0.0, ge=0, description="After SIGTERM: time as NOT_SERVING before refusing work.")
@@ -55,3 +63,19 @@ class Settings(BaseSettings):
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe level logged.")
     log_format: Literal["json", "console"] = Field("json", description="JSON lines, or text for a person.")
+
+
+def describe_settings() -> str:
+    """Returns a text of all settings: variable, default, meaning."""
+    entries = []
+    for name, field in Settings.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        meaning = textwrap.fill(field.description or "", 96, initial_indent="      ", subsequent_indent="      ")
+        entries.append(f"  {PREFIX}{name.upper()}={'' if default is None else default}\n{meaning}")
+    return "\n".join(entries)
+
+
+def unknown_settings() -> list[str]:
+    """Returns the names of environment variables that look like settings and are none: misspelt ones."""
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | OTHERS
+    return sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)

@@ -48,6 +48,7 @@ class Network:
     version: str
     sha256: str
     max_batch_size: int
+    queue_delay_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ class Triton:
         self._expected = {name: file.sha256 for family in families.values() for name, file in family.networks.items()}
         self._networks: dict[str, Network] = {}
         self._ready: set[str] = set()
-        self._feeds: dict[tuple[str, Priority], Feed] = {}
+        self._feeds = {(name, priority): Feed() for name in self._expected for priority in Priority}
         self._metrics = metrics
 
     async def close(self) -> None:
@@ -143,7 +144,7 @@ class Triton:
         """
         tensor = InferInput("image", list(tiles.shape), "FP32")
         tensor.set_data_from_numpy(tiles)
-        async with self._feed(name, priority).turn():
+        async with self._feeds[name, priority].turn():
             timeout_s = deadline - asyncio.get_running_loop().time()
             if timeout_s <= 0:
                 raise DeadlinePassed("the deadline passed before the inference server was asked", stage="inference")
@@ -164,23 +165,28 @@ class Triton:
                 )
         return Maps(answer.get("flows"), answer.get("style"))
 
-    def _feed(self, name: str, priority: Priority) -> Feed:
-        if (name, priority) not in self._feeds:
-            self._feeds[name, priority] = Feed(self.network(name).max_batch_size)
-        return self._feeds[name, priority]
-
     async def _read_network(self, name: str) -> Network:
         metadata = await self._client.get_model_metadata(name, client_timeout=PROBE_TIMEOUT_S)
         config = (await self._client.get_model_config(name, client_timeout=PROBE_TIMEOUT_S)).config
         served = config.parameters["sha256"].string_value if "sha256" in config.parameters else ""
         if served != self._expected[name]:
+            self._networks.pop(name, None)  # answers of another file are not ours
             raise InternalError(
                 f"Triton serves another file as '{name}' than model.json describes",
                 reason="MODEL_MISMATCH",
                 served=served or "unknown",
                 described=self._expected[name],
             )
-        return Network(name, metadata.versions[-1], served, max(1, config.max_batch_size))
+        network = Network(
+            name,
+            metadata.versions[-1],
+            served,
+            max(1, config.max_batch_size),
+            config.dynamic_batching.max_queue_delay_microseconds / 1e6,
+        )
+        for priority in Priority:
+            self._feeds[name, priority].expect(network.max_batch_size, network.queue_delay_s)
+        return network
 
 
 @contextlib.contextmanager

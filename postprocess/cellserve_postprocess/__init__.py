@@ -1,7 +1,7 @@
 """From the outputs of tiles to masks and objects: reassembly, recovery, measurement, outlines, agreement."""
 
 from .flows import masks_to_flows
-from .masks import Recovered, recover_masks
+from .masks import FLOW_SCALE, Recovered, recover_masks
 from .objects import ObjectTable, measure_objects, median_diameter
 from .outlines import trace_outlines
 from .params import RecoveryParams
@@ -9,6 +9,7 @@ from .reassemble import reassemble
 from .warmth import warm_up
 
 __all__ = [
+    "FLOW_SCALE",
     "ObjectTable",
     "Recovered",
     "RecoveryParams",

@@ -1,8 +1,7 @@
 """Arrays as the kernels are compiled for them.
 
 Compilation is per dtype, layout and writability: an array that came read-only out of a message would compile the
-    kernels
-anew, in the middle of a request.
+kernels anew, in the middle of a request.
 """
 
 from typing import Any

@@ -34,7 +34,7 @@ def recover_masks(maps: NDArray[np.float32], params: RecoveryParams) -> Recovere
 
     Every pixel above the probability threshold follows the flows; pixels that end together make an object. Objects that
     are too small, too large, at the border (on request) or whose shape does not explain the predicted flows are
-    dropped; then holes are filled. Flow errors are those of the shapes before filling.
+    dropped; then holes are filled. Sizes and flow errors are those of the shapes before filling, as in Cellpose.
 
     Args:
         maps: float32 [3, Y, X]: 5 * flow along y, 5 * flow along x, logit of the cell probability.

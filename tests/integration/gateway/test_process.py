@@ -75,6 +75,23 @@ def test_log_lines_carry_the_request_id(gateway, stub):
     assert line["seconds"] >= 0
 
 
+def test_acquisition_overtakes_a_backlog(gateway, image):
+    """One tile from a microscope is answered while forty images of a batch wait."""
+    whole = image("nuclei_fluorescence")
+    batch = pb.SegmentRequest(image=raw(whole[:400, :400].copy()), params={"ensemble": False})
+    urgent = pb.SegmentRequest(
+        image=raw(whole[:200, :200].copy()), params={"ensemble": False}, priority=pb.PRIORITY_ACQUISITION
+    )
+    with grpc.insecure_channel(gateway.address, UNLIMITED) as channel, ThreadPoolExecutor(40) as pool:
+        stub = segmentation_pb2_grpc.SegmentationServiceStub(channel)
+        backlog = [pool.submit(stub.Segment, batch) for _ in range(40)]
+        time.sleep(0.5)
+        stub.Segment(urgent)
+        waiting = sum(not future.done() for future in backlog)
+        assert all(len(future.result(timeout=120).objects) > 10 for future in backlog)
+    assert waiting >= 20
+
+
 def test_sigterm_finishes_what_runs(triton, start_gateway, image):
     """No image that was accepted is lost: readiness falls, running work is answered, the process ends with 0."""
     leaving = start_gateway(triton.grpc, drain_delay_s=0.5)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import time
 import zlib
+from pathlib import Path
 
 import grpc
 import numpy as np
 import pytest
+import tifffile
 from cellserve_proto.v1 import segmentation_pb2 as pb
+from cellserve_proto.v1 import segmentation_pb2_grpc
 
 from .messages import error_info, raw
 
@@ -45,6 +49,16 @@ def png_bomb() -> bytes:
         + chunk(b"IDAT", zlib.compress(bytes(300_000)))
         + chunk(b"IEND", b"")
     )
+
+
+def real_png() -> bytes:
+    return (Path(__file__).parents[3] / "examples" / "images" / "nuclei_fluorescence.png").read_bytes()
+
+
+def tiff(shape: tuple[int, int] = (100, 100)) -> bytes:
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, np.random.default_rng(0).integers(0, 255, shape, np.uint8), compression="zlib")
+    return buffer.getvalue()
 
 
 PNG, TIFF = pb.EncodedImage.FORMAT_PNG, pb.EncodedImage.FORMAT_TIFF
@@ -83,7 +97,10 @@ CASES = {
     "long id": ({"image": GOOD, "request_id": "x" * 129}, "INVALID_ARGUMENT", "FIELD_INVALID"),
     "id with line break": ({"image": GOOD, "request_id": "a\nb"}, "INVALID_ARGUMENT", "FIELD_INVALID"),
     "not a PNG": ({"image": encoded(PNG, b"GIF89a")}, "INVALID_ARGUMENT", "IMAGE_UNDECODABLE"),
-    "damaged PNG": ({"image": encoded(PNG, png_bomb()[:16] + bytes(99))}, "INVALID_ARGUMENT", "IMAGE_EMPTY"),
+    "truncated PNG": ({"image": encoded(PNG, real_png()[:5000])}, "INVALID_ARGUMENT", "IMAGE_UNDECODABLE"),
+    "PNG of no pixels": ({"image": encoded(PNG, png_bomb()[:16] + bytes(99))}, "INVALID_ARGUMENT", "IMAGE_EMPTY"),
+    "truncated TIFF": ({"image": encoded(TIFF, tiff()[:-600])}, "INVALID_ARGUMENT", "IMAGE_UNDECODABLE"),
+    "TIFF bomb": ({"image": encoded(TIFF, tiff((2001, 2000)))}, "INVALID_ARGUMENT", "IMAGE_TOO_LARGE"),
     "not a TIFF": ({"image": encoded(TIFF, b"II*\x00" + bytes(99))}, "INVALID_ARGUMENT", "IMAGE_UNDECODABLE"),
     "no format": (
         {"image": encoded(pb.EncodedImage.FORMAT_UNSPECIFIED, b"x")},
@@ -124,8 +141,6 @@ def test_whole_message_too_large(triton, start_gateway):
     """gRPC itself refuses what exceeds the message limit, before it is in memory."""
     small = start_gateway(triton.grpc, max_message_bytes=100_000)
     with grpc.insecure_channel(small.address) as channel:
-        from cellserve_proto.v1 import segmentation_pb2_grpc
-
         stub = segmentation_pb2_grpc.SegmentationServiceStub(channel)
         with pytest.raises(grpc.RpcError) as error:
             stub.Segment(pb.SegmentRequest(image=raw(np.zeros((400, 400), np.uint8))))
@@ -147,6 +162,39 @@ def test_large_images_are_honestly_not_there_yet(stub):
     assert error_info(error.value).reason == "NOT_IMPLEMENTED"
 
 
-def test_the_gateway_goes_on(stub):
-    """Runs after all of the above: the process still answers, and nothing is counted as in flight."""
+@pytest.mark.parametrize("path", ["/x", "/a/b/c", "/cellserve.v1.SegmentationService/Nothing", "/"])
+def test_unknown_methods(gateway, path):
+    with grpc.insecure_channel(gateway.address) as channel, pytest.raises(grpc.RpcError) as error:
+        channel.unary_unary(path)(b"")
+    assert error.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_bytes_that_are_no_message(gateway):
+    with grpc.insecure_channel(gateway.address) as channel, pytest.raises(grpc.RpcError) as error:
+        channel.unary_unary("/cellserve.v1.SegmentationService/Segment")(b"\xff\xff\xff")
+    assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert error_info(error.value).reason == "MESSAGE_MALFORMED"
+
+
+def test_what_an_image_unpacks_to_counts(triton, start_gateway):
+    """A small file of a large image is weighed at its real size."""
+    small = start_gateway(triton.grpc, max_bytes_in_flight=1_000_000)
+    zeros = pb.Array(
+        data_type=pb.DATA_TYPE_UINT8,
+        shape=[2000, 2000],
+        compression=pb.COMPRESSION_ZLIB,
+        data=zlib.compress(bytes(4_000_000)),
+    )
+    with grpc.insecure_channel(small.address, [("grpc.max_receive_message_length", -1)]) as channel:
+        stub = segmentation_pb2_grpc.SegmentationServiceStub(channel)
+        with pytest.raises(grpc.RpcError) as error:
+            stub.Segment(pb.SegmentRequest(image=pb.Image(raw=pb.RawImage(pixels=zeros, axes="YX"))))
+    small.process.stop()
+    assert error.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert error_info(error.value).metadata["resource"] == "bytes"
+
+
+def test_the_gateway_goes_on(stub, gateway, in_flight):
+    """After all of the above the process still answers, and nothing is counted as in flight."""
+    assert in_flight(gateway) == {"requests": 0, "pixels": 0, "bytes": 0}
     assert stub.Segment(pb.SegmentRequest(image=GOOD, params={"ensemble": False})).labels.shape == [8, 8]

@@ -51,13 +51,15 @@ async def test_a_small_frame_overtakes_a_large_one(aio_stub, image):
     assert order == ["small", "large"]
 
 
-async def test_an_id_in_use_is_refused(aio_stub, image):
+async def test_an_id_in_use_is_refused(aio_stub, image, gateway, scrape):
     pixels = np.tile(image("nuclei_fluorescence"), (2, 1))
     requests = [frame("same", pixels), frame("same", pixels[:50, :50].copy())]
     answers = [answer async for answer in aio_stub.SegmentStream(iter(requests))]
     assert sorted(answer.WhichOneof("outcome") for answer in answers) == ["error", "response"]
     (error,) = [answer.error for answer in answers if answer.WhichOneof("outcome") == "error"]
     assert error.reason == "FRAME_ID_IN_USE"
+    errors = scrape(gateway)
+    assert errors['cellserve_errors_total{method="SegmentStream",reason="FRAME_ID_IN_USE"}'] == 1
 
 
 async def test_an_empty_stream_ends(aio_stub):

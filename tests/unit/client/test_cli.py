@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 
 import grpc
 import imagecodecs
@@ -186,7 +187,7 @@ def test_exit_status_of_health():
         server.stop(None).wait()
     gone = cellserve("health", "-a", f"127.0.0.1:{port}")
     assert (gone.returncode, gone.stdout) == (1, "")
-    assert gone.stderr.startswith(f"error: no server answers at 127.0.0.1:{port}: ")
+    assert gone.stderr.startswith(f"error: no server answers at 127.0.0.1:{port} (")
 
 
 def test_interrupt(serve, files):
@@ -213,3 +214,8 @@ def test_exit_status_of_segment(address, files):
     assert gone.returncode == 1
     assert gone.stderr.count("error: no server answers at") == 1, "once, not for every file"
     assert "Traceback" not in gone.stderr
+
+
+def test_version():
+    answer = cellserve("--version")
+    assert (answer.returncode, answer.stdout) == (0, f"{version('cellserve')}\n")

@@ -144,3 +144,11 @@ def test_a_bomb_is_not_unpacked():
     bomb.compression, bomb.data = pb.COMPRESSION_ZLIB, zlib.compress(bytes(50_000_000))
     with pytest.raises(ValueError, match="9 bytes instead of 8"):
         decode_array(bomb)
+
+
+def test_alpha_of_a_guessed_rgba_image_is_not_sent():
+    rgba = np.arange(10 * 12 * 4, dtype=np.uint8).reshape(10, 12, 4)
+    message = encode_image(rgba, None, "none")
+    assert list(message.raw.pixels.shape) == [10, 12, 3]
+    np.testing.assert_array_equal(decode_array(message.raw.pixels), rgba[..., :3])
+    assert list(encode_image(rgba, "YXC", "none").raw.pixels.shape) == [10, 12, 4], "named axes are taken as they are"

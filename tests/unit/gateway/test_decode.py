@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import struct
+import time
 import zlib
+from pathlib import Path
 
 import imagecodecs
 import numpy as np
@@ -145,6 +147,52 @@ def test_tiff_colour_and_channels():
     np.testing.assert_array_equal(decode.from_tiff(ome, LIMITS), channels)
     imagej = tiff_bytes(channels, imagej=True, metadata={"axes": "CYX"})
     np.testing.assert_array_equal(decode.from_tiff(imagej, LIMITS), channels)
+
+
+def test_endless_tiff_is_refused():
+    """343 bytes whose pages lead back to themselves: the parser alone would follow them for hours."""
+    data = (Path(__file__).parents[2] / "data" / "endless_pages.tif").read_bytes()
+    start = time.perf_counter()
+    with pytest.raises(InvalidImage):
+        decode.from_tiff(data, LIMITS)
+    assert time.perf_counter() - start < 5
+
+
+@pytest.mark.parametrize("compression", ["jpeg", "jpeg2000", "png"])
+def test_tiff_with_an_image_codec_inside_is_refused(compression):
+    """Such a codec brings an image size of its own, which no header check sees."""
+    with pytest.raises(InvalidImage) as error:
+        decode.from_tiff(tiff_bytes(np.zeros((32, 32), np.uint8), compression=compression), LIMITS)
+    assert reason(error) == "IMAGE_UNDECODABLE"
+    assert "compressed" in error.value.message
+
+
+def test_tiff_tile_larger_than_the_limit_is_refused():
+    data = tiff_bytes(np.zeros((16, 16), np.uint8), tile=(2048, 2048), compression="zlib")
+    with pytest.raises(ImageTooLarge):
+        decode.from_tiff(data, LIMITS)
+
+
+@pytest.mark.parametrize("change", [lambda data: data[:-4], lambda data: data + b"more"])
+def test_zlib_stream_must_be_whole(change):
+    with pytest.raises(InvalidImage) as error:
+        decode.from_array(change(zlib.compress(bytes(35))), True, UINT8, (5, 7), "YX", LIMITS)
+    assert reason(error) == "IMAGE_UNDECODABLE"
+
+
+def test_tiff_alpha_is_ignored():
+    colour = np.arange(36, dtype=np.uint8).reshape(3, 3, 4)
+    data = tiff_bytes(colour, photometric="rgb", extrasamples=["unassalpha"])
+    np.testing.assert_array_equal(decode.from_tiff(data, LIMITS), np.moveaxis(colour[..., :3], -1, 0))
+
+
+def test_tiff_of_two_images_is_refused():
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as file:
+        file.write(np.zeros((9, 11), np.uint8))
+        file.write(np.zeros((5, 7), np.uint16))
+    with pytest.raises(InvalidImage, match="2 images"):
+        decode.from_tiff(buffer.getvalue(), LIMITS)
 
 
 def test_tiff_stack_is_refused():

@@ -6,16 +6,18 @@ import asyncio
 import random
 
 import pytest
-from cellserve_gateway.feed import BATCHES_AHEAD, FORMING_S, Feed
+from cellserve_gateway.feed import BATCHES_AHEAD, Feed
 
 BATCH = 8
+FORMING_S = 0.02
 
 
 class Triton:
     """Counts what is at Triton; `answer` ends requests, oldest first."""
 
     def __init__(self) -> None:
-        self.feed = Feed(BATCH)
+        self.feed = Feed()
+        self.feed.expect(BATCH, FORMING_S)
         self.sent: list[int] = []
         self._ends: dict[int, asyncio.Event] = {}
 
@@ -82,6 +84,25 @@ async def test_a_late_single_tile_waits_for_the_running_batch():
     assert triton.sent == list(range(8))
     await triton.answer(7)
     await asyncio.gather(*first, *second)
+
+
+async def test_a_turn_that_comes_up_while_its_task_is_being_cancelled():
+    """A cancelled task has not run yet when an answer releases the next turn: nobody else may be hurt."""
+    triton = Triton()
+    tasks = triton.submit(range(40))
+    await settle()
+    ends = [triton._ends.pop(number) for number in range(4)]
+    for end in ends:
+        end.set()  # these tasks run first in the next step of the loop, and release the next turns
+    for task in tasks[BATCHES_AHEAD * BATCH : BATCHES_AHEAD * BATCH + 4]:
+        task.cancel()
+    for _ in range(100):
+        if all(task.done() for task in tasks):
+            break
+        await triton.answer(BATCH)
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(result) for result in results if result is not None] == [asyncio.CancelledError] * 4
+    assert triton.feed._at_triton == 0
 
 
 async def test_cancelled_ones_leave_no_trace():

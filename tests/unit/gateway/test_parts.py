@@ -11,7 +11,7 @@ from cellserve_gateway.admission import Admission
 from cellserve_gateway.errors import Draining, Overloaded, ServiceError
 from cellserve_gateway.families import load_families
 from cellserve_gateway.metrics import Metrics
-from cellserve_gateway.settings import Settings
+from cellserve_gateway.settings import Settings, describe_settings, unknown_settings
 from google.rpc import error_details_pb2
 from pydantic import ValidationError
 
@@ -109,6 +109,20 @@ def test_bad_families_are_named(tmp_path, changes, text):
 def test_no_families(tmp_path):
     with pytest.raises(ValueError, match="CELLSERVE_MODEL_REPOSITORY"):
         load_families(tmp_path)
+
+
+def test_misspelt_settings_are_noticed(monkeypatch):
+    monkeypatch.setenv("CELLSERVE_LOG_LEVLE", "debug")
+    monkeypatch.setenv("CELLSERVE_LOG_LEVEL", "debug")
+    monkeypatch.setenv("CELLSERVE_ADDRESS", "localhost:1")
+    assert unknown_settings() == ["CELLSERVE_LOG_LEVLE"]
+
+
+def test_every_setting_is_described():
+    text = describe_settings()
+    for name, field in Settings.model_fields.items():
+        assert f"CELLSERVE_{name.upper()}=" in text
+        assert field.description
 
 
 def test_settings_come_from_the_environment(monkeypatch):
