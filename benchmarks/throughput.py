@@ -49,7 +49,10 @@ async def gateway_images_per_s(gateway: str, image: np.ndarray, images: int) -> 
         async for _, result in client.segment_many(((i, image) for i in range(images)), concurrency=CONCURRENCY):
             if isinstance(result, Exception):
                 raise result
-            assert result.timing.tiles == TILES_PER_IMAGE
+            if result.timing.tiles != TILES_PER_IMAGE:
+                raise RuntimeError(
+                    f"{result.timing.tiles} tiles an image, not {TILES_PER_IMAGE}: the rates do not compare"
+                )
         return images / (time.perf_counter() - start)
 
 
@@ -76,11 +79,12 @@ def throughput(
         images: Images through the gateway per turn.
     """
     corner = np.ascontiguousarray(image[: IMAGE[0], : IMAGE[1]])
-    assert corner.shape == IMAGE, f"an image of at least {IMAGE} is needed"
+    if corner.shape != IMAGE:
+        raise ValueError(f"an image of at least {IMAGE} is needed, not {image.shape}")
     raw, gateway, cellpose = [], [], []
     asyncio.run(gateway_images_per_s(at["gateway"], corner, 2))  # first-touch costs belong to nobody
     for number in range(rounds):
-        seconds = images * TILES_PER_IMAGE / 5  # about as long as the gateway's turn
+        seconds = images * TILES_PER_IMAGE / 5  # tens of full batches
         before = asyncio.run(raw_tiles_per_s(at["triton"], seconds / 2))
         gateway.append(asyncio.run(gateway_images_per_s(at["gateway"], corner, images)))
         after = asyncio.run(raw_tiles_per_s(at["triton"], seconds / 2))

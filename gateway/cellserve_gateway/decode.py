@@ -162,7 +162,7 @@ def from_tiff(data: bytes, limits: Limits) -> Pixels:
                 limits.check(1, page.tilelength, page.tilewidth, dtype.itemsize * page.samplesperpixel)
             # One decoding thread: requests share the processor through the gateway's own pool.
             pixels = series.asarray(maxworkers=1).reshape(shape)
-            if known == "YXC" and series.keyframe.photometric == tifffile.PHOTOMETRIC.RGB:
+            if known == "YXC" and page.photometric == tifffile.PHOTOMETRIC.RGB:
                 pixels = pixels[..., :3]  # what follows red, green and blue is alpha
     except (InvalidImage, ImageTooLarge):
         raise

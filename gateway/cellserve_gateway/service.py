@@ -76,8 +76,8 @@ class SegmentationService(segmentation_pb2_grpc.SegmentationServiceServicer):
         family = self._pipeline.family(params.model)
         network = self._pipeline.triton.network(family.network(params.ensemble))
         job = Job(self._deadline(context))
-        amount = codec.image_bytes(request.image)
-        with self._admission.admit(requests=1, bytes=amount), self._pipeline.stage(job, "decode"):
+        sent = codec.image_bytes(request.image)
+        with self._admission.admit(requests=1, bytes=sent), self._pipeline.stage(job, "decode"):
             image = await self._pipeline.run(job.priority, codec.to_pixels, request.image, self._limits)
         resolved, source = params.resolved(len(image), family)
         return pb.EstimateDiameterResponse(

@@ -35,6 +35,15 @@ def ready(address: str) -> bool:
     return answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
+def expect_refusal_at_once(address: str) -> None:
+    start = time.perf_counter()
+    with pytest.raises(grpc.RpcError) as error:
+        call(address)
+    assert time.perf_counter() - start < 2
+    assert error.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert error_info(error.value).reason == "TRITON_UNAVAILABLE"
+
+
 def eventually(condition, timeout_s: float = 30) -> bool:
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:
@@ -50,12 +59,7 @@ def test_no_triton_from_the_start(start_gateway):
         nobody.bind(("127.0.0.1", 0))  # bound, not listening: connections are refused
         gateway = start_gateway(f"127.0.0.1:{nobody.getsockname()[1]}", serving=False)
         assert not ready(gateway.address)
-        start = time.perf_counter()
-        with pytest.raises(grpc.RpcError) as error:
-            call(gateway.address)
-        assert time.perf_counter() - start < 2
-        assert error.value.code() is grpc.StatusCode.UNAVAILABLE
-        assert error_info(error.value).reason == "TRITON_UNAVAILABLE"
+        expect_refusal_at_once(gateway.address)
         gateway.process.stop()
 
 
@@ -88,12 +92,7 @@ def test_triton_late_gone_and_back(start_gateway, tmp_path):
         # Gone: refused at once.
         os.kill(server, signal.SIGKILL)
         triton.stop()
-        start = time.perf_counter()
-        with pytest.raises(grpc.RpcError) as error:
-            call(gateway.address)
-        assert time.perf_counter() - start < 2
-        assert error.value.code() is grpc.StatusCode.UNAVAILABLE
-        assert error_info(error.value).reason == "TRITON_UNAVAILABLE"
+        expect_refusal_at_once(gateway.address)
         assert eventually(lambda: not ready(gateway.address))
 
         # Back on the same address: serving again without a restart of the gateway.
