@@ -59,7 +59,7 @@ clean:
 
 .venv/dev.done: pyproject.toml constraints.txt
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	.venv/bin/python $(PIP) -e '.[gateway,export,dev]'
+	.venv/bin/python $(PIP) -e '.[gateway,training,dev]'
 	touch $@ .venv/gateway.done
 
 .venv-triton/done: deploy/triton/requirements.txt

@@ -15,11 +15,12 @@ from rich.console import Console
 from rich.table import Table
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "deploy"), str(ROOT / "benchmarks")]
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
-import stack  # noqa: E402
 from agreement import agreement  # noqa: E402
 from throughput import throughput  # noqa: E402
+
+from deploy import stack  # noqa: E402
 
 TARGETS = {"gateway_share_of_triton": 0.90, "triton_vs_cellpose": 5.0, "cellpose_eval_agreement": 0.95}
 

@@ -4,7 +4,9 @@ ExportError
 ├── CheckpointError   a file is not a CPnet checkpoint
 ├── TileError         an image for the parity gate cannot be used
 ├── FamilyError       a family cannot be described or written as asked
-└── ParityError       a graph does not compute what its network computes
+├── ParityError       a graph does not compute what its network computes
+├── SizeModelError    a file holds no size model
+└── PickledFileError  a .npy file holds more than plain data, or is damaged
 """
 
 
@@ -26,3 +28,11 @@ class FamilyError(ExportError):
 
 class ParityError(ExportError):
     """A graph does not compute what its network computes."""
+
+
+class SizeModelError(ExportError):
+    """A file holds no size model."""
+
+
+class PickledFileError(ExportError):
+    """A .npy file holds more than plain data, or is damaged."""

@@ -37,13 +37,13 @@ def _projection(channels_in: int, channels_out: int) -> nn.Sequential:
 class StyledLayer(nn.Module):
     """A layer that first adds a linear function of the style to its input."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__()
-        self.conv = _layer(channels, channels, 3)
-        self.full = nn.Linear(STYLE_SIZE, channels)
+        self.conv = _layer(channels_in, channels_out, 3)
+        self.full = nn.Linear(STYLE_SIZE, channels_in)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        """Maps of the same shape as `x`."""
+        """Maps as large as `x`, of the layer's width."""
         result: Tensor = self.conv(x + self.full(style)[..., None, None])
         return result
 
@@ -51,8 +51,9 @@ class StyledLayer(nn.Module):
 class DownBlock(nn.Module):
     """One scale of the down pass: two residual blocks of two layers each."""
 
-    def __init__(self, channels_in: int, channels_out: int) -> None:
+    def __init__(self, channels_in: int, channels_out: int, residual: bool = True) -> None:
         super().__init__()
+        self.residual = residual
         self.conv = nn.Sequential()
         self.conv.add_module("conv_0", _layer(channels_in, channels_out, 3))
         for index in (1, 2, 3):
@@ -62,38 +63,46 @@ class DownBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Maps as large as `x`, of the block's width."""
         conv_0, conv_1, conv_2, conv_3 = self.conv
-        middle: Tensor = self.proj(x) + conv_1(conv_0(x))
-        result: Tensor = middle + conv_3(conv_2(middle))
-        return result
+        middle: Tensor = conv_1(conv_0(x))
+        if self.residual:
+            middle = self.proj(x) + middle
+        result: Tensor = conv_3(conv_2(middle))
+        return middle + result if self.residual else result
 
 
 class UpBlock(nn.Module):
     """One scale of the up pass: a down block that also takes the maps of the down pass and the style."""
 
-    def __init__(self, channels_in: int, channels_out: int) -> None:
+    def __init__(self, channels_in: int, channels_out: int, residual: bool = True, concatenation: bool = False) -> None:
         super().__init__()
+        self.residual = residual
+        self.concatenation = concatenation
         self.conv = nn.Sequential()
         self.conv.add_module("conv_0", _layer(channels_in, channels_out, 3))
         for index in (1, 2, 3):
-            self.conv.add_module(f"conv_{index}", StyledLayer(channels_out))
+            joined = 2 if concatenation and index == 1 else 1
+            self.conv.add_module(f"conv_{index}", StyledLayer(joined * channels_out, channels_out))
         self.proj = _projection(channels_in, channels_out)
 
     def forward(self, x: Tensor, skip: Tensor, style: Tensor) -> Tensor:
         """Maps as large as `x`, of the block's width; `skip` has that shape already."""
         conv_0, conv_1, conv_2, conv_3 = self.conv
-        middle: Tensor = self.proj(x) + conv_1(conv_0(x) + skip, style)
-        result: Tensor = middle + conv_3(conv_2(middle, style), style)
-        return result
+        first: Tensor = conv_0(x)
+        middle: Tensor = conv_1(torch.cat([first, skip], dim=1) if self.concatenation else first + skip, style)
+        if self.residual:
+            middle = self.proj(x) + middle
+        result: Tensor = conv_3(conv_2(middle, style), style)
+        return middle + result if self.residual else result
 
 
 class DownPass(nn.Module):
     """A tile to the maps of every scale, each half as large as the one before."""
 
-    def __init__(self) -> None:
+    def __init__(self, residual: bool = True) -> None:
         super().__init__()
         self.down = nn.Sequential()
         for index, (narrow, wide) in enumerate(zip((INPUT_CHANNELS, *WIDTHS), WIDTHS, strict=False)):
-            self.down.add_module(f"res_down_{index}", DownBlock(narrow, wide))
+            self.down.add_module(f"res_down_{index}", DownBlock(narrow, wide, residual))
         self.pool = nn.MaxPool2d(2)
 
     def forward(self, image: Tensor) -> list[Tensor]:
@@ -107,11 +116,11 @@ class DownPass(nn.Module):
 class UpPass(nn.Module):
     """The maps of every scale to maps of full resolution."""
 
-    def __init__(self) -> None:
+    def __init__(self, residual: bool = True, concatenation: bool = False) -> None:
         super().__init__()
         self.up = nn.Sequential()
         for index, (narrow, wide) in enumerate(zip(WIDTHS, (*WIDTHS[1:], WIDTHS[-1]), strict=True)):
-            self.up.add_module(f"res_up_{index}", UpBlock(wide, narrow))
+            self.up.add_module(f"res_up_{index}", UpBlock(wide, narrow, residual, concatenation))
         self.upsample = nn.Upsample(scale_factor=2, mode="nearest")
 
     def forward(self, maps: Sequence[Tensor], style: Tensor) -> Tensor:
@@ -132,15 +141,24 @@ def style_of(features: Tensor) -> Tensor:
 class CPnet(nn.Module):
     """The whole network; 6.6 million parameters.
 
+    Three switches turn it, all together, into a plain U-Net (Extended Data Fig. 2). They are for measuring what each
+    part is worth: networks with other than the default settings are not exported.
+
+    Args:
+        style: False: the up pass is not told the style.
+        residual: False: blocks are chains of the same layers, nothing is added around them.
+        concatenation: True: the maps of the down pass are put beside those of the up pass, not added to them.
+
     The state dict has the 313 tensors of Cellpose 2 and 3. Two of them, of shape (1,), take no part in the computation:
     `diam_mean`, the object diameter in pixels that tiles are scaled to, and `diam_labels`, the mean diameter of the
     objects in the training images as they were.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, style: bool = True, residual: bool = True, concatenation: bool = False) -> None:
         super().__init__()
-        self.downsample = DownPass()
-        self.upsample = UpPass()
+        self.style = style
+        self.downsample = DownPass(residual)
+        self.upsample = UpPass(residual, concatenation)
         self.output = _layer(WIDTHS[0], OUTPUT_CHANNELS, 1)
         self.register_buffer("diam_mean", torch.full((1,), DEFAULT_DIAMETER))
         self.register_buffer("diam_labels", torch.full((1,), DEFAULT_DIAMETER))
@@ -156,7 +174,7 @@ class CPnet(nn.Module):
         """
         maps = self.downsample(image)
         style = style_of(maps[-1])
-        return self.output(self.upsample(maps, style)), style
+        return self.output(self.upsample(maps, style if self.style else torch.zeros_like(style))), style
 
 
 class Ensemble(nn.Module):

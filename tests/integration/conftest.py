@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
-import stack
+
+from deploy import stack
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ import grpc
 import imagecodecs
 import numpy as np
 import pytest
-import stack
 from cellserve_proto.v1 import segmentation_pb2_grpc
+
+from deploy import stack
 
 UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
 

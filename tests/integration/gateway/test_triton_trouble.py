@@ -12,10 +12,11 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
-import stack
 from cellserve_proto.v1 import segmentation_pb2 as pb
 from cellserve_proto.v1 import segmentation_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from deploy import stack
 
 from .messages import error_info, raw
 

@@ -1,0 +1,130 @@
+"""Real trainings, tiny ones: the loss falls, the network exports, a kill loses nothing."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from cellserve_training.schedule import Preset, Schedule
+from cellserve_training.synthetic import write_synthetic
+
+ROOT = Path(__file__).parents[3]
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory) -> Path:
+    """The example images with their masks, and a few made images of two channels."""
+    folder = tmp_path_factory.mktemp("labelled")
+    for masks in sorted((ROOT / "tests" / "data").glob("*_masks.png")):
+        name = masks.name.removesuffix("_masks.png")
+        shutil.copy(ROOT / "examples" / "images" / f"{name}.png", folder / f"{name}_img.png")
+        shutil.copy(masks, folder / masks.name)
+    write_synthetic(folder, 3, seed=1, shape=(128, 128))
+    return folder
+
+
+@pytest.fixture
+def command(labelled, tmp_path_factory):
+    """The command of a training on one thread, whose outcome seed and steps decide."""
+    cache = tmp_path_factory.getbasetemp() / "targets"
+
+    def command(out: Path, *options: str) -> list[str]:
+        fixed = ["--validation", "0.15", "--threads", "1", "--log-every", "5", "--cache", str(cache)]
+        return [str(BIN / "cellserve-train"), "train", str(labelled), "--out", str(out), *fixed, *options]
+
+    return command
+
+
+def run(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def log(folder: Path) -> list[dict[str, str]]:
+    with (folder / "log.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_tiny_training_learns_and_its_network_exports(command, tmp_path):
+    steps = 50
+    output = run(command(tmp_path / "run", "--steps", str(steps), "--crop", "64"))
+    assert "5 images to train on, 1 for the validation curve" in output
+    rows = log(tmp_path / "run")
+    losses = [float(row["loss"]) for row in rows]
+    assert [int(row["step"]) for row in rows] == list(range(5, steps + 1, 5))
+    assert sum(losses[-3:]) / 3 < 0.8 * losses[0], losses
+    assert rows[-1]["validation_loss"]
+    assert (tmp_path / "run" / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+    repository = tmp_path / "repository"
+    network = tmp_path / "run" / "network.pt"
+    run([
+        str(BIN / "cellserve-export"), "tiny", "--checkpoint", str(network), "--repository", str(repository),
+        "--tile-image", str(ROOT / "examples" / "images" / "nuclei_fluorescence.png"),
+    ])  # fmt: skip
+    about = json.loads((repository / "tiny" / "model.json").read_text())
+    assert about["channels"] == ["cytoplasm", "nucleus"]
+    assert about["diam_mean"] == 30
+    assert 10 < about["diam_labels"] < 100
+
+
+def kill(process: subprocess.Popen[str], number: signal.Signals, when: Path) -> None:
+    """Sends a signal once a state is on disk, while the training still runs."""
+    until = time.monotonic() + 120
+    while not when.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until, "no state was saved"
+        time.sleep(0.02)
+    process.send_signal(number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_training_goes_on_as_if_nothing_had_happened(command, tmp_path, number):
+    options = ["--steps", "30", "--crop", "32", "--save-every", "0", "--seed", "3"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    run(command(whole, *options))
+
+    process = subprocess.Popen(command(killed, *options), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    kill(process, number, killed / "state.pt")
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == (-signal.SIGKILL if number == signal.SIGKILL else 130), output
+    assert not (killed / "network.pt").exists(), "the training ended before it was killed"
+    reached = torch.load(killed / "state.pt", weights_only=True)["step"]
+    assert 0 < reached < 30
+
+    # Half a file of a save that the kill ended must not disturb.
+    (killed / ".state.pt.0123.part").write_bytes(b"half")
+    run(command(killed, *options))
+    schedule = Schedule.of(Preset.FAST, images=5, steps=30, crop=32)
+    rows = {int(row["step"]): row for row in log(killed)}
+    assert set(range(5, 31, 5)) <= rows.keys()
+    assert len(rows) == len(log(killed)), "a step is logged twice"
+    for step, row in rows.items():
+        assert float(row["rate"]) == pytest.approx(schedule.rate_at(step - 1), rel=1e-4)
+    seconds = [float(row["seconds"]) for row in log(killed)]
+    assert seconds == sorted(seconds)
+    left, right = (torch.load(folder / "network.pt", weights_only=True) for folder in (whole, killed))
+    assert left.keys() == right.keys()
+    for name, tensor in left.items():
+        torch.testing.assert_close(right[name], tensor, rtol=0, atol=0, msg=name)
+
+
+def test_a_folder_of_another_training_is_refused(command, tmp_path):
+    out = tmp_path / "run"
+    run(command(out, "--steps", "5", "--crop", "32"))
+    before = (out / "network.pt").read_bytes()
+    for changed in (["--steps", "6", "--crop", "32"], ["--steps", "5", "--crop", "32", "--seed", "1"]):
+        done = subprocess.run(command(out, *changed), capture_output=True, text=True, timeout=120)
+        assert done.returncode == 1
+        assert "belongs to another training" in done.stderr
+    assert (out / "network.pt").read_bytes() == before

@@ -1,0 +1,169 @@
+"""Crops: geometry against flows computed anew, appearance within its limits."""
+
+import dataclasses
+
+import cv2
+import numpy as np
+import pytest
+from cellserve_postprocess import FLOW_SCALE, median_diameter
+from cellserve_training.augment import PAPER, Augmentation, cut_crop, prepare
+from cellserve_training.batches import Batches, balanced_shares
+from cellserve_training.dataset import Kind, Sample, find_pairs, read_samples
+from cellserve_training.schedule import Preset, Schedule
+from cellserve_training.targets import cached_flows
+
+DIAM_MEAN = 30.0
+
+
+def disks(shape=(160, 200), radius=18):
+    """Rows of disks, brighter than their ground, each of its own brightness."""
+    labels = np.zeros(shape, np.uint16)
+    y, x = np.indices(shape)
+    number = 0
+    for centre_y in range(radius + 4, shape[0] - radius, 2 * radius + 6):
+        for centre_x in range(radius + 4, shape[1] - radius, 2 * radius + 6):
+            number += 1
+            labels[(y - centre_y) ** 2 + (x - centre_x) ** 2 <= radius**2] = number
+    image = np.where(labels > 0, 100 + labels, 10).astype(np.uint8)[None]
+    return Sample("disks", "made", Kind.FLUORESCENCE, image, labels)
+
+
+@pytest.fixture
+def example(tmp_path):
+    return prepare(disks(), tmp_path)
+
+
+def test_targets_are_cached_by_content(tmp_path):
+    labels = disks().labels
+    flows = cached_flows(labels, tmp_path)
+    (file,) = tmp_path.iterdir()
+    before = file.stat().st_mtime_ns
+    np.testing.assert_array_equal(cached_flows(labels, tmp_path), flows)
+    assert file.stat().st_mtime_ns == before
+    cached_flows(np.flipud(labels), tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_damaged_cache_file_is_made_anew(tmp_path):
+    labels = disks().labels
+    flows = cached_flows(labels, tmp_path).copy()
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(file.read_bytes()[:50])
+    np.testing.assert_array_equal(cached_flows(labels, tmp_path), flows)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_flows_turn_with_the_crop(example, seed):
+    """In every crop of disks, however turned, mirrored and scaled, flows point to the middle of their disk."""
+    rng = np.random.default_rng(seed)
+    image, target = cut_crop(example, 128, DIAM_MEAN, PAPER, rng)
+    assert image.shape == (2, 128, 128)
+    assert target.shape == (3, 128, 128)
+    assert image.dtype == target.dtype == np.float32
+    # Disks lie apart, so pieces of the inside map are disks.
+    count, pieces, _, centres = cv2.connectedComponentsWithStats(target[2].astype(np.uint8), connectivity=4)
+    checked = 0
+    for piece in range(1, count):
+        ys, xs = np.nonzero(pieces == piece)
+        if min(ys.min(), xs.min()) == 0 or max(ys.max(), xs.max()) == 127:
+            continue
+        towards = centres[piece][::-1][:, None] - np.stack([ys, xs])
+        distance = np.linalg.norm(towards, axis=0)
+        flow = target[:2, ys, xs] / FLOW_SCALE
+        outer = (distance > 4) & (distance < np.sqrt(len(ys) / np.pi) - 2)
+        if outer.sum() < 50:
+            continue  # a sliver at the edge of the image
+        cosine = (towards * flow).sum(axis=0)[outer] / distance[outer]
+        assert cosine.min() > 0.9
+        checked += 1
+    assert checked
+
+
+def test_objects_come_out_at_the_common_size(example):
+    exact = dataclasses.replace(PAPER, scale=(1.0, 1.0))
+    areas = []
+    for seed in range(10):
+        _, target = cut_crop(example, 128, DIAM_MEAN, exact, np.random.default_rng(seed))
+        for _, _, width, height, area in cv2.connectedComponentsWithStats(target[2].astype(np.uint8))[2][1:]:
+            if min(width, height) > 0.9 * max(width, height):  # whole
+                areas.append(area)
+    assert 2 * np.sqrt(np.median(areas) / np.pi) == pytest.approx(DIAM_MEAN, rel=0.03)
+
+
+def test_image_and_target_belong_together(example):
+    """Bright pixels are inside, dark ones outside, but for a rim that interpolation blurs."""
+    for seed in range(8):
+        image, target = cut_crop(example, 96, DIAM_MEAN, PAPER, np.random.default_rng(seed))
+        wrong = (image[0] > 0.5) != (target[2] > 0.5)
+        assert wrong.mean() < 0.02
+
+
+def test_outside_the_image_all_is_zero(example):
+    """An image smaller than a crop is framed by zeros, as the service frames it."""
+    image, target = cut_crop(example, 512, DIAM_MEAN, Augmentation(), np.random.default_rng(3))
+    covered = (image[0] != 0).mean()
+    expected = example.sample.labels.size * (DIAM_MEAN / example.diameter) ** 2 / 512**2
+    assert expected * 0.5 < covered < expected * 1.65
+    assert not target[:, image[0] == 0][2].any() or covered == 1
+
+
+def test_nothing_is_mutated(example):
+    planes, flows = example.planes.copy(), example.flows.copy()
+    for seed in range(10):
+        cut_crop(example, 64, DIAM_MEAN, Augmentation(), np.random.default_rng(seed))
+    np.testing.assert_array_equal(example.planes, planes)
+    np.testing.assert_array_equal(example.flows, flows)
+
+
+def test_appearance_keeps_the_order_of_intensities(example):
+    """Without noise, blur, inversion and illumination, disks stay brighter than their ground."""
+    mild = Augmentation(invert=0, noise=0, blur=0, illumination=0, gamma=1)
+    for seed in range(10):
+        image, target = cut_crop(example, 96, DIAM_MEAN, mild, np.random.default_rng(seed))
+        inside, outside = image[0][target[2] > 0], image[0][(target[2] == 0) & (image[0] != 0)]
+        assert np.median(inside) > np.median(outside) + 0.4
+        assert np.isfinite(image).all()
+
+
+def test_the_nucleus_plane_is_kept_or_dropped_whole(labelled, tmp_path):
+    pairs = [pair for pair in find_pairs(labelled) if pair.name.startswith("synthetic")]
+    example = prepare(read_samples(pairs)[0][0], tmp_path)
+    for chance, present in ((0.0, True), (1.0, False)):
+        image, _ = cut_crop(example, 96, 30, Augmentation(drop_nucleus=chance), np.random.default_rng(0))
+        assert image[1].any() == present
+
+
+def test_batches_depend_on_seed_and_step_alone(labelled, tmp_path):
+    examples = [prepare(sample, tmp_path) for sample in read_samples(find_pairs(labelled))[0]]
+    schedule = Schedule.of(Preset.FAST, len(examples), steps=20, crop=32)
+    first, again = Batches(examples, schedule, 30, seed=5), Batches(examples, schedule, 30, seed=5)
+    assert len(first) == 20
+    for left, right in zip(first[7], again[7], strict=True):
+        assert left.equal(right)
+    assert not first[7][0].equal(first[8][0])
+    assert not first[7][0].equal(Batches(examples, schedule, 30, seed=6)[7][0])
+    assert first[7][0].shape == (8, 2, 32, 32)
+    assert first[7][1].shape == (8, 3, 32, 32)
+
+
+def test_balanced_shares(labelled, tmp_path):
+    """Data sets count by the square root of their size."""
+    examples = [prepare(sample, tmp_path) for sample in read_samples(find_pairs(labelled))[0]]
+    made = [
+        dataclasses.replace(example, sample=dataclasses.replace(example.sample, group=group, kind=Kind.HISTOLOGY))
+        for example, group in zip(examples, "bbbaaaa", strict=True)
+    ]
+    shares = balanced_shares(made)
+    assert shares.sum() == pytest.approx(1)
+    assert shares[3:].sum() / shares[:3].sum() == pytest.approx((4 / 3) ** 0.5)
+    assert median_diameter(made[0].sample.labels) == pytest.approx(made[0].diameter)
+
+
+def test_an_epoch_shows_every_image_once(labelled, tmp_path):
+    examples = [prepare(sample, tmp_path) for sample in read_samples(find_pairs(labelled))[0]]
+    batches = Batches(examples, Schedule.of(Preset.PAPER, len(examples), crop=32), 30, seed=1)
+    rng = np.random.default_rng(0)
+    order = [index for step in range(7) for index in batches._indices(step, rng)]
+    for epoch in range(8):
+        assert sorted(order[epoch * 7 : epoch * 7 + 7]) == list(range(7))
+    assert order[:7] != order[7:14]

@@ -1,0 +1,203 @@
+"""Finding, reading and refusing labelled images."""
+
+import logging
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+from cellserve_training.dataset import DataError, Kind, find_pairs, read_sample, read_samples
+
+
+def write_png(path, pixels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(imagecodecs.png_encode(pixels))
+
+
+@pytest.fixture
+def image(rng) -> np.ndarray:
+    return rng.integers(0, 50, (40, 50), dtype=np.uint8)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def labels() -> np.ndarray:
+    labels = np.zeros((40, 50), np.uint16)
+    labels[5:15, 5:15] = 3
+    labels[20:30, 30:40] = 7
+    return labels
+
+
+@pytest.fixture
+def one(tmp_path, image, labels):
+    """Reads the only labelled image of a folder."""
+
+    def read(split=None):
+        (pair,) = find_pairs(tmp_path, split)
+        return read_sample(pair)
+
+    return read
+
+
+def test_pair_of_png_files(tmp_path, image, labels, one):
+    image[labels > 0] += 100
+    write_png(tmp_path / "a_img.png", image)
+    write_png(tmp_path / "a_masks.png", labels)
+    sample = one()
+    assert (sample.name, sample.group, sample.kind) == ("a", tmp_path.name, Kind.FLUORESCENCE)
+    np.testing.assert_array_equal(sample.image, image[None])
+    np.testing.assert_array_equal(sample.labels, np.searchsorted([0, 3, 7], labels))
+    assert sample.labels.dtype == np.uint16
+
+
+@pytest.mark.parametrize("image_name", ["a_img.tif", "a.tif"])
+@pytest.mark.parametrize("labels_name", ["{stem}_masks.tif", "{stem}_seg.npy", "{stem}_masks.npy"])
+def test_cellpose_training_folder(tmp_path, image, labels, one, image_name, labels_name):
+    planes = np.stack([image, image]).astype(np.uint16)
+    tifffile.imwrite(tmp_path / image_name, planes, metadata={"axes": "CYX"})
+    path = tmp_path / labels_name.format(stem=image_name.removesuffix(".tif"))
+    if path.name.endswith("_seg.npy"):
+        content = {"masks": labels, "outlines": labels, "filename": "x", "flows": [np.zeros(3), [1]], "est_diam": 30.0}
+        np.save(path, content, allow_pickle=True)
+    elif path.suffix == ".npy":
+        np.save(path, labels)
+    else:
+        tifffile.imwrite(path, labels)
+    sample = one()
+    assert sample.image.shape == (2, 40, 50)
+    assert sample.labels.max() == 2
+
+
+def test_files_that_cellpose_writes_are_no_images(tmp_path, image, labels):
+    for ending in ("_img", "_cp_masks", "_flows", "_outlines"):
+        write_png(tmp_path / f"a{ending}.png", image)
+    write_png(tmp_path / "a_masks.png", labels)
+    assert [pair.name for pair in find_pairs(tmp_path)] == ["a"]
+
+
+def test_data_sets_below_a_folder(tmp_path, image, labels):
+    for group in ("one", "two"):
+        for split in ("train", "test"):
+            write_png(tmp_path / group / split / f"{split}_img.png", image)
+            write_png(tmp_path / group / split / f"{split}_masks.png", labels)
+    assert [(p.group, p.name) for p in find_pairs(tmp_path, "train")] == [("one", "train"), ("two", "train")]
+    assert [(p.group, p.name) for p in find_pairs(tmp_path / "one" / "test")] == [("one", "test")]
+    with pytest.raises(DataError, match="nor in <set>/validation"):
+        find_pairs(tmp_path, "validation")
+
+
+def test_no_folder_and_no_images(tmp_path):
+    with pytest.raises(DataError, match="no such folder"):
+        find_pairs(tmp_path / "none")
+    with pytest.raises(DataError, match="no images with labels"):
+        find_pairs(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "pixels"),
+    [
+        (Kind.TRANSMITTED, lambda inside: np.where(inside, 90, 180)),
+        (Kind.FLUORESCENCE, lambda inside: np.where(inside, 180, 90)),
+        (Kind.HISTOLOGY, lambda inside: np.stack([np.where(inside, c, 230) for c in (90, 20, 160)], axis=-1)),
+        (Kind.FLUORESCENCE, lambda inside: np.stack([np.where(inside, 180, 20)] * 3, axis=-1)),
+    ],
+)
+def test_kinds(tmp_path, labels, one, rng, kind, pixels):
+    image = pixels(labels > 0)
+    grain = rng.integers(0, 5, labels.shape)
+    write_png(tmp_path / "a_img.png", (image + (grain if image.ndim == 2 else grain[..., None])).astype(np.uint8))
+    write_png(tmp_path / "a_masks.png", labels)
+    assert one().kind is kind
+
+
+def spoil_nothing_there(folder, labels):
+    (folder / "bad_masks.png").unlink()
+
+
+def spoil_shape(folder, labels):
+    write_png(folder / "bad_masks.png", labels[:, 1:])
+
+
+def spoil_empty(folder, labels):
+    write_png(folder / "bad_masks.png", np.zeros_like(labels))
+
+
+def spoil_float(folder, labels):
+    (folder / "bad_masks.png").unlink()
+    tifffile.imwrite(folder / "bad_masks.tif", labels.astype(np.float32))
+
+
+def spoil_negative(folder, labels):
+    (folder / "bad_masks.png").unlink()
+    np.save(folder / "bad_masks.npy", labels.astype(np.int32) - 1)
+
+
+def spoil_colour(folder, labels):
+    write_png(folder / "bad_masks.png", np.stack([labels.astype(np.uint8)] * 3, axis=-1))
+
+
+def spoil_image_bytes(folder, labels):
+    (folder / "bad_img.png").write_bytes((folder / "bad_img.png").read_bytes()[:100])
+
+
+def spoil_image_missing(folder, labels):
+    (folder / "bad_img.png").unlink()
+
+
+def spoil_pickle(folder, labels):
+    (folder / "bad_masks.png").unlink()
+    np.save(folder / "bad_img_seg.npy", {"outlines": labels}, allow_pickle=True)
+
+
+BAD = [
+    (spoil_nothing_there, "bad_img.png", "no labels"),
+    (spoil_shape, "bad_masks.png", r"labels of shape \(40, 49\), the image bad_img.png \(40, 50\)"),
+    (spoil_empty, "bad_masks.png", "no object"),
+    (spoil_float, "bad_masks.tif", "labels are float32"),
+    (spoil_negative, "bad_masks.npy", "a label of -1"),
+    (spoil_colour, "bad_masks.png", "3 planes"),
+    (spoil_image_bytes, "bad_img.png", "cannot be decoded"),
+    (spoil_image_missing, "bad_masks.png", "without an image"),
+    (spoil_pickle, "bad_img_seg.npy", "no masks"),
+]
+
+
+@pytest.fixture
+def good_and_bad(tmp_path, image, labels):
+    for name in ("bad", "good"):
+        write_png(tmp_path / f"{name}_img.png", image)
+        write_png(tmp_path / f"{name}_masks.png", labels)
+    return tmp_path
+
+
+@pytest.mark.parametrize(("spoil", "file", "problem"), BAD, ids=[entry[0].__name__ for entry in BAD])
+def test_bad_data_is_named_and_skipped_or_refused(good_and_bad, labels, caplog, spoil, file, problem):
+    spoil(good_and_bad, labels)
+    pairs = find_pairs(good_and_bad)
+    with caplog.at_level(logging.WARNING):
+        samples, (fault,) = read_samples(pairs, "skip")
+    assert [sample.name for sample in samples] == ["good"]
+    assert fault.path == good_and_bad / file
+    assert str(fault.path) in caplog.text
+    with pytest.raises(ExceptionGroup, match="1 of 2 labelled images are bad") as refused:
+        read_samples(pairs, "refuse")
+    (error,) = refused.value.exceptions
+    with pytest.raises(DataError, match=problem):
+        raise error
+
+
+def test_nothing_but_bad_data(good_and_bad, labels):
+    spoil_empty(good_and_bad, labels)
+    write_png(good_and_bad / "good_masks.png", np.zeros_like(labels))
+    with pytest.raises(DataError, match="none of the labelled images"):
+        read_samples(find_pairs(good_and_bad), "skip")
+
+
+def test_labels_without_background_stay_objects(tmp_path, image, one):
+    write_png(tmp_path / "a_img.png", image)
+    np.save(tmp_path / "a_masks.npy", np.repeat([[5], [9]], 20, axis=0) * np.ones((1, 50), int))
+    assert np.unique(one().labels).tolist() == [1, 2]

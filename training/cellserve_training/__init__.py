@@ -1,0 +1,1 @@
+"""From labelled images to networks, their size model, and the figures they reach."""

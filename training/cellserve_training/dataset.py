@@ -1,0 +1,267 @@
+"""Labelled images: where they lie, what is wrong with them, what they show.
+
+Two layouts are read, mixed as they come. Pairs of files: `<name>_img.*` or `<name>.*` beside `<name>_masks.*`
+(or `<name>_img_masks.*`, as Cellpose names it). Cellpose's own annotations: `<name>_seg.npy` beside its image.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal
+
+import cellserve
+import numpy as np
+from cellserve_export.errors import PickledFileError
+from cellserve_export.pickles import load_pickled
+from cellserve_preprocess import ParameterError, default_channels, select_channels
+from numpy.typing import NDArray
+
+BRIGHTER = 0.05
+"""Objects of fluorescence are brighter than their ground by more than this share of the image's range."""
+COLOURED = 2.0
+"""Mean spread between red, green and blue of a colour image, in grey levels of 255."""
+
+IMAGE_ENDINGS = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
+_MASKS = "_masks"
+_SEG = "_seg.npy"
+# What Cellpose and this project write beside images; no images themselves.
+_NO_IMAGE = ("_masks", "_cp_masks", "_flows", "_overlay", "_outlines", "_cp_output")
+
+OnBad = Literal["skip", "refuse"]
+
+log = logging.getLogger(__name__)
+
+
+class DataError(Exception):
+    """A labelled image that cannot be used.
+
+    Attributes:
+        path: The file at fault.
+        problem: What is wrong with it.
+    """
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(f"{path}: {problem}")
+        self.path = path
+        self.problem = problem
+
+
+class Kind(StrEnum):
+    """What an image shows, judged by its pixels."""
+
+    FLUORESCENCE = "fluorescence"
+    """Grey, or two planes; objects brighter than their ground."""
+    HISTOLOGY = "histology"
+    """In colour."""
+    TRANSMITTED = "transmitted"
+    """Grey, objects not brighter than their ground: brightfield, phase contrast."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """An image file and the file of its labels.
+
+    Attributes:
+        name: File name of the image less its ending and `_img`.
+        group: The data set: the folder's name, or its parent's where the folder is called train or test.
+        image: Image file; None where there are labels but no image.
+        labels: Label file; None where there is none.
+    """
+
+    name: str
+    group: str
+    image: Path | None
+    labels: Path | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """A labelled image.
+
+    Attributes:
+        name: As in its pair.
+        group: As in its pair.
+        kind: What it shows.
+        image: [C, Y, X] of one, two (cytoplasm, nucleus) or three (colour) planes, in the type of its file.
+        labels: uint16 or uint32 [Y, X], 0 background, 1..N.
+    """
+
+    name: str
+    group: str
+    kind: Kind
+    image: NDArray[Any]
+    labels: NDArray[Any]
+
+    def planes(self) -> NDArray[np.float32]:
+        """Cytoplasm and nucleus, float32 [2, Y, X], as the service would choose them."""
+        return select_channels(self.image, *default_channels(len(self.image)))
+
+
+def find_pairs(folder: Path, split: str | None = None) -> list[Pair]:
+    """Finds the labelled images of a folder, in the order of their names.
+
+    Args:
+        folder: Holds pairs; or holds folders of pairs; or, with `split`, data sets `<set>/<split>` of pairs.
+        split: "train" or "test": which part of the data sets below `folder`.
+
+    Raises:
+        DataError: There is no such folder, or no image in it.
+    """
+    if not folder.is_dir():
+        raise DataError(folder, "no such folder")
+    pairs = list(_pairs_in(folder))
+    if not pairs:
+        below = [entry / split if split else entry for entry in sorted(folder.iterdir()) if entry.is_dir()]
+        pairs = [pair for entry in below if entry.is_dir() for pair in _pairs_in(entry)]
+    if not pairs:
+        where = f" (nor in <set>/{split} below it)" if split else ""
+        raise DataError(folder, f"no images with labels{where}: expected <name>_img.png and <name>_masks.png")
+    return pairs
+
+
+def read_samples(pairs: Iterable[Pair], on_bad: OnBad = "refuse") -> tuple[list[Sample], list[DataError]]:
+    """Reads labelled images.
+
+    Args:
+        pairs: What `find_pairs` found.
+        on_bad: "skip" leaves bad ones out and logs each; "refuse" reads on, so that all faults are named at once, and
+            then raises.
+
+    Returns:
+        The good ones, and what was wrong with the others.
+
+    Raises:
+        ExceptionGroup: Of `DataError`: on_bad is "refuse" and some are bad.
+        DataError: None is good.
+    """
+    samples, faults = [], []
+    for pair in pairs:
+        try:
+            samples.append(read_sample(pair))
+        except DataError as error:
+            faults.append(error)
+            log.warning("%s", error)
+    if faults and on_bad == "refuse":
+        raise ExceptionGroup(f"{len(faults)} of {len(faults) + len(samples)} labelled images are bad", faults)
+    if not samples:
+        raise DataError(faults[0].path.parent if faults else Path(), "none of the labelled images can be used")
+    return samples, faults
+
+
+def read_sample(pair: Pair) -> Sample:
+    """Reads one labelled image.
+
+    Raises:
+        DataError: A file is missing or damaged, the labels are not integers, not of the image's shape, or all zero.
+    """
+    if pair.image is None:
+        raise DataError(pair.labels or Path(pair.name), "labels without an image")
+    if pair.labels is None:
+        raise DataError(pair.image, f"no labels: neither {pair.name}{_MASKS}.* nor a {_SEG} file beside it")
+    image = _read_image(pair.image)
+    labels = _read_labels(pair.labels)
+    if image.shape[1:] != labels.shape:
+        raise DataError(pair.labels, f"labels of shape {labels.shape}, the image {pair.image.name} {image.shape[1:]}")
+    return Sample(pair.name, pair.group, judge_kind(image, labels), image, labels)
+
+
+def judge_kind(image: NDArray[Any], labels: NDArray[Any]) -> Kind:
+    """Tells what an image shows.
+
+    Args:
+        image: [C, Y, X].
+        labels: [Y, X].
+    """
+    if len(image) == 3 and float(np.ptp(image.astype(np.float32), axis=0).mean()) > COLOURED * _range(image) / 255:
+        return Kind.HISTOLOGY
+    grey = select_channels(image, *default_channels(len(image)))[0]
+    inside = labels > 0
+    if not inside.any() or inside.all():
+        return Kind.FLUORESCENCE
+    contrast = float(np.median(grey[inside]) - np.median(grey[~inside]))
+    return Kind.FLUORESCENCE if contrast > BRIGHTER * _range(grey) else Kind.TRANSMITTED
+
+
+def _range(values: NDArray[Any]) -> float:
+    low, high = np.percentile(values, (1, 99))
+    return float(high - low)
+
+
+def _pairs_in(folder: Path) -> Iterator[Pair]:
+    files = {entry.name: entry for entry in sorted(folder.iterdir()) if entry.is_file()}
+    group = folder.parent.name if folder.name in ("train", "test") else folder.name
+    used = set()
+    for name, path in files.items():
+        stem = path.stem
+        if path.suffix.lower() not in IMAGE_ENDINGS or stem.endswith(_NO_IMAGE):
+            continue
+        base = stem.removesuffix("_img")
+        labels = _first(files, (f"{base}{_MASKS}", f"{stem}{_MASKS}")) or files.get(f"{stem}{_SEG}")
+        if labels is not None:
+            used.add(labels.name)
+        yield Pair(base, group, files[name], labels)
+    for name, path in files.items():
+        if name not in used and (path.stem.endswith(_MASKS) and not path.stem.endswith("_cp_masks")):
+            yield Pair(path.stem.removesuffix(_MASKS), group, None, path)
+
+
+def _first(files: dict[str, Path], stems: Sequence[str]) -> Path | None:
+    return next((files[s + e] for s in stems for e in (*IMAGE_ENDINGS, ".npy") if s + e in files), None)
+
+
+def _read_image(path: Path) -> NDArray[Any]:
+    try:
+        image = cellserve.read_image(path)
+    except cellserve.InvalidRequestError as error:
+        raise DataError(path, str(error).removeprefix(f"{path}: ")) from error
+    pixels = image.pixels
+    match image.axes:
+        case "YX":
+            pixels = pixels[None]
+        case "YXC":
+            pixels = np.moveaxis(pixels, -1, 0)
+    try:
+        default_channels(len(pixels))
+    except ParameterError as error:
+        raise DataError(path, f"{len(pixels)} planes, expected grey, cytoplasm and nucleus, or colour") from error
+    if not np.isfinite(pixels).all():
+        raise DataError(path, "NaN or infinite pixels")
+    return np.ascontiguousarray(pixels)
+
+
+def _read_labels(path: Path) -> NDArray[Any]:
+    labels = _read_label_array(path)
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise DataError(path, f"labels are {labels.dtype}, expected integers")
+    labels = np.squeeze(labels)
+    if labels.ndim != 2:
+        raise DataError(path, f"labels of shape {labels.shape}, expected two axes")
+    if labels.min() < 0:
+        raise DataError(path, f"a label of {labels.min()}, expected 0 and above")
+    if not labels.any():
+        raise DataError(path, "no object: all labels are 0")
+    numbers, index = np.unique(labels, return_inverse=True)
+    renumbered = index.reshape(labels.shape) + (0 if numbers[0] == 0 else 1)  # no background: labels start at 1
+    return renumbered.astype(np.uint16 if len(numbers) <= 65535 else np.uint32)
+
+
+def _read_label_array(path: Path) -> NDArray[Any]:
+    if path.suffix == ".npy":
+        try:
+            content = load_pickled(path)
+        except PickledFileError as error:
+            raise DataError(path, str(error).removeprefix(f"{path}: ")) from error
+        if path.name.endswith(_SEG):
+            content = content.get("masks") if isinstance(content, dict) else None
+        if not isinstance(content, np.ndarray):
+            raise DataError(path, "it holds no masks")
+        return content
+    image = _read_image(path)
+    if len(image) != 1:
+        raise DataError(path, f"labels of {len(image)} planes, expected one")
+    plane: NDArray[Any] = image[0]
+    return plane

@@ -1,0 +1,223 @@
+"""The training of one network; reads top to bottom."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import hashlib
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from cellserve_export.network import CPnet
+from rich.console import Console
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader
+
+from .augment import Example
+from .batches import Batches
+from .journal import Journal, Row
+from .schedule import Schedule
+from .state import State, load_state, save_network, save_state
+
+VALIDATION_BATCHES = 4
+STATE, NETWORK = "state.pt", "network.pt"
+
+
+class TrainingInterruptedError(Exception):
+    """A signal ended a training between two steps; its state is saved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One training: what, where, with what means.
+
+    Attributes:
+        folder: Gets state.pt, log.csv, curves.png and in the end network.pt.
+        schedule: Steps and rates.
+        seed: Decides first weights, order and augmentation.
+        diam_mean: Object size the network works at, in pixels.
+        style, residual, concatenation: The network's parts (paper, Extended Data Fig. 2).
+        device: "cpu", "cuda", ...
+        workers: Processes that cut crops; 0: the training cuts its own.
+        log_every: Steps a row of the log covers.
+        save_every_s: Seconds between saved states.
+    """
+
+    folder: Path
+    schedule: Schedule
+    seed: int = 0
+    diam_mean: float = 30.0
+    style: bool = True
+    residual: bool = True
+    concatenation: bool = False
+    device: str = "cpu"
+    workers: int = 0
+    log_every: int = 25
+    save_every_s: float = 120.0
+    console: Console = field(default_factory=Console)
+
+    def settings(self, examples: Sequence[Example], validation: Sequence[Example]) -> dict[str, Any]:
+        """What decides the outcome, of plain types: a state is only continued with the same."""
+        names = "\n".join(f"{entry.sample.group}/{entry.sample.name}" for entry in (*examples, *validation))
+        return {
+            **asdict(self.schedule),
+            "seed": self.seed,
+            "diam_mean": self.diam_mean,
+            "style": self.style,
+            "residual": self.residual,
+            "concatenation": self.concatenation,
+            "images": len(examples),
+            "validation_images": len(validation),
+            "names": hashlib.sha256(names.encode()).hexdigest()[:16],
+        }
+
+
+def train(run: Run, examples: Sequence[Example], validation: Sequence[Example] = ()) -> CPnet:
+    """Trains a network, or goes on where an earlier run of the same folder was ended.
+
+    Args:
+        run: What and where.
+        examples: Images to train on.
+        validation: Images for the log alone.
+
+    Returns:
+        The network, also written to network.pt as a Cellpose checkpoint.
+
+    Raises:
+        TrainingInterruptedError: SIGINT or SIGTERM came; the state is saved.
+        StateError: The folder holds another training.
+    """
+    schedule, device = run.schedule, torch.device(run.device)
+    settings = run.settings(examples, validation)
+    torch.manual_seed(run.seed)
+    network = CPnet(style=run.style, residual=run.residual, concatenation=run.concatenation)
+    network.diam_mean.fill_(run.diam_mean)
+    network.diam_labels.fill_(float(np.mean([example.diameter for example in examples])))
+    network.to(device, memory_format=torch.channels_last).train()
+    optimizer = _optimizer(network, schedule)
+    averaged = copy.deepcopy(network).eval()
+    state = load_state(run.folder / STATE, settings) or State(settings)
+    if state.step:
+        network.load_state_dict(state.network)
+        averaged.load_state_dict(state.averaged)
+        optimizer.load_state_dict(state.optimizer)
+
+    loader = DataLoader(
+        Batches(examples, schedule, run.diam_mean, run.seed),
+        batch_size=None,
+        sampler=range(state.step, schedule.steps),
+        num_workers=run.workers,
+    )
+    unseen = Batches(validation, schedule, run.diam_mean, run.seed + 2**20) if validation else None
+    started, saved = time.monotonic() - state.seconds, time.monotonic()
+    losses: list[Tensor] = []
+
+    def save(step: int) -> None:
+        state.step, state.seconds = step, time.monotonic() - started
+        state.network, state.averaged = network.state_dict(), averaged.state_dict()
+        state.optimizer = optimizer.state_dict()
+        save_state(run.folder / STATE, state)
+        journal.write()
+
+    with Journal(run.folder, schedule.steps, state.step, run.console) as journal, _signals() as received:
+        for step, (image, target) in enumerate(loader, start=state.step):
+            rate = schedule.rate_at(step)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            parts = _losses(network, image.to(device, memory_format=torch.channels_last), target.to(device))
+            optimizer.zero_grad(set_to_none=True)
+            parts.sum().backward()  # type: ignore[no-untyped-call]
+            if schedule.clip:
+                nn.utils.clip_grad_norm_(network.parameters(), schedule.clip)
+            optimizer.step()
+            # Early on the average must not remember the first weights, which are noise.
+            _average(averaged, network, min(schedule.averaging, (1 + step) / (10 + step)))
+            losses.append(parts.detach())
+            done = step + 1
+            journal.step(done, float(losses[-1].sum()))
+            if done % run.log_every == 0 or done == schedule.steps:
+                flow_loss, inside_loss = torch.stack(losses).mean(dim=0).tolist()
+                losses.clear()
+                seen = _validate(averaged, unseen, device) if unseen and done % (10 * run.log_every) == 0 else None
+                seconds = time.monotonic() - started
+                journal.record(Row(done, flow_loss + inside_loss, flow_loss, inside_loss, rate, seconds, seen))
+                if time.monotonic() - saved > run.save_every_s or done == schedule.steps:
+                    save(done)
+                    saved = time.monotonic()
+            if received and done < schedule.steps:
+                save(done)
+                raise TrainingInterruptedError(f"step {done} of {schedule.steps}; the same command goes on from here")
+    save_network(run.folder / NETWORK, averaged)
+    return averaged
+
+
+def _optimizer(network: CPnet, schedule: Schedule) -> torch.optim.Optimizer:
+    parameters = list(network.parameters())
+    if schedule.optimizer == "sgd":
+        return torch.optim.SGD(parameters, schedule.rate, momentum=0.9, weight_decay=schedule.weight_decay)
+    return torch.optim.AdamW(parameters, schedule.rate, weight_decay=schedule.weight_decay)
+
+
+def _losses(network: CPnet, image: Tensor, target: Tensor) -> Tensor:
+    """Loss of the flows and of the inside map, [2]: half the mean squared error of 5 * flow, and cross entropy."""
+    with torch.autocast(image.device.type, torch.bfloat16, enabled=_has_bfloat16(image.device)):
+        maps, _ = network(image)
+    maps = maps.float()
+    flows = 0.5 * functional.mse_loss(maps[:, :2], target[:, :2])
+    inside = functional.binary_cross_entropy_with_logits(maps[:, 2], target[:, 2])
+    return torch.stack([flows, inside])
+
+
+@functools.cache
+def _has_bfloat16(device: torch.device) -> bool:
+    """Whether the processor computes in bfloat16: four times as fast with AMX, slower than float32 where emulated."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+
+
+@torch.no_grad()
+def _average(averaged: CPnet, network: CPnet, decay: float) -> None:
+    """Moves the average towards the network: weights and the statistics of batch norm alike."""
+    for mean, value in zip(averaged.state_dict().values(), network.state_dict().values(), strict=True):
+        if mean.is_floating_point():
+            mean.lerp_(value, 1 - decay)
+        else:
+            mean.copy_(value)
+
+
+@torch.no_grad()
+def _validate(averaged: CPnet, unseen: Batches, device: torch.device) -> float:
+    """Loss on the same crops of unseen images every time."""
+    losses = [_losses(averaged, *(part.to(device) for part in unseen[index])) for index in range(VALIDATION_BATCHES)]
+    return float(torch.stack(losses).mean(dim=0).sum())
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Collects SIGINT and SIGTERM instead of dying in the middle of a step; a second SIGINT ends at once."""
+    received: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        received.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

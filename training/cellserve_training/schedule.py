@@ -1,0 +1,97 @@
+"""How long, how fast and on what a network trains."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+from .augment import PAPER, Augmentation
+
+
+class Preset(StrEnum):
+    """Named schedules."""
+
+    PAPER = "paper"
+    """Methods, "Training", to the letter: about a week on two cores, hours on a GPU."""
+    FAST = "fast"
+    """The same accuracy on a few hundred images in a few CPU hours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Everything that decides a training, given its images and seed.
+
+    Attributes:
+        steps: Batches in all.
+        batch: Crops a batch.
+        crop: Side of a crop in pixels.
+        optimizer: "adamw" (moments .9 and .999) or "sgd" (momentum .9).
+        rate: Highest learning rate.
+        warm_up: Steps over which the rate rises from 0, in a line.
+        decay: After the warm-up: "cosine" falls to 0 at the last step; "halving" stays until `decay_start` and then
+            halves every `decay_every` steps.
+        decay_start: As `decay` says.
+        decay_every: As `decay` says.
+        weight_decay: As the optimizer defines it.
+        clip: Largest norm of the gradient; 0 for any.
+        averaging: Decay per step of the moving average of all weights that becomes the network; 0 for the last weights.
+        sampling: "epochs": every image once before any comes again. "balanced": data sets and kinds are drawn by the
+            square root of how many images they have, so that small ones count.
+        augmentation: How crops differ from their images.
+    """
+
+    steps: int
+    batch: int = 8
+    crop: int = 160
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    rate: float = 2e-3
+    warm_up: int = 200
+    decay: Literal["cosine", "halving"] = "cosine"
+    decay_start: int = 0
+    decay_every: int = 1
+    weight_decay: float = 1e-2
+    clip: float = 1.0
+    averaging: float = 0.999
+    sampling: Literal["epochs", "balanced"] = "balanced"
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    @classmethod
+    def of(cls, preset: Preset, images: int, steps: int | None = None, crop: int | None = None) -> Schedule:
+        """A preset, for a number of training images.
+
+        Args:
+            preset: Which.
+            images: Training images: an epoch of the paper sees each once.
+            steps: Instead of the preset's own; its shape stays.
+            crop: Instead of the preset's own, a multiple of eight.
+        """
+        if preset is Preset.FAST:
+            steps = steps or 5000
+            return cls(steps=steps, warm_up=max(1, min(200, steps // 10)), crop=crop or 160)
+        epoch = math.ceil(images / 8)
+        total = steps or 500 * epoch
+        return cls(
+            steps=total,
+            crop=crop or 224,
+            optimizer="sgd",
+            rate=0.2,
+            warm_up=max(1, total // 50),
+            decay="halving",
+            decay_start=total * 4 // 5,
+            decay_every=max(1, total // 50),
+            weight_decay=1e-5,
+            clip=0.0,
+            averaging=0.0,
+            sampling="epochs",
+            augmentation=PAPER,
+        )
+
+    def rate_at(self, step: int) -> float:
+        """Learning rate of a step, the first being 0."""
+        if step < self.warm_up:
+            return self.rate * (step + 1) / self.warm_up if self.decay == "cosine" else self.rate * step / self.warm_up
+        if self.decay == "cosine":
+            return self.rate / 2 * (1 + math.cos(math.pi * (step - self.warm_up) / max(1, self.steps - self.warm_up)))
+        return self.rate * 0.5 ** max(0, math.ceil((step + 1 - self.decay_start) / self.decay_every))

@@ -1,0 +1,191 @@
+"""The fit of the size model: ridge regression from styles to the logarithm of the diameter (paper, "Test time
+resizing").
+
+Each image is looked at in several sizes, so that the model meets many diameters; each view is normalised, cut into
+tiles and averaged by the functions that the service uses.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+import torch
+from cellserve_export.network import CPnet, StyleNetwork
+from cellserve_export.size_model import read_size_model, write_size_model
+from cellserve_postprocess import STYLE_SIZE, SizeModel, image_style, median_diameter, style_grid
+from cellserve_preprocess import Normalization, normalize, rescaled_shape, resize
+from numpy.typing import NDArray
+
+from .dataset import Sample
+
+__all__ = ["SizeFit", "fit", "read_size_model", "write_size_model"]
+
+SCALES = (0.4, 2.5)
+"""Smallest and largest factor by which a view differs in size from its image."""
+
+DIAMETERS = (6.0, 200.0)
+"""Views whose objects would be smaller or larger than this, in pixels, are not made."""
+
+TILES_PER_VIEW = 16  # fewer than in service: their mean is noisier, and the fit meets more views in the same time
+BATCH = 8
+
+Floats = NDArray[np.float64]
+Track = Callable[[Sequence[Sample]], Iterable[Sample]]
+
+
+@dataclass(frozen=True, slots=True)
+class SizeFit:
+    """A size model and what it is worth.
+
+    The figures are those of images in their own size, each predicted by a model fitted without it (five folds).
+
+    Attributes:
+        model: Fitted on all views of all images.
+        images: Number of images with objects.
+        views: Number of views.
+        correlation: Of true and predicted diameters.
+        error: Median of |predicted / true - 1|.
+    """
+
+    model: SizeModel
+    images: int
+    views: int
+    correlation: float
+    error: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Views:
+    """Rows of a regression.
+
+    Attributes:
+        styles: [n, 256], unit length.
+        diameters: [n] in pixels of the view.
+        images: [n], number of the image.
+        native: [n], True where the view has the image's own size.
+    """
+
+    styles: Floats
+    diameters: Floats
+    images: NDArray[np.int64]
+    native: NDArray[np.bool_]
+
+
+def fit(
+    network: CPnet,
+    samples: Sequence[Sample],
+    *,
+    seed: int = 0,
+    ridge: float = 1.0,
+    views: int = 8,
+    track: Track = iter,
+) -> SizeFit:
+    """Fits a size model to a network's styles.
+
+    Args:
+        network: In evaluation mode, on the device to run on; network 0 of a family.
+        samples: Labelled images; those without objects are left out.
+        seed: Decides the sizes of the views and the folds.
+        ridge: Weight of the squared coefficients (paper: 1).
+        views: Views of each image, its own size among them.
+        track: Wraps the samples as they are worked on, for a progress bar.
+
+    Raises:
+        ValueError: Fewer than ten images have objects.
+    """
+    rng = np.random.default_rng(seed)
+    diam_mean = float(network.get_buffer("diam_mean"))
+    rows = _collect(network, samples, views, rng, track)
+    count = int(rows.images.max(initial=-1)) + 1
+    if count < 2 * FOLDS:
+        raise ValueError(f"{count} images with objects; a size model takes {2 * FOLDS} or more")
+    true, predicted = _cross_validate(rows, rng.permutation(count) % FOLDS, ridge, diam_mean)
+    return SizeFit(
+        model=_regress(rows.styles, rows.diameters, ridge, diam_mean),
+        images=count,
+        views=len(rows.diameters),
+        correlation=float(np.corrcoef(true, predicted)[0, 1]),
+        error=float(np.median(np.abs(predicted / true - 1))),
+    )
+
+
+FOLDS = 5
+
+
+def _collect(network: CPnet, samples: Sequence[Sample], views: int, rng: np.random.Generator, track: Track) -> _Views:
+    """Runs the network on all views."""
+    style_network = StyleNetwork(network)
+    styles, diameters, images, native = [], [], [], []
+    count = 0
+    for sample in track(samples):
+        diameter = median_diameter(sample.labels)
+        if not diameter:
+            continue
+        planes = normalize(sample.planes(), Normalization())
+        for view, factor in _views(planes, diameter, views, rng):
+            styles.append(_style(style_network, view))
+            diameters.append(diameter * factor)
+            images.append(count)
+            native.append(factor == 1)
+        count += 1
+    return _Views(
+        np.array(styles, np.float64).reshape(-1, STYLE_SIZE),
+        np.array(diameters),
+        np.array(images, np.int64),
+        np.array(native, np.bool_),
+    )
+
+
+def _views(
+    planes: NDArray[np.float32], diameter: float, count: int, rng: np.random.Generator
+) -> Iterator[tuple[NDArray[np.float32], float]]:
+    """An image in its own size, then in random ones; every other of these without its nuclei, as callers send them."""
+    yield planes, 1.0
+    low, high = (math.log(factor) for factor in SCALES)
+    low, high = max(low, math.log(DIAMETERS[0] / diameter)), min(high, math.log(DIAMETERS[1] / diameter))
+    if low >= high:  # its own objects are so small or so large that no other size is of use
+        return
+    for index in range(1, count):
+        factor = math.exp(rng.uniform(low, high))
+        view = resize(planes, rescaled_shape(planes.shape[1:], factor))
+        if index % 2 and view[1].any():
+            view[1] = 0
+        yield view, factor
+
+
+def _style(network: StyleNetwork, planes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The style of an image, as the service computes it."""
+    grid = style_grid(planes.shape[1:], TILES_PER_VIEW)
+    device = next(network.parameters()).device
+    with torch.inference_mode():
+        styles = [
+            network(torch.from_numpy(grid.cut(planes, start, min(start + BATCH, len(grid)))).to(device)).cpu().numpy()
+            for start in range(0, len(grid), BATCH)
+        ]
+    return image_style(np.concatenate(styles))
+
+
+def _regress(styles: Floats, diameters: Floats, ridge: float, diam_mean: float) -> SizeModel:
+    """Solves the normal equations."""
+    targets = np.log(diameters / diam_mean)
+    style_mean, target_mean = styles.mean(axis=0), float(targets.mean())
+    centred = styles - style_mean
+    normal = centred.T @ centred + ridge * np.eye(STYLE_SIZE)
+    coefficients = scipy.linalg.solve(normal, centred.T @ (targets - target_mean), assume_a="pos")
+    return SizeModel(tuple(coefficients.tolist()), tuple(style_mean.tolist()), target_mean, diam_mean)
+
+
+def _cross_validate(rows: _Views, folds: NDArray[np.int64], ridge: float, diam_mean: float) -> tuple[Floats, Floats]:
+    """True and predicted diameters of the images in their own size, each by a model fitted on the other folds."""
+    true, predicted = [], []
+    fold = folds[rows.images]
+    for index in range(FOLDS):
+        model = _regress(rows.styles[fold != index], rows.diameters[fold != index], ridge, diam_mean)
+        for row in np.flatnonzero((fold == index) & rows.native):
+            true.append(rows.diameters[row])
+            predicted.append(model.diameter(rows.styles[row]))
+    return np.array(true), np.array(predicted)

@@ -1,0 +1,43 @@
+"""What the network learns to predict: flows and inside, computed once per label image and kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from cellserve_postprocess import masks_to_flows
+from numpy.typing import NDArray
+
+from .files import replacing
+
+_VERSION = b"1"  # a change of how flows are computed must not meet old files
+
+
+def cached_flows(labels: NDArray[Any], cache: Path) -> NDArray[np.float16]:
+    """Flows of a label image by heat diffusion (paper, "Auxiliary vector flow representation").
+
+    Args:
+        labels: uint16 or uint32 [Y, X].
+        cache: Folder of one file per label image, named by its content.
+
+    Returns:
+        float16 [2, Y, X], mapped from its file and read-only: processes that train on the same images share the memory.
+    """
+    key = hashlib.sha256(_VERSION + repr((labels.shape, labels.dtype.str)).encode())
+    key.update(np.ascontiguousarray(labels).data)
+    path = cache / f"{key.hexdigest()[:32]}.npy"
+    try:
+        return _open(path, labels.shape)
+    except (FileNotFoundError, ValueError):
+        with replacing(path) as file:
+            np.save(file, masks_to_flows(labels).astype(np.float16))
+    return _open(path, labels.shape)
+
+
+def _open(path: Path, shape: tuple[int, ...]) -> NDArray[np.float16]:
+    flows: NDArray[np.float16] = np.load(path, mmap_mode="r")
+    if flows.shape != (2, *shape) or flows.dtype != np.float16:
+        raise ValueError(f"{path} holds {flows.dtype} {flows.shape}")
+    return flows
