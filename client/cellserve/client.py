@@ -152,7 +152,7 @@ class Client:
 
         Args:
             image: As in `segment`.
-            params: Model, channels and normalisation matter.
+            params: Model, channels, normalisation and tile overlap matter.
             request_id: As in `segment`.
             **options: The fields of `SegmentParams`, axes, compression and deadline_s.
 

@@ -61,8 +61,8 @@ class SegmentParams:
     Attributes:
         model: Model family.
         ensemble: True (default): mean of four networks. False: one network, about four times faster, less accurate.
-        diameter: Median diameter of the objects, pixels. None or 0: the server chooses;
-            `Segmentation.diameter_source` tells how.
+        diameter: Median diameter of the objects, pixels. None or 0: the server estimates it from the image if the model
+            can, else takes the size the model works at; `Segmentation.diameter_source` tells which.
         cytoplasm_channel: Plane that shows cells, zero-based; -1 is the mean of all. Default: plane 0 of one or two,
             the mean of three.
         nucleus_channel: Plane that shows nuclei, zero-based; -1 is none. Default: plane 1 of two planes, else none.

@@ -1,4 +1,4 @@
-"""`cellserve-export`: checkpoints in, a family of a Triton model repository out."""
+"""`cellserve-export`: checkpoints in, a family of a Triton model repository out; and size models for families."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,21 +11,30 @@ from typer import Argument, Option
 
 from cellserve_export.checkpoint import load_checkpoint
 from cellserve_export.errors import ExportError
-from cellserve_export.family import Family, write_family
+from cellserve_export.family import Family, set_size_model, write_family
 from cellserve_export.graph import Precision
 from cellserve_export.parity import TOLERANCE, Parity, random_tiles
+from cellserve_export.size_model import read_size_model
 from cellserve_export.tiles import image_tile
 
 _RANDOM_TILES = 3  # an odd batch; images add tiles alone
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+FamilyName = Annotated[str, Argument(help="Name of the family: its directory, and `model` in a request.")]
+Repository = Annotated[Path, Option(help="Triton model repository to write to.")]
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
+
+
+@app.callback()
+def main() -> None:
+    """Writes model families for Triton and the gateway."""
 
 
 @app.command()
-def export(
-    family: Annotated[str, Argument(help="Name of the family: its directory, and `model` in a request.")],
+def family(
+    name: FamilyName,
     checkpoint: Annotated[list[Path], Option(help="CPnet checkpoint; once per network, network 0 first.")],
-    repository: Annotated[Path, Option(help="Triton model repository to write to.")] = Path("model_repository"),
+    repository: Repository = Path("model_repository"),
     weights: Annotated[Precision, Option(help="Precision of the stored weights; computation is fp32.")] = "fp16",
     description: Annotated[str, Option(help="What the family is for, in one sentence.")] = "",
     license: Annotated[str, Option(help="Licence of the weights: SPDX expression or sentence.")] = "not stated",
@@ -34,14 +43,19 @@ def export(
         float | None,
         Option(help="Object diameter the networks work at, in pixels. Default: the checkpoints', else 30."),
     ] = None,
+    size_model: Annotated[
+        Path | None, Option(help="Size model of network 0: a file of `cellserve-train size-model` or Cellpose's .npy.")
+    ] = None,
     tile_image: Annotated[
         list[Path] | None, Option(help="Image to cut tiles from for the parity gate, besides random ones; repeatable.")
     ] = None,
 ) -> None:
-    """Writes FAMILY, FAMILY_single and FAMILY_style into a model repository; nothing if one fails the parity gate."""
+    """Writes NAME, NAME_single and NAME_style into a model repository; nothing if one fails the parity gate."""
     console = Console()
     try:
-        about = Family(family, description or f"CPnet, {len(checkpoint)} network(s)", license, provenance, diam_mean)
+        sizes = read_size_model(size_model) if size_model else None
+        description = description or f"CPnet, {len(checkpoint)} network(s)"
+        about = Family(name, description, license, provenance, diam_mean, sizes)
         checkpoints = [load_checkpoint(path) for path in checkpoint]
         tiles = {"random": random_tiles(checkpoints[0].network, _RANDOM_TILES)}
         tiles |= {path.stem: image_tile(path) for path in tile_image or ()}
@@ -52,7 +66,22 @@ def export(
     console.print(_table(report))
     if not tile_image:
         console.print("checked on random tiles only; --tile-image adds tiles of your own images")
-    console.print(f"{family}: written to {repository}")
+    console.print(f"{name}: written to {repository}")
+
+
+@app.command()
+def size_model(
+    name: FamilyName,
+    file: Annotated[Path, Argument(help="A file of `cellserve-train size-model`, or Cellpose's `size_*.npy`.")],
+    repository: Repository = Path("model_repository"),
+) -> None:
+    """Puts a size model into the model.json of the family NAME, whose networks stay as they are."""
+    try:
+        set_size_model(repository, name, read_size_model(file))
+    except (ExportError, OSError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+    typer.echo(f"{name}: size model written to {repository / name / 'model.json'}")
 
 
 def _table(report: list[Parity]) -> Table:

@@ -11,16 +11,18 @@ import math
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import metadata, resources
 from pathlib import Path
 from string import Template
 
 import onnx
+from cellserve_postprocess import SizeModel
 from torch import nn
 
 from cellserve_export.checkpoint import CHANNELS, Checkpoint
 from cellserve_export.errors import FamilyError
+from cellserve_export.files import write_json
 from cellserve_export.graph import TILE, Precision, ensemble_graph, style_graph
 from cellserve_export.network import DEFAULT_DIAMETER, OUTPUT_CHANNELS, STYLE_SIZE, Ensemble, StyleNetwork
 from cellserve_export.parity import Parity, Tiles, check_parity
@@ -42,6 +44,7 @@ class Family:
     license: str  # of the weights
     provenance: str  # how and on what they were trained
     diam_mean: float | None = None  # pixels; None: as the checkpoints say
+    size_model: SizeModel | None = None  # of network 0's styles
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", self.name) or self.name.endswith(("_single", "_style")):
@@ -101,9 +104,28 @@ def write_family(
             network = directory / "1" / "model.onnx"
             report += check_parity(model.name, network, model.module, model.outputs, precision, tiles)
         description = _describe(family, checkpoints, precision, diam_mean, checksums)
-        (new / family.name / "model.json").write_text(json.dumps(description, indent=2) + "\n")
+        write_json(new / family.name / "model.json", description)
         _replace(repository, new, Path(scratch, "old"))
     return report
+
+
+def set_size_model(repository: Path, name: str, size_model: SizeModel) -> None:
+    """Puts a size model into the model.json of a family written earlier, in place of any other; all else stays.
+
+    Raises:
+        FamilyError: the repository holds no such family.
+        OSError: the file cannot be written.
+    """
+    path = repository / name / "model.json"
+    try:
+        description = json.loads(path.read_bytes())
+    except OSError as error:
+        raise FamilyError(f"no family {name!r} in {repository}: {path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise FamilyError(f"{path}: not JSON: {error}") from error
+    if not isinstance(description, dict) or description.get("family") != name:
+        raise FamilyError(f"{path}: does not describe the family {name!r}")
+    write_json(path, description | {"size_model": asdict(size_model)})
 
 
 def _common_diameter(family: Family, checkpoints: Sequence[Checkpoint]) -> float:
@@ -167,7 +189,7 @@ def _describe(
         "license": family.license,
         "provenance": family.provenance,
         "tile_size": TILE,
-        "size_model": None,
+        "size_model": asdict(family.size_model) if family.size_model else None,
         "networks": {name: {"sha256": sha256, "weights": precision} for name, sha256 in checksums.items()},
         "sources": [checkpoint.sha256 for checkpoint in checkpoints],
         "exporter": {tool: metadata.version(tool) for tool in _TOOLS},

@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from .errors import Draining, Overloaded
 from .metrics import Metrics
 from .settings import Settings
+
+
+class Share:
+    """What one piece of work holds of the limits while it is worked on."""
+
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
+        self.held: dict[str, int] = {}
+
+    def change(self, **amounts: int) -> None:
+        """Holds these amounts from now on, more or less than before.
+
+        Raises:
+            Overloaded: A limit would be exceeded; all stays as it was.
+        """
+        self._admission.move(self, amounts)
 
 
 class Admission:
@@ -32,8 +48,8 @@ class Admission:
         self._draining = True
 
     @contextlib.contextmanager
-    def admit(self, **amounts: int) -> Iterator[None]:
-        """Holds the amounts (requests, pixels, bytes) while the body runs.
+    def admit(self, **amounts: int) -> Iterator[Share]:
+        """Holds the amounts (requests, pixels, bytes) while the body runs, which can change them.
 
         Raises:
             Draining: The gateway is shutting down.
@@ -42,21 +58,27 @@ class Admission:
         """
         if self._draining:
             raise Draining("the gateway is shutting down; another one will take the request")
+        share = Share(self)
+        self.move(share, amounts)
+        try:
+            yield share
+        finally:
+            self._set(share, dict.fromkeys(share.held, 0))
+
+    def move(self, share: Share, amounts: Mapping[str, int]) -> None:
+        """Checks the limits and changes what a share holds; see `Share.change`."""
         for what, amount in amounts.items():
-            in_flight, limit = self._in_flight[what], self._limits[what]
-            if in_flight and in_flight + amount > limit:
+            others, limit = self._in_flight[what] - share.held.get(what, 0), self._limits[what]
+            if others and others + amount > limit:
                 raise Overloaded(
-                    f"the gateway works on {in_flight:,} {what}; {amount:,} more exceed {limit:,}; try again later",
+                    f"the gateway works on {others:,} {what}; {amount:,} more exceed {limit:,}; try again later",
                     resource=what,
                     limit=limit,
                 )
-        self._add(amounts, 1)
-        try:
-            yield
-        finally:
-            self._add(amounts, -1)
+        self._set(share, amounts)
 
-    def _add(self, amounts: dict[str, int], sign: int) -> None:
+    def _set(self, share: Share, amounts: Mapping[str, int]) -> None:
         for what, amount in amounts.items():
-            self._in_flight[what] += sign * amount
+            self._in_flight[what] += amount - share.held.get(what, 0)
             self._gauges[what].set(self._in_flight[what])
+            share.held[what] = amount

@@ -41,6 +41,7 @@ INTERPOLATIONS = {"nearest": pb.INTERPOLATION_NEAREST, "bilinear": pb.INTERPOLAT
 SOURCES = {
     DiameterSource.CALLER: pb.DIAMETER_SOURCE_CALLER,
     DiameterSource.FAMILY_MEAN: pb.DIAMETER_SOURCE_FAMILY_MEAN,
+    DiameterSource.SIZE_MODEL: pb.DIAMETER_SOURCE_SIZE_MODEL,
 }
 PRIORITIES = {
     pb.PRIORITY_UNSPECIFIED: Priority.BATCH,
@@ -207,6 +208,7 @@ def model(family: Family, triton: Triton) -> pb.Model:
         channels=family.channels,
         license=family.license,
         provenance=family.provenance,
+        has_size_model=family.size_model is not None,
         ready=ready,
         tile_size=family.tile_size,
         max_batch_size=networks[0].max_batch_size if networks else 0,

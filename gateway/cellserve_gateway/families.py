@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from cellserve_postprocess import SizeModel
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 
 class NetworkFile(BaseModel):
@@ -25,6 +27,7 @@ class Family(BaseModel):
         diam_labels: Mean object diameter of the training images, pixels; None where unknown.
         channels: What the networks' input planes show: "cytoplasm", "nucleus". One that is missing was always zero in
             training.
+        size_model: Predicts diameters from the styles of network 0; None: the family cannot estimate diameters.
         networks: Network name to file.
     """
 
@@ -38,11 +41,24 @@ class Family(BaseModel):
     license: str
     provenance: str
     tile_size: int
+    size_model: SizeModel | None = None
     networks: dict[str, NetworkFile]
+
+    @model_validator(mode="after")
+    def _has_networks_for_sizes(self) -> Self:
+        missing = {self.network(ensemble=False), self.style_network} - self.networks.keys()
+        if self.size_model and missing:
+            raise ValueError(f"a size model needs the network {' and '.join(sorted(missing))}")
+        return self
 
     def network(self, ensemble: bool) -> str:
         """Returns the name on Triton of the ensemble or of network 0."""
         return self.name if ensemble else f"{self.name}_single"
+
+    @property
+    def style_network(self) -> str:
+        """Name on Triton of the network that gives the style alone."""
+        return f"{self.name}_style"
 
 
 def load_families(repository: Path) -> Mapping[str, Family]:

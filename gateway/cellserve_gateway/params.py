@@ -16,6 +16,7 @@ class DiameterSource(Enum):
 
     CALLER = "caller"
     FAMILY_MEAN = "family_mean"
+    SIZE_MODEL = "size_model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class SegmentParams:
     Attributes:
         model: Family.
         ensemble: Mean of the family's networks, or network 0 alone.
-        diameter: Median object diameter in pixels; None until resolved.
+        diameter: Median object diameter in pixels; None until resolved, or estimated.
         cytoplasm_channel: Plane of the cells, -1 the mean of all; None until resolved.
         nucleus_channel: Plane of the nuclei, -1 none; None until resolved.
         normalization: Intensities to network input.
@@ -61,7 +62,8 @@ class SegmentParams:
             family: The family that `model` names.
 
         Returns:
-            Parameters with nothing left open, and where the diameter came from.
+            Parameters with nothing left open, and where the diameter comes from. From the size model it is None: that
+            one has to look at the image (`diameter.py`).
 
         Raises:
             ParameterError: A channel does not exist, or must be named.
@@ -78,13 +80,9 @@ class SegmentParams:
                 raise ParameterError(name, channel, f"-1 to {planes - 1} for an image of {planes} planes")
         if nucleus >= 0 and "nucleus" not in family.channels:
             raise ParameterError("nucleus_channel", nucleus, f"-1, since '{family.name}' was trained without nuclei")
-        given = self.diameter is not None
-        return (
-            replace(
-                self,
-                diameter=self.diameter if given else family.diam_mean,
-                cytoplasm_channel=cytoplasm,
-                nucleus_channel=nucleus,
-            ),
-            DiameterSource.CALLER if given else DiameterSource.FAMILY_MEAN,
-        )
+        channels = replace(self, cytoplasm_channel=cytoplasm, nucleus_channel=nucleus)
+        if self.diameter is not None:
+            return channels, DiameterSource.CALLER
+        if family.size_model is not None:
+            return channels, DiameterSource.SIZE_MODEL
+        return replace(channels, diameter=family.diam_mean), DiameterSource.FAMILY_MEAN

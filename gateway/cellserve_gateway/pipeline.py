@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
@@ -11,7 +12,16 @@ from dataclasses import dataclass, field
 from typing import Literal, ParamSpec, TypeVar
 
 import numpy as np
-from cellserve_postprocess import FLOW_SCALE, ObjectTable, measure_objects, reassemble, recover_masks, trace_outlines
+from cellserve_postprocess import (
+    FLOW_SCALE,
+    STYLE_SIZE,
+    ObjectTable,
+    image_style,
+    measure_objects,
+    reassemble,
+    recover_masks,
+    trace_outlines,
+)
 from cellserve_preprocess import TILE, TileGrid, normalize, rescaled_shape, resize, select_channels
 from numpy.typing import NDArray
 
@@ -22,13 +32,12 @@ from .feed import BATCHES_AHEAD
 from .metrics import Metrics
 from .params import DiameterSource, SegmentParams
 from .settings import Settings
-from .triton import Network, Priority, Triton
-
-STYLE_SIZE = 256
+from .triton import Maps, Network, Priority, Triton
 
 P = ParamSpec("P")
 R = TypeVar("R")
 Output = Literal["outlines", "flows", "cell_probability", "style"]
+TileOutput = Literal["flows", "style"]
 
 
 @dataclass(slots=True)
@@ -82,9 +91,14 @@ class Job:
     outputs: frozenset[Output] = frozenset()
     timing: Timing = field(default_factory=Timing)
 
-    def remaining_s(self) -> float:
-        """Returns the seconds left."""
-        return self.deadline - asyncio.get_running_loop().time()
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Adds the time of the body to a stage. A deadline that passed is noticed between stages."""
+        if self.deadline <= asyncio.get_running_loop().time():
+            raise DeadlinePassed("the deadline passed while the image was worked on", stage=name)
+        start = time.perf_counter()
+        yield
+        setattr(self.timing, name, getattr(self.timing, name) + time.perf_counter() - start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +106,7 @@ class Plan:
     """What an image and its parameters come to, before any work: nothing is left open.
 
     Attributes:
+        shape: (Y, X) of the image.
         scaled: (Y, X) of the image at the networks' scale.
         grid: Its tiles.
     """
@@ -99,13 +114,14 @@ class Plan:
     params: SegmentParams
     diameter_source: DiameterSource
     network: Network
+    shape: tuple[int, int]
     scaled: tuple[int, int]
     grid: TileGrid
 
     @property
     def pixels(self) -> int:
-        """Pixels the networks run on: what the image costs."""
-        return len(self.grid) * TILE * TILE
+        """What the image costs: the pixels the networks run on, or its own where those are more."""
+        return max(math.prod(self.shape), len(self.grid) * TILE * TILE)
 
 
 class Pipeline:
@@ -145,35 +161,39 @@ class Pipeline:
 
     @contextlib.contextmanager
     def stage(self, job: Job, name: str) -> Iterator[None]:
-        """Measures a stage of a job. A deadline that passed is noticed between stages."""
-        if job.remaining_s() <= 0:
-            raise DeadlinePassed("the deadline passed while the image was worked on", stage=name)
-        start = time.perf_counter()
-        with self._metrics.stage(name):
+        """Measures a stage of a job, for its answer and for the metrics."""
+        with job.stage(name), self._metrics.stage(name):
             yield
-        setattr(job.timing, name, time.perf_counter() - start)
 
-    def plan(self, image: Pixels, params: SegmentParams) -> Plan:
-        """Returns what segmenting an image [C, Y, X] comes to.
+    def plan(self, shape: tuple[int, int], params: SegmentParams, source: DiameterSource) -> Plan:
+        """Returns what segmenting an image comes to.
+
+        Args:
+            shape: (Y, X) of the image.
+            params: Resolved, with a diameter.
+            source: Where the diameter came from.
 
         Raises:
             ServiceError: The model is unknown or not there, or the image takes too many tiles.
-            ParameterError: A channel does not exist, or must be named.
         """
         family = self.family(params.model)
-        params, source = params.resolved(len(image), family)
-        assert params.diameter is not None  # resolved
-        scaled = rescaled_shape(image.shape[1:], family.diam_mean / params.diameter)
-        grid = TileGrid.cover(scaled, params.tile_overlap, params.augment)
-        if len(grid) > self._settings.max_tiles:
+        scaled = self.scaled(shape, params)
+        tiles = TileGrid.count(scaled, params.tile_overlap, params.augment)
+        if tiles > self._settings.max_tiles:
             raise ImageTooLarge(
-                f"scaled to objects of {family.diam_mean:g} px the image takes {len(grid):,} tiles; "
+                f"scaled to objects of {family.diam_mean:g} px the image takes {tiles:,} tiles; "
                 f"the limit is {self._settings.max_tiles:,}: check the diameter",
                 resource="tiles",
-                value=len(grid),
+                value=tiles,
                 limit=self._settings.max_tiles,
             )
-        return Plan(params, source, self.triton.network(family.network(params.ensemble)), scaled, grid)
+        grid = TileGrid.cover(scaled, params.tile_overlap, params.augment)
+        return Plan(params, source, self.triton.network(family.network(params.ensemble)), shape, scaled, grid)
+
+    def scaled(self, shape: tuple[int, int], params: SegmentParams) -> tuple[int, int]:
+        """Returns (Y, X) of an image at the networks' scale; `params` state a diameter."""
+        assert params.diameter is not None  # resolved or estimated
+        return rescaled_shape(shape, self.family(params.model).diam_mean / params.diameter)
 
     async def segment(self, image: Pixels, plan: Plan, job: Job) -> Segmentation:
         """Segments one image.
@@ -189,10 +209,12 @@ class Pipeline:
         with self.stage(job, "preprocess"):
             scaled = await self.run(job.priority, _prepare, image, plan)
         with self.stage(job, "inference"):
-            tiles, style = await self._infer(scaled, plan, job)
+            outputs: tuple[TileOutput, ...] = ("flows", "style") if "style" in job.outputs else ("flows",)
+            tiles = await self.infer(scaled, plan.grid, plan.network, outputs, job)
         del scaled
         with self.stage(job, "reassemble"):
-            maps = await self.run(job.priority, _assemble, tiles, plan.grid, image.shape[1:])
+            maps = await self.run(job.priority, assemble, tiles, plan.grid, plan.shape)
+            style = None if tiles.style is None else style_of(tiles)
         del tiles
         with self.stage(job, "postprocess"):
             result = await self.run(job.priority, _recover, maps, style, plan, job.outputs)
@@ -200,29 +222,32 @@ class Pipeline:
         self._metrics.objects.inc(len(result.objects))
         return result
 
-    async def _infer(
-        self, scaled: NDArray[np.float32], plan: Plan, job: Job
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        """Sends each tile as a request, several at a time; returns [n, 3, tile, tile] and the image's style."""
-        grid, network = plan.grid, plan.network
+    async def infer(
+        self,
+        scaled: NDArray[np.float32],
+        grid: TileGrid,
+        network: Network,
+        outputs: tuple[TileOutput, ...],
+        job: Job,
+    ) -> Maps:
+        """Sends each tile of an image [2, Y', X'] as a request, several at a time; returns the outputs of all tiles."""
         window = asyncio.Semaphore(
             max(self._settings.tiles_in_flight_per_image, BATCHES_AHEAD * network.max_batch_size)
         )
-        outputs = ("flows", "style") if "style" in job.outputs else ("flows",)
         flows: NDArray[np.float32] | None = None
-        styles = np.zeros((len(grid), STYLE_SIZE), np.float32)
+        styles = np.empty((len(grid), STYLE_SIZE), np.float32) if "style" in outputs else None
 
         async def infer(index: int) -> None:
             nonlocal flows
             async with window:
                 tile = await self.run(job.priority, grid.cut, scaled, index, index + 1)
                 maps = await self.triton.infer(network.name, tile, outputs, job.priority, job.deadline)
-            assert maps.flows is not None
-            if flows is None:
-                flows = np.empty((len(grid), *maps.flows.shape[1:]), np.float32)
-            flows[index] = maps.flows[0]
-            if maps.style is not None:
-                styles[index] = maps.style[0]
+            if maps.flows is not None:
+                if flows is None:
+                    flows = np.empty((len(grid), *maps.flows.shape[1:]), np.float32)
+                flows[index] = maps.flows[0]
+            if styles is not None:
+                styles[index] = maps.style
 
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -230,28 +255,39 @@ class Pipeline:
                     tasks.create_task(infer(index))
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
-        assert flows is not None
-        job.timing.tiles = len(grid)
-        if "style" not in job.outputs:
-            return flows, None
-        style = styles.mean(axis=0)
-        return flows, style / max(float(np.linalg.norm(style)), 1e-12)
+        job.timing.tiles += len(grid)
+        return Maps(flows, styles)
+
+
+def planes_of(image: Pixels, params: SegmentParams) -> NDArray[np.float32]:
+    """Returns the planes the networks look at, normalised, [2, Y, X]; `params` are resolved."""
+    assert params.cytoplasm_channel is not None  # resolved
+    assert params.nucleus_channel is not None
+    planes = select_channels(image, params.cytoplasm_channel, params.nucleus_channel)
+    return normalize(planes, params.normalization)
+
+
+def assemble(tiles: Maps, grid: TileGrid, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Returns the networks' maps at a size, [3, Y, X]; for masks the image's (paper: resized before the dynamics)."""
+    assert tiles.flows is not None  # asked for
+    return _finite(resize(reassemble(tiles.flows, grid), shape))
+
+
+def style_of(tiles: Maps) -> NDArray[np.float32]:
+    """Returns the style of an image, [256], of unit length."""
+    assert tiles.style is not None  # asked for
+    return _finite(image_style(tiles.style))
 
 
 def _prepare(image: Pixels, plan: Plan) -> NDArray[np.float32]:
     """Returns the networks' view of the image, [2, Y', X'] (paper: normalised, then resized)."""
-    assert plan.params.cytoplasm_channel is not None  # resolved
-    assert plan.params.nucleus_channel is not None
-    planes = select_channels(image, plan.params.cytoplasm_channel, plan.params.nucleus_channel)
-    return resize(normalize(planes, plan.params.normalization), plan.scaled)
+    return resize(planes_of(image, plan.params), plan.scaled)
 
 
-def _assemble(tiles: NDArray[np.float32], grid: TileGrid, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Returns the network's maps at the size of the image, [3, Y, X] (paper: resized back before the dynamics)."""
-    maps = resize(reassemble(tiles, grid), shape)
-    if not np.isfinite(maps).all():
+def _finite(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    if not np.isfinite(values).all():
         raise InternalError("the inference server's answer is not finite", reason="TRITON_BAD_ANSWER")
-    return maps
+    return values
 
 
 def _recover(

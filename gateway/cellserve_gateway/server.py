@@ -25,6 +25,7 @@ from pydantic import ValidationError
 
 from . import __version__
 from .admission import Admission
+from .diameter import Diameters
 from .errors import ServiceError
 from .families import load_families
 from .interceptors import SERVICE, ObservingInterceptor
@@ -78,7 +79,10 @@ class Gateway:
             ],
         )
         segmentation_pb2_grpc.add_SegmentationServiceServicer_to_server(  # type: ignore[no-untyped-call]
-            SegmentationService(settings, pipeline, self._admission, observer), self._server
+            SegmentationService(
+                settings, pipeline, Diameters(settings, pipeline, self.metrics), self._admission, observer
+            ),
+            self._server,
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(

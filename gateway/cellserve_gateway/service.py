@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 
@@ -12,10 +13,12 @@ from cellserve_proto.v1 import segmentation_pb2 as pb
 from cellserve_proto.v1 import segmentation_pb2_grpc
 
 from . import codec
-from .admission import Admission
-from .decode import Limits
+from .admission import Admission, Share
+from .decode import Limits, Pixels
+from .diameter import Diameters
 from .errors import InvalidRequest, NotImplementedYet, ServiceError
 from .observe import Observer, check_id
+from .params import DiameterSource
 from .pipeline import Job, Pipeline
 from .settings import Settings
 
@@ -25,8 +28,11 @@ DEADLINE_MARGIN = 0.05  # share of the caller's time kept for the way back of an
 class SegmentationService(segmentation_pb2_grpc.SegmentationServiceServicer):
     """The service of proto/cellserve/v1; see there for what each call does."""
 
-    def __init__(self, settings: Settings, pipeline: Pipeline, admission: Admission, observer: Observer) -> None:
+    def __init__(
+        self, settings: Settings, pipeline: Pipeline, diameters: Diameters, admission: Admission, observer: Observer
+    ) -> None:
         self._settings = settings
+        self._diameters = diameters
         self._limits = Limits.of(settings)
         self._pipeline = pipeline
         self._admission = admission
@@ -74,15 +80,16 @@ class SegmentationService(segmentation_pb2_grpc.SegmentationServiceServicer):
     ) -> pb.EstimateDiameterResponse:
         params = codec.to_params(request.params, self._settings.default_model)
         family = self._pipeline.family(params.model)
-        network = self._pipeline.triton.network(family.network(params.ensemble))
+        self._pipeline.triton.network(family.network(params.ensemble))  # fail before work is spent
         job = Job(self._deadline(context))
-        sent = codec.image_bytes(request.image)
-        with self._admission.admit(requests=1, bytes=sent), self._pipeline.stage(job, "decode"):
-            image = await self._pipeline.run(job.priority, codec.to_pixels, request.image, self._limits)
-        resolved, source = params.resolved(len(image), family)
+        async with self._image(request.image, job) as (image, share):
+            params, source = await self._diameters.resolve(image, params, job, share)
+        measured = source is DiameterSource.SIZE_MODEL
+        network = self._pipeline.triton.network(family.network(params.ensemble and not measured))
+        structlog.contextvars.bind_contextvars(model=network.name, shape=list(image.shape), tiles=job.timing.tiles)
         return pb.EstimateDiameterResponse(
             request_id=structlog.contextvars.get_contextvars()["request_id"],
-            diameter=resolved.diameter,
+            diameter=params.diameter,
             source=codec.SOURCES[source],
             model=codec.model_version(family.name, network),
         )
@@ -105,26 +112,34 @@ class SegmentationService(segmentation_pb2_grpc.SegmentationServiceServicer):
         pipeline.triton.network(pipeline.family(params.model).network(params.ensemble))  # fail before work is spent
         job = Job(deadline, codec.to_priority(request.priority), codec.to_outputs(request.outputs))
         codec.check_compression(request.compression)
-        sent = codec.image_bytes(request.image)
-        with self._admission.admit(requests=1, bytes=sent):
-            with pipeline.stage(job, "decode"):
-                image = await pipeline.run(job.priority, codec.to_pixels, request.image, self._limits)
-            plan = pipeline.plan(image, params)
-            with self._admission.admit(pixels=max(image[0].size, plan.pixels), bytes=max(0, image.nbytes - sent)):
-                result = await pipeline.segment(image, plan, job)
-                with pipeline.stage(job, "encode"):
-                    response = await pipeline.run(
-                        job.priority,
-                        codec.segment_response,
-                        result,
-                        structlog.contextvars.get_contextvars()["request_id"],
-                        request.compression,
-                    )
+        async with self._image(request.image, job) as (image, share):
+            params, source = await self._diameters.resolve(image, params, job, share)
+            plan = pipeline.plan(image.shape[1:], params, source)
+            share.change(pixels=plan.pixels)
+            result = await pipeline.segment(image, plan, job)
+            with pipeline.stage(job, "encode"):
+                response = await pipeline.run(
+                    job.priority,
+                    codec.segment_response,
+                    result,
+                    structlog.contextvars.get_contextvars()["request_id"],
+                    request.compression,
+                )
         response.timing.CopyFrom(codec.timing(job.timing, time.perf_counter() - start))
         structlog.contextvars.bind_contextvars(
             model=result.network.name, shape=list(image.shape), tiles=job.timing.tiles, objects=len(result.objects)
         )
         return response
+
+    @contextlib.asynccontextmanager
+    async def _image(self, message: pb.Image, job: Job) -> AsyncIterator[tuple[Pixels, Share]]:
+        """Decodes an image; yields it and its share of the limits, held while the body runs."""
+        sent = codec.image_bytes(message)
+        with self._admission.admit(requests=1, bytes=sent):
+            with self._pipeline.stage(job, "decode"):
+                image = await self._pipeline.run(job.priority, codec.to_pixels, message, self._limits)
+            with self._admission.admit(pixels=image[0].size, bytes=max(0, image.nbytes - sent)) as share:
+                yield image, share
 
     async def _frame(
         self, frame: pb.SegmentStreamRequest, context: grpc.aio.ServicerContext, in_use: bool

@@ -6,18 +6,25 @@ from .objects import ObjectTable, measure_objects, median_diameter
 from .outlines import trace_outlines
 from .params import RecoveryParams
 from .reassemble import reassemble
+from .size_model import LARGEST_DIAMETER, STYLE_SIZE, SizeModel, bounded_diameter, image_style, style_grid
 from .warmth import warm_up
 
 __all__ = [
     "FLOW_SCALE",
+    "LARGEST_DIAMETER",
+    "STYLE_SIZE",
     "ObjectTable",
     "Recovered",
     "RecoveryParams",
+    "SizeModel",
+    "bounded_diameter",
+    "image_style",
     "masks_to_flows",
     "measure_objects",
     "median_diameter",
     "reassemble",
     "recover_masks",
+    "style_grid",
     "trace_outlines",
     "warm_up",
 ]

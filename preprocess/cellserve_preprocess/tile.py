@@ -56,6 +56,12 @@ class TileGrid:
         starts_y, starts_x = (_starts(length + 2 * MARGIN, overlap, augment) for length in shape)
         return cls((height, width), starts_y, starts_x, augment)
 
+    @staticmethod
+    def count(shape: tuple[int, int], overlap: float = 0.1, augment: bool = False) -> int:
+        """Number of tiles that `cover` would lay, without laying them: it can be millions."""
+        height, width = (_count(length + 2 * MARGIN, overlap, augment) for length in shape)
+        return height * width
+
     def __len__(self) -> int:
         """Number of tiles."""
         return len(self.starts_y) * len(self.starts_x)
@@ -103,11 +109,11 @@ class TileGrid:
 
 
 def _starts(length: int, overlap: float, augment: bool) -> tuple[int, ...]:
-    if augment:
-        count = max(2, math.ceil(2 * length / TILE))
-    elif length <= TILE:
-        count = 1
-    else:
-        count = math.ceil((1 + 2 * overlap) * length / TILE)
-    starts = np.linspace(0, max(0, length - TILE), count).astype(int)
+    starts = np.linspace(0, max(0, length - TILE), _count(length, overlap, augment)).astype(int)
     return tuple(starts.tolist())
+
+
+def _count(length: int, overlap: float, augment: bool) -> int:
+    if augment:
+        return max(2, math.ceil(2 * length / TILE))
+    return 1 if length <= TILE else math.ceil((1 + 2 * overlap) * length / TILE)

@@ -191,7 +191,8 @@ def _seen_otherwise(plane: Floats, scale: float, augmentation: Augmentation, rng
         slope_y, slope_x = rng.uniform(-0.5, 0.5, 2)
         plane = plane * (1 + slope_y * np.linspace(-1, 1, height)[:, None] + slope_x * np.linspace(-1, 1, width))
     if rng.random() < augmentation.blur:
-        plane = cv2.GaussianBlur(plane.astype(np.float32), (0, 0), max(0.2, rng.uniform(0.3, 1.5) / scale))
+        sigma = max(0.2, rng.uniform(0.3, 1.5) / scale)
+        plane = cv2.GaussianBlur(plane.astype(np.float32), (0, 0), sigma).astype(np.float32, copy=False)
     if rng.random() < augmentation.noise:
         read, shot = rng.uniform(0, 0.08), rng.uniform(0, 0.12)
         deviation = np.sqrt(read**2 + shot**2 * np.clip(plane, 0, 2))

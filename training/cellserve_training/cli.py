@@ -11,15 +11,22 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
+from cellserve_export.checkpoint import load_checkpoint
+from cellserve_export.errors import ExportError
 from rich.console import Console
 from rich.progress import track
 from typer import Argument, Option
 
+from . import tables
 from .augment import Example, prepare
+from .contact_sheet import write_sheet
 from .dataset import DataError, Sample, find_pairs, read_samples
-from .loop import NETWORK, Run, TrainingInterruptedError
+from .evaluation import DEFAULT_ADDRESS, Diameters, EvaluationError
+from .evaluation import evaluate as evaluate_service
+from .loop import NETWORK, Run, TrainingInterruptedError, has_bfloat16
 from .loop import train as train_network
 from .schedule import Preset, Schedule
+from .size_model import fit, write_size_model
 from .state import StateError
 from .synthetic import write_synthetic
 
@@ -36,6 +43,10 @@ class OnBadData(StrEnum):
 Folders = Annotated[list[Path], Argument(help="Folders of labelled images, or of data sets with train and test.")]
 Split = Annotated[str | None, Option(help="Part of the data sets below the folders: train or test.")]
 OnBad = Annotated[OnBadData, Option(help="Labelled images that cannot be used: end, or leave them out. Each is named.")]
+Device = Annotated[str, Option(help="torch device.")]
+Threads = Annotated[int, Option(min=0, help="CPU threads; 0: all cores.")]
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @app.callback()
@@ -59,8 +70,8 @@ def train(
     style: Annotated[bool, Option(help="Ablation: tell the up pass the style of the tile.")] = True,
     residual: Annotated[bool, Option(help="Ablation: add the input of each block to its output.")] = True,
     concatenation: Annotated[bool, Option(help="Ablation: concatenate the maps of the down pass.")] = False,
-    device: Annotated[str, Option(help="torch device.")] = "cuda" if torch.cuda.is_available() else "cpu",
-    threads: Annotated[int, Option(min=0, help="CPU threads; 0: all cores.")] = 0,
+    device: Device = DEVICE,
+    threads: Threads = 0,
     workers: Annotated[int, Option(min=0, help="Processes that cut crops; 0: the training cuts its own.")] = 0,
     log_every: Annotated[int, Option(min=1, help="Steps that a row of the log covers.")] = 25,
     save_every: Annotated[float, Option(min=0, help="Seconds between saved states.")] = 120.0,
@@ -90,6 +101,81 @@ def train(
     except (StateError, OSError) as error:
         _fail(error)
     console.print(f"network: {out / NETWORK}")
+
+
+@app.command()
+def size_model(
+    folders: Folders,
+    network: Annotated[Path, Option(help="Checkpoint of network 0 of a family.")],
+    out: Annotated[Path, Option(help="JSON file, for `cellserve-export`.")],
+    split: Split = "train",
+    views: Annotated[int, Option(min=1, help="Sizes in which each image is looked at, its own among them.")] = 8,
+    ridge: Annotated[float, Option(min=0, help="Weight of the squared coefficients.")] = 1.0,
+    seed: Annotated[int, Option(help="Decides the sizes and the folds.")] = 0,
+    on_bad_data: OnBad = OnBadData.REFUSE,
+    device: Device = DEVICE,
+    threads: Threads = 0,
+) -> None:
+    """Fits the size model: from the style of an image to the diameter of its objects."""
+    console = Console()
+    if threads:
+        torch.set_num_threads(threads)
+    samples = _read(folders, split, on_bad_data)
+    try:
+        found = fit(
+            load_checkpoint(network).network.to(device), samples, seed=seed, ridge=ridge, views=views,
+            bfloat16=has_bfloat16(torch.device(device)),
+            track=lambda samples: track(samples, "styles", console=console, transient=True),
+        )  # fmt: skip
+        write_size_model(out, found.model)
+    except (ExportError, ValueError, OSError) as error:
+        _fail(error)
+    console.print(
+        f"{found.views} views of {found.images} images; on images left out of the fit (five folds): "
+        f"correlation {found.correlation:.3f}, median deviation {100 * found.error:.0f} %",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
+    console.print(f"size model: {out}")
+
+
+@app.command()
+def evaluate(
+    folders: Folders,
+    split: Split = "test",
+    address: Annotated[str, Option(help="The service, host:port; none: leave it out.")] = DEFAULT_ADDRESS,
+    model: Annotated[str | None, Option(help="Model family. Default: the service's.")] = None,
+    diameter: Annotated[Diameters, Option(help="Tell the service the true diameter, let it estimate it, or both.")]
+    = "both",
+    single: Annotated[bool, Option("--single", help="Evaluate network 0 alone, too.")] = False,
+    otsu: Annotated[bool, Option("--otsu", help="Evaluate Otsu's threshold and a watershed, too.")] = False,
+    predictions: Annotated[
+        list[Path] | None, Option(help="Folder of another program's label images to evaluate, too; repeatable.")
+    ] = None,
+    sheet: Annotated[Path, Option(help="PNG of the best, median and worst images of the first pass.")]
+    = Path("build/contact_sheet.png"),
+    json: Annotated[Path | None, Option(help="File for all figures of all images.")] = None,
+    concurrency: Annotated[int, Option(min=1, help="Images under way at a time.")] = 8,
+    on_bad_data: OnBad = OnBadData.REFUSE,
+) -> None:  # fmt: skip
+    """Sends labelled images through a running service and scores what comes back. Exit code 1 if an image failed."""
+    console = Console()
+    samples = _read(folders, split, on_bad_data)
+    try:
+        evaluation = evaluate_service(
+            samples, address=None if address == "none" else address, model=model, diameter=diameter, single=single,
+            otsu=otsu, predictions=predictions or (), concurrency=concurrency, console=console,
+        )  # fmt: skip
+        tables.show(evaluation, console)
+        if json:
+            evaluation.write_json(json)
+        first = evaluation.passes[0]
+        if first.scored:
+            write_sheet(sheet, first)
+            console.print(f"pictures: {sheet}")
+    except (EvaluationError, OSError) as error:
+        _fail(error)
+    if evaluation.failed:
+        raise typer.Exit(1)
 
 
 @app.command()

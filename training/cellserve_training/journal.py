@@ -9,10 +9,9 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Self
 
+from cellserve_export.files import replacing
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-from .files import replacing
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +99,7 @@ class Journal:
         table = csv.writer(text, lineterminator="\n")
         table.writerow([field.name for field in fields(Row)])
         for row in self.rows:
-            table.writerow(["" if value is None else f"{value:.6g}" for value in astuple(row)])
+            table.writerow(["" if value is None else f"{value:.9g}" for value in astuple(row)])
         with replacing(self._folder / "log.csv") as file:
             file.write(text.getvalue().encode())
         if len(self.rows) > 1:
@@ -115,7 +114,11 @@ def read_log(path: Path) -> list[Row]:
         return [
             Row(
                 int(float(entry["step"])),
-                *(float(entry[name]) for name in ("loss", "flow_loss", "inside_loss", "rate", "seconds")),
+                float(entry["loss"]),
+                float(entry["flow_loss"]),
+                float(entry["inside_loss"]),
+                float(entry["rate"]),
+                float(entry["seconds"]),
                 float(entry["validation_loss"]) if entry["validation_loss"] else None,
             )
             for entry in csv.DictReader(file)

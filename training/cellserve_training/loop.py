@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import functools
 import hashlib
 import signal
 import threading
@@ -11,9 +9,10 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from cellserve_export.network import CPnet
 from rich.console import Console
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, update_bn
 from torch.utils.data import DataLoader
 
 from .augment import Example
@@ -30,6 +30,7 @@ from .schedule import Schedule
 from .state import State, load_state, save_network, save_state
 
 VALIDATION_BATCHES = 4
+CALIBRATION_BATCHES = 24
 STATE, NETWORK = "state.pt", "network.pt"
 
 
@@ -101,33 +102,43 @@ def train(run: Run, examples: Sequence[Example], validation: Sequence[Example] =
     settings = run.settings(examples, validation)
     torch.manual_seed(run.seed)
     network = CPnet(style=run.style, residual=run.residual, concatenation=run.concatenation)
-    network.diam_mean.fill_(run.diam_mean)
-    network.diam_labels.fill_(float(np.mean([example.diameter for example in examples])))
-    network.to(device, memory_format=torch.channels_last).train()
+    network.get_buffer("diam_mean").fill_(run.diam_mean)
+    network.get_buffer("diam_labels").fill_(float(np.mean([example.diameter for example in examples])))
+    network.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimizer = _optimizer(network, schedule)
-    averaged = copy.deepcopy(network).eval()
+    averaged = AveragedModel(network, avg_fn=partial(_average, schedule.averaging))
+    average = cast(CPnet, averaged.module).eval()
     state = load_state(run.folder / STATE, settings) or State(settings)
     if state.step:
         network.load_state_dict(state.network)
-        averaged.load_state_dict(state.averaged)
+        average.load_state_dict(state.averaged)
+        averaged.n_averaged.fill_(state.step)
         optimizer.load_state_dict(state.optimizer)
 
+    batches = Batches(examples, schedule, run.diam_mean, run.seed)
+    unseen = Batches(validation, schedule, run.diam_mean, run.seed + 2**20) if validation else None
     loader = DataLoader(
-        Batches(examples, schedule, run.diam_mean, run.seed),
+        batches,
         batch_size=None,
         sampler=range(state.step, schedule.steps),
         num_workers=run.workers,
     )
-    unseen = Batches(validation, schedule, run.diam_mean, run.seed + 2**20) if validation else None
     started, saved = time.monotonic() - state.seconds, time.monotonic()
     losses: list[Tensor] = []
 
+    def calibrate() -> None:
+        """Measures the statistics of batch norm anew: those of the networks averaged are not those of the average."""
+        if schedule.averaging:
+            beyond = (batches[schedule.steps + index][0] for index in range(CALIBRATION_BATCHES))
+            with _autocast(device):
+                update_bn((images.to(device, memory_format=torch.channels_last) for images in beyond), average)
+
     def save(step: int) -> None:
         state.step, state.seconds = step, time.monotonic() - started
-        state.network, state.averaged = network.state_dict(), averaged.state_dict()
+        state.network, state.averaged = network.state_dict(), average.state_dict()
         state.optimizer = optimizer.state_dict()
+        journal.write()  # first: rows beyond the state are dropped on resuming, rows before it could not be had again
         save_state(run.folder / STATE, state)
-        journal.write()
 
     with Journal(run.folder, schedule.steps, state.step, run.console) as journal, _signals() as received:
         for step, (image, target) in enumerate(loader, start=state.step):
@@ -140,15 +151,17 @@ def train(run: Run, examples: Sequence[Example], validation: Sequence[Example] =
             if schedule.clip:
                 nn.utils.clip_grad_norm_(network.parameters(), schedule.clip)
             optimizer.step()
-            # Early on the average must not remember the first weights, which are noise.
-            _average(averaged, network, min(schedule.averaging, (1 + step) / (10 + step)))
+            averaged.update_parameters(network)
             losses.append(parts.detach())
             done = step + 1
             journal.step(done, float(losses[-1].sum()))
             if done % run.log_every == 0 or done == schedule.steps:
                 flow_loss, inside_loss = torch.stack(losses).mean(dim=0).tolist()
                 losses.clear()
-                seen = _validate(averaged, unseen, device) if unseen and done % (10 * run.log_every) == 0 else None
+                seen = None
+                if unseen and done % (10 * run.log_every) == 0:
+                    calibrate()
+                    seen = _validate(average, unseen, device)
                 seconds = time.monotonic() - started
                 journal.record(Row(done, flow_loss + inside_loss, flow_loss, inside_loss, rate, seconds, seen))
                 if time.monotonic() - saved > run.save_every_s or done == schedule.steps:
@@ -157,8 +170,9 @@ def train(run: Run, examples: Sequence[Example], validation: Sequence[Example] =
             if received and done < schedule.steps:
                 save(done)
                 raise TrainingInterruptedError(f"step {done} of {schedule.steps}; the same command goes on from here")
-    save_network(run.folder / NETWORK, averaged)
-    return averaged
+    calibrate()
+    save_network(run.folder / NETWORK, average)
+    return average
 
 
 def _optimizer(network: CPnet, schedule: Schedule) -> torch.optim.Optimizer:
@@ -170,7 +184,7 @@ def _optimizer(network: CPnet, schedule: Schedule) -> torch.optim.Optimizer:
 
 def _losses(network: CPnet, image: Tensor, target: Tensor) -> Tensor:
     """Loss of the flows and of the inside map, [2]: half the mean squared error of 5 * flow, and cross entropy."""
-    with torch.autocast(image.device.type, torch.bfloat16, enabled=_has_bfloat16(image.device)):
+    with _autocast(image.device):
         maps, _ = network(image)
     maps = maps.float()
     flows = 0.5 * functional.mse_loss(maps[:, :2], target[:, :2])
@@ -178,28 +192,27 @@ def _losses(network: CPnet, image: Tensor, target: Tensor) -> Tensor:
     return torch.stack([flows, inside])
 
 
-@functools.cache
-def _has_bfloat16(device: torch.device) -> bool:
+def _autocast(device: torch.device) -> torch.autocast:
+    return torch.autocast(device.type, torch.bfloat16, enabled=has_bfloat16(device))
+
+
+@cache
+def has_bfloat16(device: torch.device) -> bool:
     """Whether the processor computes in bfloat16: four times as fast with AMX, slower than float32 where emulated."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("avx512_bf16"))
 
 
-@torch.no_grad()
-def _average(averaged: CPnet, network: CPnet, decay: float) -> None:
-    """Moves the average towards the network: weights and the statistics of batch norm alike."""
-    for mean, value in zip(averaged.state_dict().values(), network.state_dict().values(), strict=True):
-        if mean.is_floating_point():
-            mean.lerp_(value, 1 - decay)
-        else:
-            mean.copy_(value)
+def _average(decay: float, average: Tensor, value: Tensor, updates: Tensor) -> Tensor:
+    """The next moving average; early on it must not remember the first weights, which are noise."""
+    return average.lerp(value, 1 - min(decay, (1 + int(updates)) / (10 + int(updates))))
 
 
 @torch.no_grad()
-def _validate(averaged: CPnet, unseen: Batches, device: torch.device) -> float:
+def _validate(average: CPnet, unseen: Batches, device: torch.device) -> float:
     """Loss on the same crops of unseen images every time."""
-    losses = [_losses(averaged, *(part.to(device) for part in unseen[index])) for index in range(VALIDATION_BATCHES)]
+    losses = [_losses(average, *(part.to(device) for part in unseen[index])) for index in range(VALIDATION_BATCHES)]
     return float(torch.stack(losses).mean(dim=0).sum())
 
 

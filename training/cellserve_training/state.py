@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from cellserve_export.files import replacing
 from cellserve_export.network import CPnet
 from torch import Tensor
-
-from .files import replacing
 
 
 class StateError(Exception):

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cellserve_export.files import replacing
 from cellserve_postprocess import masks_to_flows
 from numpy.typing import NDArray
-
-from .files import replacing
 
 _VERSION = b"1"  # a change of how flows are computed must not meet old files
 

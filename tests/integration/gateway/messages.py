@@ -14,6 +14,7 @@ DATA_TYPES = {
     "float32": pb.DATA_TYPE_FLOAT32,
     "float64": pb.DATA_TYPE_FLOAT64,
 }
+FAST = {"ensemble": False, "diameter": 30}  # one network, no estimate
 DTYPES = {number: name for name, number in DATA_TYPES.items()}
 
 

@@ -12,7 +12,7 @@ from cellserve_proto.v1 import segmentation_pb2 as pb
 from cellserve_proto.v1 import segmentation_pb2_grpc
 
 from .conftest import UNLIMITED
-from .messages import raw
+from .messages import FAST, raw
 
 
 def statistics(http: str, network: str) -> tuple[int, int]:
@@ -34,7 +34,7 @@ async def test_sixteen_callers_share_batches(triton, gateway, image):
     async def caller(pixels: np.ndarray) -> pb.SegmentResponse:
         async with grpc.aio.insecure_channel(gateway.address, UNLIMITED) as channel:
             stub = segmentation_pb2_grpc.SegmentationServiceStub(channel)
-            return await stub.Segment(pb.SegmentRequest(image=raw(pixels)))
+            return await stub.Segment(pb.SegmentRequest(image=raw(pixels), params={"diameter": 30}))
 
     tiles_before, executions_before = statistics(triton.http, "generalist")
     answers = await asyncio.gather(*map(caller, images))
@@ -63,4 +63,4 @@ async def test_batched_equals_alone(gateway, image):
 
 
 def _request(pixels: np.ndarray) -> pb.SegmentRequest:
-    return pb.SegmentRequest(image=raw(pixels), params={"ensemble": False}, outputs=[pb.OUTPUT_FLOWS])
+    return pb.SegmentRequest(image=raw(pixels), params=FAST, outputs=[pb.OUTPUT_FLOWS])

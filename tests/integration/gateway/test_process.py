@@ -18,7 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from .conftest import UNLIMITED
-from .messages import raw
+from .messages import FAST, raw
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -45,7 +45,7 @@ def test_reflection(gateway):
 def test_metrics_count(gateway, stub, scrape, image):
     before = scrape(gateway)
     pixels = image("nuclei_fluorescence")[:300, :300].copy()
-    response = stub.Segment(pb.SegmentRequest(image=raw(pixels), params={"ensemble": False}))
+    response = stub.Segment(pb.SegmentRequest(image=raw(pixels), params=FAST))
     with pytest.raises(grpc.RpcError):
         stub.Segment(pb.SegmentRequest())
     after = scrape(gateway)
@@ -78,10 +78,8 @@ def test_log_lines_carry_the_request_id(gateway, stub):
 def test_acquisition_overtakes_a_backlog(gateway, image):
     """One tile from a microscope is answered while forty images of a batch wait."""
     whole = image("nuclei_fluorescence")
-    batch = pb.SegmentRequest(image=raw(whole[:400, :400].copy()), params={"ensemble": False})
-    urgent = pb.SegmentRequest(
-        image=raw(whole[:200, :200].copy()), params={"ensemble": False}, priority=pb.PRIORITY_ACQUISITION
-    )
+    batch = pb.SegmentRequest(image=raw(whole[:400, :400].copy()), params=FAST)
+    urgent = pb.SegmentRequest(image=raw(whole[:200, :200].copy()), params=FAST, priority=pb.PRIORITY_ACQUISITION)
     with grpc.insecure_channel(gateway.address, UNLIMITED) as channel, ThreadPoolExecutor(40) as pool:
         stub = segmentation_pb2_grpc.SegmentationServiceStub(channel)
         backlog = [pool.submit(stub.Segment, batch) for _ in range(40)]
@@ -98,7 +96,7 @@ def test_sigterm_finishes_what_runs(triton, start_gateway, image):
     pixels = image("nuclei_fluorescence")
     with grpc.insecure_channel(leaving.address, UNLIMITED) as channel, ThreadPoolExecutor() as pool:
         stub = segmentation_pb2_grpc.SegmentationServiceStub(channel)
-        request = pb.SegmentRequest(image=raw(pixels), params={"ensemble": False})
+        request = pb.SegmentRequest(image=raw(pixels), params=FAST)
         running = [pool.submit(stub.Segment, request) for _ in range(3)]
         time.sleep(0.3)
         leaving.process._popen.send_signal(signal.SIGTERM)

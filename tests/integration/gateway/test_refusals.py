@@ -15,7 +15,7 @@ import tifffile
 from cellserve_proto.v1 import segmentation_pb2 as pb
 from cellserve_proto.v1 import segmentation_pb2_grpc
 
-from .messages import error_info, raw
+from .messages import FAST, error_info, raw
 
 GOOD = raw(np.zeros((8, 8), np.uint8))
 Format = pb.EncodedImage.Format
@@ -197,4 +197,4 @@ def test_what_an_image_unpacks_to_counts(triton, start_gateway):
 def test_the_gateway_goes_on(stub, gateway, in_flight):
     """After all of the above the process still answers, and nothing is counted as in flight."""
     assert in_flight(gateway) == {"requests": 0, "pixels": 0, "bytes": 0}
-    assert stub.Segment(pb.SegmentRequest(image=GOOD, params={"ensemble": False})).labels.shape == [8, 8]
+    assert stub.Segment(pb.SegmentRequest(image=GOOD, params=FAST)).labels.shape == [8, 8]

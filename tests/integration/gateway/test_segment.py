@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import imagecodecs
 import numpy as np
 import pytest
 from cellserve_postprocess.metrics import average_precision
 from cellserve_proto.v1 import segmentation_pb2 as pb
 
-from .messages import array_of, labels_of, raw
+from .messages import FAST, array_of, labels_of, raw
 
 DIAMETERS = {"nuclei_fluorescence": 29.0, "nuclei_histology": 30.0, "cells_phase_contrast": 65.0}
 
@@ -96,7 +98,7 @@ def test_ways_to_send_agree(stub, image):
         raw(pixels[None].copy(), "CYX"),
         pb.Image(encoded=png),
     ]
-    answers = [labels_of(stub.Segment(pb.SegmentRequest(image=way))) for way in ways]
+    answers = [labels_of(stub.Segment(pb.SegmentRequest(image=way, params={"diameter": 30}))) for way in ways]
     assert answers[0].max() > 3
     for labels in answers[1:]:
         assert average_precision(answers[0], labels, [0.9])[0] > 0.95
@@ -104,7 +106,7 @@ def test_ways_to_send_agree(stub, image):
 
 def test_single_network_is_the_ensembles_first(stub, image):
     pixels = image("nuclei_fluorescence")[:224, :224].copy()
-    response = stub.Segment(pb.SegmentRequest(image=raw(pixels), params={"ensemble": False}))
+    response = stub.Segment(pb.SegmentRequest(image=raw(pixels), params=FAST))
     assert response.model.name == "generalist_single"
     assert len(response.objects) > 5
 
@@ -113,9 +115,9 @@ def test_flips_and_overlap_cost_tiles(stub, image):
     pixels = image("nuclei_fluorescence")[:300, :300].copy()
     tiles = {}
     for name, params in {
-        "plain": pb.SegmentParams(ensemble=False),
-        "overlap": pb.SegmentParams(ensemble=False, tile_overlap=0.5),
-        "augment": pb.SegmentParams(ensemble=False, augment=True),
+        "plain": pb.SegmentParams(**FAST),
+        "overlap": pb.SegmentParams(**FAST, tile_overlap=0.5),
+        "augment": pb.SegmentParams(**FAST, augment=True),
     }.items():
         response = stub.Segment(pb.SegmentRequest(image=raw(pixels), params=params))
         tiles[name] = response.timing.tiles
@@ -126,7 +128,7 @@ def test_flips_and_overlap_cost_tiles(stub, image):
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (2, 3), (223, 225)])
 @pytest.mark.parametrize("value", [0, 7])
 def test_images_without_objects(stub, shape, value):
-    response = stub.Segment(pb.SegmentRequest(image=raw(np.full(shape, value, np.uint8)), params={"ensemble": False}))
+    response = stub.Segment(pb.SegmentRequest(image=raw(np.full(shape, value, np.uint8)), params=FAST))
     assert labels_of(response).shape == shape
     assert not labels_of(response).any()
     assert len(response.objects) == 0
@@ -134,13 +136,13 @@ def test_images_without_objects(stub, shape, value):
 
 def test_border_and_size_options(stub, image):
     pixels = image("nuclei_fluorescence")[:260, :260].copy()
-    plain = stub.Segment(pb.SegmentRequest(image=raw(pixels), params={"ensemble": False}))
-    inner = stub.Segment(pb.SegmentRequest(image=raw(pixels), params={"ensemble": False, "exclude_on_edges": True}))
+    plain = stub.Segment(pb.SegmentRequest(image=raw(pixels), params=FAST))
+    inner = stub.Segment(pb.SegmentRequest(image=raw(pixels), params=FAST | {"exclude_on_edges": True}))
     labels = labels_of(inner)
     border = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
     assert 0 < len(inner.objects) < len(plain.objects)
     assert not border.any()
-    large = stub.Segment(pb.SegmentRequest(image=raw(pixels), params={"ensemble": False, "min_size": 500}))
+    large = stub.Segment(pb.SegmentRequest(image=raw(pixels), params=FAST | {"min_size": 500}))
     assert 0 < len(large.objects) < len(plain.objects)
     assert min(o.area for o in large.objects) >= 500
 
@@ -150,29 +152,21 @@ def test_two_planes(stub, image):
     cells = image("nuclei_fluorescence")[:224, :224]
     two = raw(np.stack([cells, np.roll(cells, 40, axis=1)]), "CYX")
     one = raw(cells.copy())
-    answers = [stub.Segment(pb.SegmentRequest(image=way, params={"ensemble": False})) for way in (one, two)]
+    answers = [stub.Segment(pb.SegmentRequest(image=way, params=FAST)) for way in (one, two)]
     assert answers[1].params.nucleus_channel == -1
     assert average_precision(labels_of(answers[0]), labels_of(answers[1]), [0.9])[0] > 0.95
-    second = stub.Segment(pb.SegmentRequest(image=two, params={"ensemble": False, "cytoplasm_channel": 1}))
+    second = stub.Segment(pb.SegmentRequest(image=two, params=FAST | {"cytoplasm_channel": 1}))
     assert second.params.cytoplasm_channel == 1
     assert average_precision(labels_of(answers[0]), labels_of(second), [0.5])[0] < 0.5, "another plane, other objects"
 
 
-def test_estimate_diameter_says_where_it_comes_from(stub, image):
-    request = pb.EstimateDiameterRequest(image=raw(image("nuclei_fluorescence")))
-    response = stub.EstimateDiameter(request)
-    assert (response.diameter, response.source) == (30, pb.DIAMETER_SOURCE_FAMILY_MEAN)
-    request.params.diameter = 17
-    response = stub.EstimateDiameter(request)
-    assert (response.diameter, response.source) == (17, pb.DIAMETER_SOURCE_CALLER)
-
-
-def test_models(stub):
+def test_models(stub, request):
     answer = stub.ListModels(pb.ListModelsRequest())
     assert answer.default_model == "generalist"
     (family,) = [model for model in answer.models if model.name == "generalist"]
     assert [v.name for v in family.versions] == ["generalist", "generalist_single", "generalist_style"]
     assert (family.ready, family.tile_size, family.diam_mean) == (True, 224, 30)
     assert family.max_batch_size >= 4
-    assert not family.has_size_model
+    described = json.loads((request.config.rootpath / "model_repository" / "generalist" / "model.json").read_text())
+    assert family.has_size_model == (described["size_model"] is not None)
     assert list(family.channels) == ["cytoplasm"]

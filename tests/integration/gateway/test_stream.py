@@ -11,9 +11,7 @@ from cellserve_proto.v1 import segmentation_pb2 as pb
 from cellserve_proto.v1 import segmentation_pb2_grpc
 
 from .conftest import UNLIMITED
-from .messages import raw
-
-FAST = {"ensemble": False}
+from .messages import FAST, raw
 
 
 @pytest.fixture

@@ -18,11 +18,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from deploy import stack
 
-from .messages import error_info, raw
+from .messages import FAST, error_info, raw
 
-REQUEST = pb.SegmentRequest(
-    image=raw(np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)), params={"ensemble": False}
-)
+REQUEST = pb.SegmentRequest(image=raw(np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)), params=FAST)
 
 
 def call(address: str, timeout_s: float | None = None) -> pb.SegmentResponse:

@@ -56,20 +56,20 @@ def log(folder: Path) -> list[dict[str, str]]:
 
 
 def test_a_tiny_training_learns_and_its_network_exports(command, tmp_path):
-    steps = 50
+    steps = 100
     output = run(command(tmp_path / "run", "--steps", str(steps), "--crop", "64"))
     assert "5 images to train on, 1 for the validation curve" in output
     rows = log(tmp_path / "run")
     losses = [float(row["loss"]) for row in rows]
     assert [int(row["step"]) for row in rows] == list(range(5, steps + 1, 5))
-    assert sum(losses[-3:]) / 3 < 0.8 * losses[0], losses
+    assert sum(losses[-4:]) / 4 < 0.85 * losses[0], losses
     assert rows[-1]["validation_loss"]
     assert (tmp_path / "run" / "curves.png").read_bytes().startswith(b"\x89PNG")
 
     repository = tmp_path / "repository"
     network = tmp_path / "run" / "network.pt"
     run([
-        str(BIN / "cellserve-export"), "tiny", "--checkpoint", str(network), "--repository", str(repository),
+        str(BIN / "cellserve-export"), "family", "tiny", "--checkpoint", str(network), "--repository", str(repository),
         "--tile-image", str(ROOT / "examples" / "images" / "nuclei_fluorescence.png"),
     ])  # fmt: skip
     about = json.loads((repository / "tiny" / "model.json").read_text())

@@ -1,7 +1,10 @@
 """The command exports on real tiles, and says in one line why it did not."""
 
+import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from cellserve_export import family as family_module
@@ -20,12 +23,12 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory, network: CPnet) -> Path
     return path
 
 
-def _export(repository: Path, *arguments: str | Path) -> Result:
+def _run(repository: Path, *arguments: str | Path) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in (*arguments, "--repository", repository)])
 
 
 def test_exports_and_reports_the_deviations(checkpoint: Path, tmp_path: Path) -> None:
-    result = _export(tmp_path, "cells", "--checkpoint", checkpoint, "--tile-image", IMAGE, "--diam-mean", "17")
+    result = _run(tmp_path, "family", "cells", "--checkpoint", checkpoint, "--tile-image", IMAGE, "--diam-mean", "17")
     assert result.exit_code == 0, result.output
     assert {path.name for path in tmp_path.iterdir()} == {"cells", "cells_single", "cells_style"}
     assert '"diam_mean": 17.0' in (tmp_path / "cells" / "model.json").read_text()
@@ -38,27 +41,58 @@ def test_failed_gate_fails_the_command(
     checkpoint: Path, networks: list[CPnet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(family_module, "ensemble_graph", lambda _, precision: ensemble_graph(networks[1:], precision))
-    result = _export(tmp_path, "cells", "--checkpoint", checkpoint)
+    result = _run(tmp_path, "family", "cells", "--checkpoint", checkpoint)
     assert result.exit_code == 1
     assert "error: cells: ONNX Runtime and torch differ" in result.stderr
     assert not list(tmp_path.iterdir())
 
 
-def test_errors_are_one_line(checkpoint: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def sizes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A size model as Cellpose saves it."""
+    path = tmp_path_factory.mktemp("sizes") / "size_cells.npy"
+    np.save(path, {"A": np.full(256, 0.5), "smean": np.zeros(256), "diam_mean": 30.0, "ymean": 0.25})
+    return path
+
+
+def test_size_models_go_with_an_export_and_into_a_family_that_is_there(
+    checkpoint: Path, sizes: Path, tmp_path: Path
+) -> None:
+    def model() -> Any:
+        return json.loads((tmp_path / "cells" / "model.json").read_text())["size_model"]
+
+    result = _run(tmp_path, "family", "cells", "--checkpoint", checkpoint, "--size-model", sizes)
+    assert result.exit_code == 0, result.output
+    assert model()["log_diameter_mean"] == 0.25
+    network = (tmp_path / "cells" / "1" / "model.onnx").read_bytes()
+    np.save(sizes, {"A": np.zeros(256), "smean": np.zeros(256), "diam_mean": 30.0, "ymean": 1.0})
+    result = _run(tmp_path, "size-model", "cells", sizes)
+    assert result.exit_code == 0, result.output
+    assert "model.json" in result.output
+    assert model()["log_diameter_mean"] == 1
+    assert (tmp_path / "cells" / "1" / "model.onnx").read_bytes() == network
+
+
+def test_errors_are_one_line(checkpoint: Path, sizes: Path, tmp_path: Path) -> None:
     text = tmp_path / "notes.txt"
     text.write_text("not an image, not a checkpoint")
     blocked = tmp_path / "blocked"
     blocked.write_text("a file where the repository should be")
     target = tmp_path / "repository"
+    missing = tmp_path / "missing"
+    family = ("family", "cells", "--checkpoint")
     for repository, arguments, message in (
-        (target, ("cells", "--checkpoint", text), "not a torch file"),
-        (target, ("cells", "--checkpoint", tmp_path / "missing.pt"), "cannot be read"),
-        (target, ("Cells!", "--checkpoint", checkpoint), "family name"),
-        (target, ("cells", "--checkpoint", checkpoint, "--tile-image", text), "not an image"),
-        (target, ("cells", "--checkpoint", checkpoint, "--tile-image", tmp_path / "missing.png"), "no such file"),
-        (blocked, ("cells", "--checkpoint", checkpoint), "blocked"),
+        (target, (*family, text), "not a torch file"),
+        (target, (*family, missing), "cannot be read"),
+        (target, ("family", "Cells!", "--checkpoint", checkpoint), "family name"),
+        (target, (*family, checkpoint, "--tile-image", text), "not an image"),
+        (target, (*family, checkpoint, "--tile-image", missing), "no such file"),
+        (target, (*family, checkpoint, "--size-model", text), "not a size model"),
+        (blocked, (*family, checkpoint), "blocked"),
+        (target, ("size-model", "cells", missing), "cannot be read"),
+        (target, ("size-model", "cells", sizes), "no family 'cells'"),
     ):
-        result = _export(repository, *arguments)
+        result = _run(repository, *arguments)
         assert result.exit_code == 1, result.output
         assert result.stderr.startswith("error: ")
         assert message in result.stderr

@@ -12,6 +12,7 @@ from cellserve_gateway.errors import Draining, Overloaded, ServiceError
 from cellserve_gateway.families import load_families
 from cellserve_gateway.metrics import Metrics
 from cellserve_gateway.settings import Settings, describe_settings, unknown_settings
+from cellserve_postprocess import SizeModel
 from google.rpc import error_details_pb2
 from pydantic import ValidationError
 
@@ -47,11 +48,33 @@ def test_what_exceeds_a_limit_alone_is_let_in_alone():
         pass
 
 
+def test_a_share_changes_within_the_limit():
+    gate, metrics = admission(max_pixels_in_flight=100)
+    with gate.admit(pixels=60), gate.admit(pixels=10) as share:
+        share.change(pixels=40)
+        with pytest.raises(Overloaded) as error:
+            share.change(pixels=41)
+        assert "works on 60 pixels" in error.value.message
+        assert metrics.pixels_in_flight._value.get() == 100, "a refused change changes nothing"
+        share.change(pixels=5)
+        assert metrics.pixels_in_flight._value.get() == 65
+    assert metrics.pixels_in_flight._value.get() == 0
+
+
+def test_a_share_alone_may_exceed_the_limit():
+    gate, metrics = admission(max_pixels_in_flight=100)
+    with gate.admit(pixels=10) as share:
+        share.change(pixels=1000)
+    assert metrics.pixels_in_flight._value.get() == 0
+
+
 def test_draining_refuses():
     gate, _ = admission()
-    gate.drain()
-    with pytest.raises(Draining), gate.admit(requests=1):
-        pass
+    with gate.admit(requests=1, pixels=5) as accepted:
+        gate.drain()
+        with pytest.raises(Draining), gate.admit(requests=1):
+            pass
+        accepted.change(pixels=50)
 
 
 def all_errors() -> list[type[ServiceError]]:
@@ -96,9 +119,28 @@ def test_families(tmp_path):
     assert families["a"].network(ensemble=False) == "a_single"
 
 
+SIZES = {"coefficients": [0.5] * 256, "style_mean": [0.25] * 256, "log_diameter_mean": -0.5, "diam_mean": 30}
+
+
+def test_a_family_with_a_size_model(tmp_path):
+    networks = {name: {"sha256": "0" * 64} for name in ("a", "a_single", "a_style")}
+    write_family(tmp_path / "a", size_model=SIZES, networks=networks)
+    family = load_families(tmp_path)["a"]
+    assert family.size_model == SizeModel((0.5,) * 256, (0.25,) * 256, -0.5, 30.0)
+    assert family.style_network == "a_style"
+
+
 @pytest.mark.parametrize(
     ("changes", "text"),
-    [({"family": "other"}, "other"), ({"diam_mean": 0}, "diam_mean"), ({"networks": {"a": {"sha256": "x"}}}, "sha256")],
+    [
+        ({"family": "other"}, "other"),
+        ({"diam_mean": 0}, "diam_mean"),
+        ({"networks": {"a": {"sha256": "x"}}}, "sha256"),
+        ({"size_model": SIZES}, "size model needs the network a_single and a_style"),
+        ({"size_model": SIZES | {"coefficients": [0.5] * 255}}, "coefficients.*256 finite numbers"),
+        ({"size_model": SIZES | {"style_mean": [float("nan")] * 256}}, "style_mean.*256 finite numbers"),
+        ({"size_model": {"coefficients": [0.5] * 256}}, "style_mean"),
+    ],
 )
 def test_bad_families_are_named(tmp_path, changes, text):
     write_family(tmp_path / "a", **changes)

@@ -16,6 +16,13 @@ def test_starts_are_those_of_the_published_rule():
     assert TileGrid.cover((inner + TILE, inner + 1), overlap=0) == TileGrid((432, 209), (0, 224), (0, 1))
 
 
+@pytest.mark.parametrize("augment", [False, True])
+@pytest.mark.parametrize("overlap", [0, 0.1, 0.5])
+@pytest.mark.parametrize("shape", [(1, 1), (208, 209), (224, 5000), (496, 1)])
+def test_count_is_what_cover_lays(shape, overlap, augment):
+    assert TileGrid.count(shape, overlap, augment) == len(TileGrid.cover(shape, overlap, augment))
+
+
 def test_small_images_are_padded_with_zeros():
     image = np.ones((2, 100, 30), dtype=np.float32)
     grid = TileGrid.cover((100, 30))

@@ -1,0 +1,101 @@
+"""The size model: from the style of an image to the diameter of its objects (paper, "Test time resizing").
+
+Everything the fit and the service must do alike is here: which tiles of an image are looked at, how their styles become
+one, and the formula.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from cellserve_preprocess import TileGrid
+from numpy.typing import NDArray
+
+STYLE_SIZE = 256
+
+STYLE_TILES = 64
+"""Most tiles whose styles are averaged: more would not change the mean, and an image can have thousands."""
+
+SMALLEST_DIAMETER = 5.0
+"""In pixels; no estimate is below (as in Cellpose)."""
+
+LARGEST_DIAMETER = 10_000.0
+"""In pixels; no estimate is above: the largest diameter a request can state."""
+
+
+@dataclass(frozen=True, slots=True)
+class SizeModel:
+    """A linear model of the logarithm of the diameter.
+
+    Attributes:
+        coefficients: 256 numbers, one for each number of a style.
+        style_mean: Mean of the styles it was fitted on, 256 numbers.
+        log_diameter_mean: Mean of log(diameter / diam_mean) it was fitted on.
+        diam_mean: Diameter in pixels that the network of the styles works at.
+
+    Raises:
+        ValueError: On construction: a number is missing or not finite, or diam_mean not positive.
+    """
+
+    coefficients: tuple[float, ...]
+    style_mean: tuple[float, ...]
+    log_diameter_mean: float
+    diam_mean: float
+
+    def __post_init__(self) -> None:
+        for name in ("coefficients", "style_mean"):
+            values = getattr(self, name)
+            if len(values) != STYLE_SIZE or not all(map(math.isfinite, values)):
+                raise ValueError(f"{name} of a size model: expected {STYLE_SIZE} finite numbers")
+        if not math.isfinite(self.log_diameter_mean):
+            raise ValueError(f"log_diameter_mean of a size model is {self.log_diameter_mean}, expected a finite number")
+        if not 0 < self.diam_mean < math.inf:
+            raise ValueError(f"diam_mean of a size model is {self.diam_mean}, expected a diameter in pixels, above 0")
+
+    def diameter(self, style: NDArray[np.float32]) -> float:
+        """Predicts the median diameter of the objects of an image, in pixels.
+
+        Args:
+            style: float [256], of unit length: `image_style` of the image's tiles at its own scale.
+        """
+        logarithm = float(np.dot(self.coefficients, np.subtract(style, self.style_mean)))
+        logarithm += math.log(self.diam_mean) + self.log_diameter_mean
+        return bounded_diameter(math.exp(min(logarithm, math.log(LARGEST_DIAMETER))))
+
+
+def bounded_diameter(diameter: float) -> float:
+    """An estimated diameter, moved into the range of estimates, in pixels."""
+    return min(max(diameter, SMALLEST_DIAMETER), LARGEST_DIAMETER)
+
+
+def style_grid(shape: tuple[int, int], most: int = STYLE_TILES) -> TileGrid:
+    """Lay the tiles whose styles make the style of an image: side by side, at most `most` of them.
+
+    Where side by side they would be more, whole rows and columns of tiles are left out, evenly.
+
+    Args:
+        shape: (Y, X) of the image.
+        most: at least 1.
+    """
+    grid = TileGrid.cover(shape, overlap=0.0)
+    rows = min(len(grid.starts_y), max(math.isqrt(most), most // len(grid.starts_x)))
+    columns = min(len(grid.starts_x), most // rows)
+    return TileGrid(grid.shape, _evenly(grid.starts_y, rows), _evenly(grid.starts_x, columns))
+
+
+def image_style(styles: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The style of an image: the mean of its tiles' styles, scaled to unit length.
+
+    Args:
+        styles: float32 [n, 256], n at least one.
+
+    Returns:
+        float32 [256].
+    """
+    mean: NDArray[np.float32] = styles.mean(axis=0, dtype=np.float32)
+    return mean / np.float32(max(float(np.linalg.norm(mean)), 1e-12))
+
+
+def _evenly(starts: tuple[int, ...], count: int) -> tuple[int, ...]:
+    """`count` of them: the middle ones of equal stretches."""
+    return tuple(starts[(2 * index + 1) * len(starts) // (2 * count)] for index in range(count))

@@ -1,0 +1,252 @@
+"""The two-step estimate of the diameter, with networks whose answers are known."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+import structlog
+from cellserve_gateway.admission import Admission
+from cellserve_gateway.diameter import RAISE, Diameters
+from cellserve_gateway.errors import DeadlinePassed, InternalError, Overloaded
+from cellserve_gateway.families import Family, NetworkFile
+from cellserve_gateway.metrics import Metrics
+from cellserve_gateway.observe import Observer
+from cellserve_gateway.params import DiameterSource, SegmentParams
+from cellserve_gateway.pipeline import Job, Pipeline
+from cellserve_gateway.service import SegmentationService
+from cellserve_gateway.settings import Settings
+from cellserve_gateway.triton import Maps, Network, Priority
+from cellserve_postprocess import STYLE_SIZE, RecoveryParams, SizeModel, masks_to_flows
+from cellserve_preprocess import TILE, Normalization, TileGrid
+from cellserve_proto.v1 import segmentation_pb2 as pb
+from hypothesis import given
+from hypothesis import strategies as st
+
+SHAPE = (180, 190)
+
+
+def size_model(diameter: float) -> SizeModel:
+    """A size model that predicts one diameter for all images."""
+    return SizeModel((0.0,) * STYLE_SIZE, (0.0,) * STYLE_SIZE, float(np.log(diameter / 30)), 30.0)
+
+
+def family(predicted: float | None) -> Family:
+    return Family(
+        name="cells",
+        description="",
+        diam_mean=30.0,
+        channels=("cytoplasm", "nucleus"),
+        license="",
+        provenance="",
+        tile_size=TILE,
+        size_model=size_model(predicted) if predicted else None,
+        networks={name: NetworkFile(sha256="0" * 64) for name in ("cells", "cells_single", "cells_style")},
+    )
+
+
+class Triton:
+    """Networks that see perfectly: what is brighter than one half is an object."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.style = np.eye(1, STYLE_SIZE, dtype=np.float32)
+
+    def network(self, name: str) -> Network:
+        return Network(name, "1", "0" * 64, 8, 0.02)
+
+    async def infer(self, name: str, tiles: np.ndarray, outputs, priority: Priority, deadline: float) -> Maps:
+        self.calls.append(name)
+        if name == "cells_style":
+            assert outputs == ("style",)
+            return Maps(None, self.style)
+        inside = tiles[0, 0] > 0.5
+        _, labels = cv2.connectedComponents(inside.astype(np.uint8))
+        flows = 5 * masks_to_flows(labels.astype(np.uint16))
+        return Maps(np.concatenate([flows, np.where(inside, 5, -5)[None]])[None].astype(np.float32), None)
+
+
+@dataclass
+class Setup:
+    triton: Triton
+    pipeline: Pipeline
+    metrics: Metrics
+    admission: Admission
+    diameters: Diameters
+    job: Job
+
+    async def resolve(self, image: np.ndarray, **params) -> tuple[SegmentParams, DiameterSource]:
+        with self.admission.admit(requests=1, pixels=image[0].size) as share:
+            return await self.diameters.resolve(image, SegmentParams("cells", **params), self.job, share)
+
+
+@contextlib.contextmanager
+def setup(predicted: float | None, **settings) -> Iterator[Setup]:
+    options, metrics, triton = Settings(**settings), Metrics(), Triton()
+    with ThreadPoolExecutor(1) as pool:
+        pipeline = Pipeline(options, {"cells": family(predicted)}, triton, dict.fromkeys(Priority, pool), metrics)
+        job = Job(asyncio.get_running_loop().time() + 60)
+        yield Setup(triton, pipeline, metrics, Admission(options, metrics), Diameters(options, pipeline, metrics), job)
+
+
+def disks(diameter: int, shape: tuple[int, int] = SHAPE) -> np.ndarray:
+    """An image [1, Y, X] of disks far enough apart that none touches another."""
+    image = np.zeros(shape, np.uint8)
+    for y in range(diameter, shape[0] - diameter, 2 * diameter):
+        for x in range(diameter, shape[1] - diameter, 2 * diameter):
+            cv2.circle(image, (x, y), diameter // 2, 200, -1)
+    return image[None]
+
+
+@pytest.mark.parametrize("predicted", [28.0, 40.0, 80.0])
+async def test_what_is_found_counts(predicted):
+    with setup(predicted) as made:
+        params, source = await made.resolve(disks(40))
+        assert source is DiameterSource.SIZE_MODEL
+        assert params.diameter == pytest.approx(40, rel=0.05)
+        assert (params.cytoplasm_channel, params.nucleus_channel) == (0, -1), "nothing is left open"
+        assert made.triton.calls == ["cells_style", *["cells_single"] * (made.job.timing.tiles - 1)]
+
+
+async def test_prediction_stays_where_nothing_is_found():
+    with setup(23.0) as made:
+        params, source = await made.resolve(np.zeros((1, *SHAPE), np.uint8))
+        assert (params.diameter, source) == (pytest.approx(23), DiameterSource.SIZE_MODEL)
+
+
+@pytest.mark.parametrize(
+    ("predicted", "stated", "expected"),
+    [(50.0, 17.0, (17, DiameterSource.CALLER)), (None, None, (30, DiameterSource.FAMILY_MEAN))],
+)
+async def test_no_estimate_where_none_is_wanted(predicted, stated, expected):
+    with setup(predicted) as made:
+        params, source = await made.resolve(disks(40), diameter=stated)
+        assert (params.diameter, source) == expected
+        assert not made.triton.calls
+
+
+async def test_the_callers_view_of_the_image_counts_and_the_default_recovery():
+    """Channels and normalisation are the caller's; thresholds that would leave no object are not used."""
+    image = np.concatenate([disks(20), 255 - disks(40)])
+    recovery = RecoveryParams(cellprob_threshold=20, min_size=100_000)
+    with setup(40.0) as made:
+        params, _ = await made.resolve(
+            image, cytoplasm_channel=1, normalization=Normalization(invert=True), recovery=recovery
+        )
+        assert params.diameter == pytest.approx(40, rel=0.05)
+        assert params.recovery == recovery
+        first, _ = await made.resolve(image)
+        assert first.diameter == pytest.approx(20, rel=0.08)
+
+
+@pytest.mark.parametrize("augment", [False, True])
+@pytest.mark.parametrize(
+    "limits", [{"max_tiles": 50}, {"max_pixels_in_flight": 50 * TILE * TILE}], ids=["tiles", "pixels"]
+)
+async def test_an_estimate_never_exceeds_the_limits(limits, augment):
+    shape = (800, 700)
+    with setup(5.0, **limits) as made:
+        params, source = await made.resolve(np.zeros((1, *shape), np.uint8), augment=augment)
+        plan = made.pipeline.plan(shape, params, source)
+        assert len(plan.grid) <= 50
+        smaller = made.pipeline.scaled(shape, replace(params, diameter=params.diameter / RAISE**2))
+        assert TileGrid.count(smaller, augment=augment) > 50, "raised no further than needed"
+
+
+@given(st.floats(0, 1e6), st.tuples(st.integers(1, 10**6), st.integers(1, 10**6)), st.floats(0, 0.5), st.booleans())
+async def test_estimates_of_any_image_are_in_range(diameter, shape, overlap, augment):
+    with setup(30.0) as made:
+        params = SegmentParams("cells", tile_overlap=overlap, augment=augment)
+        fitting = made.diameters._with_diameter(params, diameter, shape)
+        assert 5 <= fitting.diameter <= 10_000
+        tiles = TileGrid.count(made.pipeline.scaled(shape, fitting), overlap, augment)
+        assert tiles <= Settings().max_tiles or fitting.diameter == 10_000
+
+
+async def test_styles_of_a_huge_image_come_from_a_part_of_its_tiles():
+    with setup(400.0) as made:
+        await made.resolve(np.zeros((1, 2500, 2500), np.uint8))
+    assert made.triton.calls == ["cells_style"] * 64 + ["cells_single"]
+
+
+async def test_a_style_that_is_no_number_is_the_inference_servers_fault():
+    with setup(30.0) as made:
+        made.triton.style = np.full((1, STYLE_SIZE), np.nan, np.float32)
+        with pytest.raises(InternalError) as error:
+            await made.resolve(disks(40))
+    assert error.value.reason == "TRITON_BAD_ANSWER"
+
+
+async def test_deadline():
+    with setup(30.0) as made:
+        made.job.deadline = asyncio.get_running_loop().time()
+        with pytest.raises(DeadlinePassed):
+            await made.resolve(disks(40))
+    assert not made.triton.calls
+
+
+async def test_every_step_is_admitted():
+    """The first step fits beside another image; the second would enlarge this one ninefold, and is refused."""
+    with setup(10.0, max_pixels_in_flight=20 * TILE * TILE) as made:
+        with made.admission.admit(pixels=10 * TILE * TILE):
+            with pytest.raises(Overloaded) as error:
+                await made.resolve(np.zeros((1, 300, 300), np.uint8))
+            assert error.value.metadata["resource"] == "pixels"
+            assert set(made.triton.calls) == {"cells_style"}
+        await made.resolve(np.zeros((1, 300, 300), np.uint8))
+        assert "cells_single" in made.triton.calls, "alone it fits"
+        assert made.metrics.pixels_in_flight._value.get() == 0
+
+
+async def test_accepted_work_goes_on_while_the_gateway_drains():
+    image = disks(40)
+    with setup(30.0) as made, made.admission.admit(requests=1, pixels=image[0].size) as share:
+        made.admission.drain()
+        params, _ = await made.diameters.resolve(image, SegmentParams("cells"), made.job, share)
+        assert params.diameter == pytest.approx(40, rel=0.05)
+
+
+async def test_time_is_told_to_the_caller_and_counted_once():
+    def count(stage: str) -> float:
+        return made.metrics.registry.get_sample_value("cellserve_stage_seconds_count", {"stage": stage}) or 0
+
+    with setup(30.0) as made:
+        await made.resolve(disks(40))
+        timing = made.job.timing
+        assert min(timing.preprocess, timing.inference, timing.reassemble, timing.postprocess) > 0
+        assert (count("estimate"), count("inference")) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("predicted", "stated", "expected"),
+    [
+        (60.0, 0.0, (40, pb.DIAMETER_SOURCE_SIZE_MODEL, "cells_single")),
+        (60.0, 17.0, (17, pb.DIAMETER_SOURCE_CALLER, "cells")),
+        (None, 0.0, (30, pb.DIAMETER_SOURCE_FAMILY_MEAN, "cells")),
+    ],
+)
+async def test_the_service_says_where_a_diameter_comes_from(predicted, stated, expected):
+    pixels = disks(40)[0]
+    array = pb.Array(data_type=pb.DATA_TYPE_UINT8, shape=pixels.shape, data=pixels.tobytes())
+    image = pb.Image(raw=pb.RawImage(pixels=array, axes="YX"))
+    params = pb.SegmentParams(model="cells", diameter=stated)
+    context = SimpleNamespace(time_remaining=lambda: None)
+    diameter, source, network = expected
+    with setup(predicted) as made, structlog.contextvars.bound_contextvars(request_id="r"):
+        observer = Observer(made.metrics)
+        service = SegmentationService(Settings(), made.pipeline, made.diameters, made.admission, observer)
+        estimate = await service.EstimateDiameter(pb.EstimateDiameterRequest(image=image, params=params), context)
+        assert estimate.diameter == pytest.approx(diameter, rel=0.05)
+        assert (estimate.source, estimate.model.name, estimate.request_id) == (source, network, "r")
+        made.triton.calls.clear()
+        answer = await service.Segment(pb.SegmentRequest(image=image, params=params), context)
+        assert (answer.params.diameter, answer.diameter_source) == (estimate.diameter, source)
+        assert answer.model.name == "cells", "the estimate's network is not the answer's"
+        assert answer.timing.tiles == len(made.triton.calls), "the estimate's tiles count"

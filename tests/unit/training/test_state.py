@@ -1,0 +1,83 @@
+"""States on disk, and the log beside them."""
+
+import io
+
+import pytest
+import torch
+from cellserve_export.checkpoint import load_checkpoint
+from cellserve_export.network import CPnet
+from cellserve_training.journal import Journal, Row, read_log
+from cellserve_training.state import State, StateError, load_state, save_network, save_state
+from rich.console import Console
+
+SETTINGS = {"steps": 10, "augmentation": {"scale": (0.75, 1.25)}}
+
+
+def test_a_state_comes_back_as_it_was(tmp_path):
+    path = tmp_path / "state.pt"
+    assert load_state(path, SETTINGS) is None
+    save_state(path, State(SETTINGS, 4, 1.5, {"a": torch.ones(3)}, {"a": torch.zeros(3)}, {"state": {0: {"step": 4}}}))
+    state = load_state(path, SETTINGS)
+    assert (state.step, state.seconds, state.optimizer) == (4, 1.5, {"state": {0: {"step": 4}}})
+    assert state.network["a"].equal(torch.ones(3))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["state.pt"]
+
+
+@pytest.mark.parametrize("content", [b"", b"half a file", b"PK\x03\x04"])
+def test_a_damaged_state_is_refused_and_kept(tmp_path, content):
+    path = tmp_path / "state.pt"
+    path.write_bytes(content)
+    with pytest.raises(StateError, match="not the state of a training"):
+        load_state(path, SETTINGS)
+    assert path.read_bytes() == content
+
+
+def test_another_training_is_refused_by_what_differs(tmp_path):
+    path = tmp_path / "state.pt"
+    save_state(path, State(SETTINGS, 4))
+    with pytest.raises(StateError, match="steps was 10, now 20"):
+        load_state(path, {**SETTINGS, "steps": 20})
+
+
+def test_a_failed_save_leaves_the_state_before(tmp_path):
+    path = tmp_path / "state.pt"
+    save_state(path, State(SETTINGS, 4))
+    with pytest.raises(Exception, match="pickle"):
+        save_state(path, State({"no": lambda: None}, 5))
+    assert load_state(path, SETTINGS).step == 4
+    assert [entry.name for entry in tmp_path.iterdir()] == ["state.pt"]
+
+
+def test_a_network_is_a_cellpose_checkpoint(tmp_path):
+    network = CPnet()
+    network.get_buffer("diam_labels").fill_(22.0)
+    save_network(tmp_path / "network.pt", network)
+    checkpoint = load_checkpoint(tmp_path / "network.pt")
+    assert (checkpoint.diam_mean, checkpoint.diam_labels) == (30.0, 22.0)
+    assert len(torch.load(tmp_path / "network.pt", weights_only=True)) == 313
+
+
+def row(step: int, **others) -> Row:
+    loss = 1 - step / 40
+    return Row(**{"step": step, "loss": loss, "flow_loss": 0.75 * loss, "inside_loss": 0.25 * loss,
+                  "rate": 0.002, "seconds": 1.5 * step, **others})  # fmt: skip
+
+
+def test_the_log_goes_on_where_the_state_stands(tmp_path):
+    said = io.StringIO()
+    with Journal(tmp_path, 20, 0, Console(file=said, width=120)) as journal:
+        for step in (5, 10, 15):
+            journal.record(row(step, validation_loss=0.25 if step == 10 else None))
+        journal.write()
+    assert read_log(tmp_path / "log.csv") == [row(5), row(10, validation_loss=0.25), row(15)]
+    assert "step 10/20  loss 0.7500  validation 0.2500" in said.getvalue()
+    assert (tmp_path / "curves.png").stat().st_size > 10_000
+
+    with Journal(tmp_path, 20, 10, Console(file=said)) as journal:
+        journal.record(row(20))
+        journal.write()
+    assert [entry.step for entry in read_log(tmp_path / "log.csv")] == [5, 10, 20]
+
+
+def test_no_log_is_an_empty_one(tmp_path):
+    assert read_log(tmp_path / "log.csv") == []

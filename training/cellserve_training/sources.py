@@ -1,0 +1,170 @@
+"""Where segmentations to be scored come from: the service, the baseline, a folder of another program's."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import cellserve
+import numpy as np
+from cellserve_postprocess import median_diameter
+from numpy.typing import NDArray
+
+from .baseline import otsu_watershed
+from .dataset import Sample
+
+DEFAULT_DIAMETER = 30.0
+"""Pixels; given to the baseline for images without objects, where no diameter is true."""
+
+_OVERLOAD_ATTEMPTS = 5
+_STEMS = ("{name}_masks", "{name}_cp_masks", "{name}_img_cp_masks", "{name}_img_masks")
+_ENDINGS = (".png", ".tif", ".tiff")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """A segmentation.
+
+    Attributes:
+        labels: Integers [Y, X], 0 is background.
+        diameter: What it was told or estimated, pixels; None where unknown.
+        model: Version of the model, as the service names it; empty for other sources.
+        parameters: What decided the outcome, the diameter apart.
+    """
+
+    labels: NDArray[Any]
+    diameter: float | None = None
+    model: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+class PredictionError(Exception):
+    """An image could not be segmented; the message says why."""
+
+
+class Source(Protocol):
+    """Segments images."""
+
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+        ...
+
+    @property
+    def estimates(self) -> bool:
+        """True: it finds out the diameter by itself."""
+        ...
+
+    def predict(self, samples: Sequence[Sample]) -> Iterator[tuple[Sample, Prediction | PredictionError]]:
+        """Yields every sample once, with its segmentation or why there is none, as they finish."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A running service, reached as any caller reaches it.
+
+    Attributes:
+        client: Connected to it.
+        family: The model family.
+        ensemble: True: all networks; False: network 0 alone.
+        estimates: True: the service estimates the diameter; False: it is told the true one, or the family's mean
+            diameter where there are no objects.
+        concurrency: Images under way at a time, so that their tiles share batches.
+    """
+
+    client: cellserve.Client
+    family: cellserve.Model
+    ensemble: bool = True
+    estimates: bool = False
+    concurrency: int = 8
+
+    @property
+    def name(self) -> str:
+        """What distinguishes it."""
+        networks = "ensemble" if self.ensemble else "single network"
+        return f"{networks}, {'estimated' if self.estimates else 'true'} diameter"
+
+    def predict(self, samples: Sequence[Sample]) -> Iterator[tuple[Sample, Prediction | PredictionError]]:
+        """As `Source.predict`; an image that the service has no room for is sent again a few times."""
+        pool = ThreadPoolExecutor(self.concurrency, "evaluate")
+        try:
+            futures = {pool.submit(self._segment, sample): sample for sample in samples}
+            for future in as_completed(futures):
+                try:
+                    yield futures[future], future.result()
+                except cellserve.CellServeError as error:
+                    yield futures[future], PredictionError(str(error))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _segment(self, sample: Sample) -> Prediction:
+        diameter = 0.0 if self.estimates else median_diameter(sample.labels) or self.family.diam_mean
+        image = cellserve.Image(sample.image, "CYX")
+        for attempt in range(_OVERLOAD_ATTEMPTS):
+            try:
+                result = self.client.segment(image, model=self.family.name, ensemble=self.ensemble, diameter=diameter)
+                break
+            except cellserve.OverloadedError as error:
+                if attempt + 1 == _OVERLOAD_ATTEMPTS:
+                    raise
+                time.sleep(error.retry_after_s or 1.0)
+        parameters = asdict(result.params)
+        return Prediction(result.labels, parameters.pop("diameter"), asdict(result.model), parameters)
+
+
+@dataclass(frozen=True, slots=True)
+class Otsu:
+    """The baseline, told the true diameters."""
+
+    name: str = "Otsu + watershed"
+    estimates: bool = False
+
+    def predict(self, samples: Sequence[Sample]) -> Iterator[tuple[Sample, Prediction | PredictionError]]:
+        """As `Source.predict`."""
+        for sample in samples:
+            diameter = median_diameter(sample.labels) or DEFAULT_DIAMETER
+            yield sample, Prediction(otsu_watershed(sample.image, diameter), diameter)
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """Label images that some program wrote: `FOLDER/<group>/<name>_masks.png` or `FOLDER/<name>_masks.png`.
+
+    TIFF and `_cp_masks` (as Cellpose and `cellserve segment` name them) are found too.
+    """
+
+    path: Path
+    estimates: bool = False
+
+    @property
+    def name(self) -> str:
+        """The folder's."""
+        return self.path.name
+
+    def predict(self, samples: Sequence[Sample]) -> Iterator[tuple[Sample, Prediction | PredictionError]]:
+        """As `Source.predict`."""
+        for sample in samples:
+            try:
+                labels = self._read(sample)
+            except (cellserve.InvalidRequestError, PredictionError) as error:
+                yield sample, PredictionError(str(error))
+            else:
+                yield sample, Prediction(labels)
+
+    def _read(self, sample: Sample) -> NDArray[Any]:
+        names = [stem.format(name=sample.name) + ending for stem in _STEMS for ending in _ENDINGS]
+        paths = (folder / name for folder in (self.path / sample.group, self.path) for name in names)
+        path = next((path for path in paths if path.is_file()), None)
+        if path is None:
+            raise PredictionError(f"{self.path} has no {sample.group}/{sample.name}_masks.png")
+        labels = cellserve.read_image(path).pixels
+        if not np.issubdtype(labels.dtype, np.integer):
+            raise PredictionError(f"{path}: labels are {labels.dtype}, expected integers")
+        if labels.shape != sample.labels.shape:
+            raise PredictionError(f"{path}: labels of shape {labels.shape}, the image has {sample.labels.shape}")
+        return labels
