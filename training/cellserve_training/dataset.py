@@ -105,8 +105,8 @@ def find_pairs(folder: Path, split: str | None = None) -> list[Pair]:
     """Finds the labelled images of a folder, in the order of their names.
 
     Args:
-        folder: Holds pairs; or holds folders of pairs; or, with `split`, data sets `<set>/<split>` of pairs.
-        split: "train" or "test": which part of the data sets below `folder`.
+        folder: Holds pairs; or folders of pairs; or, with `split`, data sets `<set>/<split>` of pairs.
+        split: "train" or "test": which part of the data sets below `folder`, of those that have it.
 
     Raises:
         DataError: There is no such folder, or no image in it.
@@ -115,8 +115,9 @@ def find_pairs(folder: Path, split: str | None = None) -> list[Pair]:
         raise DataError(folder, "no such folder")
     pairs = list(_pairs_in(folder))
     if not pairs:
-        below = [entry / split if split else entry for entry in sorted(folder.iterdir()) if entry.is_dir()]
-        pairs = [pair for entry in below if entry.is_dir() for pair in _pairs_in(entry)]
+        below = [entry for entry in sorted(folder.iterdir()) if entry.is_dir()]
+        parts = [entry / split if split and (entry / split).is_dir() else entry for entry in below]
+        pairs = [pair for part in parts for pair in _pairs_in(part)]
     if not pairs:
         where = f" (nor in <set>/{split} below it)" if split else ""
         raise DataError(folder, f"no images with labels{where}: expected <name>_img.png and <name>_masks.png")

@@ -1,0 +1,82 @@
+"""`cellserve-train evaluate` as its users run it: labelled images, a real service, figures and pictures."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+
+COMMAND = str(Path(sys.executable).parent / "cellserve-train")
+
+
+@pytest.fixture(scope="module")
+def labelled(request, tmp_path_factory) -> Path:
+    """The example images with their masks, as one data set."""
+    root, folder = request.config.rootpath, tmp_path_factory.mktemp("sets") / "examples" / "test"
+    folder.mkdir(parents=True)
+    for masks in sorted((root / "tests" / "data").glob("*_masks.png")):
+        name = masks.name.removesuffix("_masks.png")
+        shutil.copy(root / "examples" / "images" / f"{name}.png", folder / f"{name}_img.png")
+        shutil.copy(masks, folder / masks.name)
+    return folder.parents[1]
+
+
+def evaluate(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [COMMAND, "evaluate", *map(str, arguments)], capture_output=True, text=True, timeout=240, env={"COLUMNS": "120"}
+    )
+
+
+def test_every_image_is_scored_in_every_way(gateway, labelled, tmp_path):
+    figures, sheet = tmp_path / "figures.json", tmp_path / "sheet.png"
+    done = evaluate(
+        labelled, "--address", gateway.address, "--diameter", "true", "--single", "--otsu", "--json", figures,
+        "--sheet", sheet,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    passes = {entry["name"]: entry for entry in json.loads(figures.read_text())["passes"]}
+    assert list(passes) == ["ensemble, true diameter", "single network, true diameter", "Otsu + watershed"]
+    for name, entry in passes.items():
+        assert name in done.stdout
+        assert entry["failed"] == []
+        assert [image["name"] for image in entry["images"]] == [
+            "cells_phase_contrast", "nuclei_fluorescence", "nuclei_histology",
+        ]  # fmt: skip
+    _, nuclei, _ = passes["ensemble, true diameter"]["images"]
+    assert nuclei["kind"] == "fluorescence"
+    assert nuclei["average_precision"][0] > 0.7
+    assert nuclei["boundary_f"] > 0.7
+    assert nuclei["true_objects"] == pytest.approx(nuclei["found_objects"], rel=0.1)
+    assert passes["ensemble, true diameter"]["models"][0]["name"] == "generalist"
+    assert passes["single network, true diameter"]["models"][0]["name"] == "generalist_single"
+    picture = imagecodecs.imread(sheet)
+    assert min(picture.shape[:2]) > 500
+    assert np.ptp(picture) == 255
+
+
+def test_an_image_that_the_service_refuses_fails_alone(gateway, labelled, tmp_path):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for path in (labelled / "examples" / "test").glob("nuclei_fluorescence_*"):
+        shutil.copy(path, folder)
+    wide = np.zeros((1500, 3000), np.uint8)  # 4.5 megapixels, the gateway takes 4
+    wide[:20, :20] = 200
+    (folder / "wide_img.png").write_bytes(imagecodecs.png_encode(wide))
+    (folder / "wide_masks.png").write_bytes(imagecodecs.png_encode((wide > 0).astype(np.uint8)))
+    done = evaluate(folder, "--address", gateway.address, "--diameter", "true", "--sheet", tmp_path / "sheet.png")
+    assert done.returncode == 1
+    assert "FAILED set/wide" in done.stdout
+    assert "4,000,000" in done.stdout or "4000000" in done.stdout
+
+
+def test_no_service_is_said(labelled, tmp_path):
+    done = evaluate(labelled, "--address", "127.0.0.1:9", "--sheet", tmp_path / "sheet.png")
+    assert done.returncode == 1
+    assert "127.0.0.1:9" in done.stderr
+    assert "--address" in done.stderr

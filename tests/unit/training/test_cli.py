@@ -1,0 +1,88 @@
+"""The command line: bad data is named with its file, and refused or left out, as the option says."""
+
+import json
+import shutil
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+from cellserve_export.network import CPnet
+from cellserve_export.size_model import read_size_model
+from cellserve_training.cli import app
+from cellserve_training.state import save_network
+from typer.testing import CliRunner
+
+FAULTS = {
+    "without": "no labels",
+    "shape": "labels of shape (10, 10), the image shape_img.png (128, 128)",
+    "empty": "no object",
+    "floats": "float32",
+}
+
+
+@pytest.fixture
+def bad(labelled, tmp_path):
+    """The good images, and one of each fault."""
+    folder = tmp_path / "set"
+    shutil.copytree(labelled, folder)
+    image = np.zeros((128, 128), np.uint8)
+    for name in FAULTS:
+        (folder / f"{name}_img.png").write_bytes(imagecodecs.png_encode(image))
+    (folder / "shape_masks.png").write_bytes(imagecodecs.png_encode(np.ones((10, 10), np.uint8)))
+    (folder / "empty_masks.png").write_bytes(imagecodecs.png_encode(image))
+    tifffile.imwrite(folder / "floats_masks.tif", np.ones((128, 128), np.float32))
+    return folder
+
+
+def evaluate(folder, *options):
+    arguments = [str(folder), "--address", "none", "--otsu", "--sheet", str(folder.parent / "sheet.png"), *options]
+    return CliRunner().invoke(app, ["evaluate", *arguments], env={"COLUMNS": "160"})
+
+
+def test_bad_data_is_refused_with_every_fault_named(bad, caplog):
+    done = evaluate(bad)
+    assert done.exit_code == 1
+    assert "4 of 11 labelled images are bad; --on-bad-data skip leaves them out" in done.stderr
+    said = [record.getMessage() for record in caplog.records]
+    for name, problem in FAULTS.items():
+        assert any(name in line and problem in line for line in said), (name, said)
+
+
+def test_bad_data_is_left_out_on_request(bad):
+    done = evaluate(bad, "--on-bad-data", "skip", "--json", str(bad.parent / "figures.json"))
+    assert done.exit_code == 0, done.output
+    assert "4 labelled images left out, 7 used" in done.stderr
+    (only,) = json.loads((bad.parent / "figures.json").read_text())["passes"]
+    assert len(only["images"]) == 7
+    assert not FAULTS.keys() & {image["name"] for image in only["images"]}
+
+
+def test_nothing_but_bad_data_is_an_error_in_any_case(tmp_path):
+    (tmp_path / "a_img.png").write_bytes(imagecodecs.png_encode(np.zeros((8, 8), np.uint8)))
+    done = evaluate(tmp_path, "--on-bad-data", "skip")
+    assert done.exit_code == 1
+    assert "none of the labelled images can be used" in done.stderr
+
+
+def test_no_such_folder(tmp_path):
+    done = evaluate(tmp_path / "nowhere")
+    assert done.exit_code == 1
+    assert "no such folder" in done.stderr
+
+
+def test_a_size_model_takes_ten_images(labelled, tmp_path):
+    network = tmp_path / "network.pt"
+    save_network(network, CPnet().eval())
+    arguments = ["--network", str(network), "--out", str(tmp_path / "size.json"), "--views", "1"]
+    done = CliRunner().invoke(app, ["size-model", str(labelled), *arguments])
+    assert done.exit_code == 1
+    assert "7 images with objects; a size model takes 10 or more" in done.stderr
+
+    many = tmp_path / "many"
+    for copy in ("a", "b"):
+        shutil.copytree(labelled, many / copy)
+    done = CliRunner().invoke(app, ["size-model", str(many), *arguments])
+    assert done.exit_code == 0, done.output
+    assert "14 views of 14 images" in done.stdout
+    assert read_size_model(tmp_path / "size.json").diam_mean == 30
