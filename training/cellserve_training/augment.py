@@ -57,6 +57,9 @@ class Augmentation:
     shift: float = 0.05
 
 
+SHORTEST = 0.05
+"""Interpolated flows shorter than this have no direction: they stay as they are."""
+
 PAPER = Augmentation(on_object=0.0, appearance=False)
 
 
@@ -112,6 +115,10 @@ def cut_crop(
 
     image = np.stack([warp(plane) if plane.any() else np.zeros((size, size), np.float32) for plane in planes])
     flow_y, flow_x = (warp(plane) for plane in example.flows[:, y, x].astype(np.float32))
+    # Between pixels of two objects, or of one and the ground, interpolation leaves short vectors: in enlarged crops
+    # they would teach flows that are too short along every outline.
+    length = np.hypot(flow_y, flow_x)
+    length[length < SHORTEST] = 1
     inside = warp((example.sample.labels[y, x] > 0).astype(np.uint8), cv2.INTER_NEAREST).astype(np.float32)
     # The linear part, columns (x, y), takes steps of the crop to steps of the image times the scale: a rotation,
     # perhaps mirrored, whose inverse is its transpose.
@@ -120,6 +127,7 @@ def cut_crop(
         inside
         * FLOW_SCALE
         * np.stack([turn[0, 1] * flow_x + turn[1, 1] * flow_y, turn[0, 0] * flow_x + turn[1, 0] * flow_y])
+        / length
     )
     return image, np.concatenate([flows, inside[None]]).astype(np.float32)
 

@@ -70,6 +70,9 @@ def train(
     style: Annotated[bool, Option(help="Ablation: tell the up pass the style of the tile.")] = True,
     residual: Annotated[bool, Option(help="Ablation: add the input of each block to its output.")] = True,
     concatenation: Annotated[bool, Option(help="Ablation: concatenate the maps of the down pass.")] = False,
+    start_from: Annotated[
+        Path | None, Option(help="Checkpoint to start from, not random weights: to adapt a network to images of yours.")
+    ] = None,
     device: Device = DEVICE,
     threads: Threads = 0,
     workers: Annotated[int, Option(min=0, help="Processes that cut crops; 0: the training cuts its own.")] = 0,
@@ -90,15 +93,15 @@ def train(
     for (group, kind), count in sorted(Counter((e.sample.group, e.sample.kind) for e in examples).items()):
         console.print(f"  {group} {kind}: {count}")
     run = Run(
-        out, Schedule.of(preset, len(examples), steps, crop), seed, diam_mean, style, residual, concatenation, device,
-        workers, log_every, save_every, console,
+        out, Schedule.of(preset, len(examples), steps, crop), seed, diam_mean, style, residual, concatenation,
+        start_from, device, workers, log_every, save_every, console,
     )  # fmt: skip
     try:
         train_network(run, examples, held_out)
     except TrainingInterruptedError as stop:
         console.print(f"stopped at {stop}")
         raise typer.Exit(130) from None
-    except (StateError, OSError) as error:
+    except (StateError, ExportError, OSError) as error:
         _fail(error)
     console.print(f"network: {out / NETWORK}")
 
@@ -142,7 +145,9 @@ def size_model(
 def evaluate(
     folders: Folders,
     split: Split = "test",
-    address: Annotated[str, Option(help="The service, host:port; none: leave it out.")] = DEFAULT_ADDRESS,
+    address: Annotated[
+        str, Option(help="The service, host:port; none: leave it out.", envvar="CELLSERVE_ADDRESS")
+    ] = DEFAULT_ADDRESS,
     model: Annotated[str | None, Option(help="Model family. Default: the service's.")] = None,
     diameter: Annotated[Diameters, Option(help="Tell the service the true diameter, let it estimate it, or both.")]
     = "both",

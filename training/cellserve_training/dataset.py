@@ -105,7 +105,8 @@ def find_pairs(folder: Path, split: str | None = None) -> list[Pair]:
     """Finds the labelled images of a folder, in the order of their names.
 
     Args:
-        folder: Holds pairs; or folders of pairs; or, with `split`, data sets `<set>/<split>` of pairs.
+        folder: Holds pairs; or folders of pairs; or, with `split`, is a data set, of pairs in `<set>/<split>`, or holds
+            data sets.
         split: "train" or "test": which part of the data sets below `folder`, of those that have it.
 
     Raises:
@@ -113,6 +114,8 @@ def find_pairs(folder: Path, split: str | None = None) -> list[Pair]:
     """
     if not folder.is_dir():
         raise DataError(folder, "no such folder")
+    if split and (folder / split).is_dir():
+        folder = folder / split
     pairs = list(_pairs_in(folder))
     if not pairs:
         below = [entry for entry in sorted(folder.iterdir()) if entry.is_dir()]

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from cellserve_export.checkpoint import load_checkpoint
 from cellserve_export.network import CPnet
 from rich.console import Console
 from torch import Tensor, nn
@@ -48,6 +49,7 @@ class Run:
         seed: Decides first weights, order and augmentation.
         diam_mean: Object size the network works at, in pixels.
         style, residual, concatenation: The network's parts (paper, Extended Data Fig. 2).
+        start: Checkpoint whose weights the training begins with; None: random ones.
         device: "cpu", "cuda", ...
         workers: Processes that cut crops; 0: the training cuts its own.
         log_every: Steps a row of the log covers.
@@ -61,6 +63,7 @@ class Run:
     style: bool = True
     residual: bool = True
     concatenation: bool = False
+    start: Path | None = None
     device: str = "cpu"
     workers: int = 0
     log_every: int = 25
@@ -77,6 +80,7 @@ class Run:
             "style": self.style,
             "residual": self.residual,
             "concatenation": self.concatenation,
+            "start": hashlib.sha256(self.start.read_bytes()).hexdigest() if self.start else "",
             "images": len(examples),
             "validation_images": len(validation),
             "names": hashlib.sha256(names.encode()).hexdigest()[:16],
@@ -97,11 +101,14 @@ def train(run: Run, examples: Sequence[Example], validation: Sequence[Example] =
     Raises:
         TrainingInterruptedError: SIGINT or SIGTERM came; the state is saved.
         StateError: The folder holds another training.
+        ExportError: The checkpoint to start from cannot be read.
     """
     schedule, device = run.schedule, torch.device(run.device)
     settings = run.settings(examples, validation)
     torch.manual_seed(run.seed)
     network = CPnet(style=run.style, residual=run.residual, concatenation=run.concatenation)
+    if run.start:
+        network.load_state_dict(load_checkpoint(run.start).network.state_dict())
     network.get_buffer("diam_mean").fill_(run.diam_mean)
     network.get_buffer("diam_labels").fill_(float(np.mean([example.diameter for example in examples])))
     network.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]

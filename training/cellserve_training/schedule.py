@@ -16,7 +16,7 @@ class Preset(StrEnum):
     PAPER = "paper"
     """Methods, "Training", to the letter: 500 epochs, better left to a GPU."""
     FAST = "fast"
-    """One rise and fall of the rate on smaller crops: for hundreds of images and an hour or two of one processor core."""
+    """One rise and fall of the rate on smaller crops: hundreds of images, an hour or two of one processor core."""
 
 
 @dataclass(frozen=True, slots=True)

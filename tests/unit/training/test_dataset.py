@@ -86,6 +86,9 @@ def test_data_sets_below_a_folder(tmp_path, image, labels):
             write_png(tmp_path / group / split / f"{split}_masks.png", labels)
     assert [(p.group, p.name) for p in find_pairs(tmp_path, "train")] == [("one", "train"), ("two", "train")]
     assert [(p.group, p.name) for p in find_pairs(tmp_path / "one" / "test")] == [("one", "test")]
+    assert [(p.group, p.name) for p in find_pairs(tmp_path / "one", "test")] == [("one", "test")], (
+        "never the other part"
+    )
     with pytest.raises(DataError, match="nor in <set>/validation"):
         find_pairs(tmp_path, "validation")
 
