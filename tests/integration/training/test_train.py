@@ -77,6 +77,13 @@ def test_a_tiny_training_learns_and_its_network_exports(command, tmp_path):
     assert about["diam_mean"] == 30
     assert 10 < about["diam_labels"] < 100
 
+    more = ["--steps", "5", "--crop", "64", "--start-from"]
+    run(command(tmp_path / "more", *more, str(network)))
+    assert float(log(tmp_path / "more")[0]["loss"]) < 0.85 * losses[0], "what it knew it still knows"
+    done = subprocess.run(command(tmp_path / "none", *more, str(tmp_path)), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert str(tmp_path) in done.stderr
+
 
 def kill(process: subprocess.Popen[str], number: signal.Signals, when: Path) -> None:
     """Sends a signal once a state is on disk, while the training still runs."""

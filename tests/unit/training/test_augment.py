@@ -33,6 +33,16 @@ def example(tmp_path):
     return prepare(disks(), tmp_path)
 
 
+def test_enlarged_flows_have_unit_length_up_to_the_outline(tmp_path):
+    small = prepare(disks(radius=5), tmp_path)  # ten pixels become thirty
+    for seed in range(4):
+        _, target = cut_crop(small, 128, DIAM_MEAN, PAPER, np.random.default_rng(seed))
+        length = np.hypot(*target[:2])[target[2] > 0] / FLOW_SCALE
+        assert length.size > 1000
+        assert length.max() < 1.001
+        assert (length > 0.999).mean() > 0.97, "but in the middle and in the corners of the outline"
+
+
 def test_targets_are_cached_by_content(tmp_path):
     labels = disks().labels
     flows = cached_flows(labels, tmp_path)
