@@ -13,6 +13,7 @@ import torch
 import typer
 from cellserve_export.checkpoint import load_checkpoint
 from cellserve_export.errors import ExportError
+from cellserve_export.size_model import write_size_model
 from rich.console import Console
 from rich.progress import track
 from typer import Argument, Option
@@ -26,7 +27,7 @@ from .evaluation import evaluate as evaluate_service
 from .loop import NETWORK, Run, TrainingInterruptedError, has_bfloat16
 from .loop import train as train_network
 from .schedule import Preset, Schedule
-from .size_model import fit, write_size_model
+from .size_model import fit
 from .state import StateError
 from .synthetic import write_synthetic
 

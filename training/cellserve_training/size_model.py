@@ -15,14 +15,11 @@ import numpy as np
 import scipy.linalg
 import torch
 from cellserve_export.network import CPnet, StyleNetwork
-from cellserve_export.size_model import read_size_model, write_size_model
 from cellserve_postprocess import STYLE_SIZE, SizeModel, image_style, median_diameter, style_grid
 from cellserve_preprocess import Normalization, normalize, rescaled_shape, resize
 from numpy.typing import NDArray
 
 from .dataset import Sample
-
-__all__ = ["SizeFit", "fit", "read_size_model", "write_size_model"]
 
 SCALES = (0.4, 2.5)
 """Smallest and largest factor by which a view differs in size from its image."""
