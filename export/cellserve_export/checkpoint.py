@@ -1,4 +1,4 @@
-"""Reads CPnet checkpoints: Cellpose 1 (311 tensors), Cellpose 2 and 3 (313), and files trained by users of either."""
+"""CPnet checkpoints: those of Cellpose 1 (311 tensors), 2 and 3 (313), and what users of either trained."""
 
 import hashlib
 import io
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from cellserve_export.errors import CheckpointError
+from cellserve_export.files import replacing
 from cellserve_export.network import CPnet
 
 CHANNELS = ("cytoplasm", "nucleus")
@@ -59,6 +60,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
         diam_labels=None if diam_labels == diam_mean else diam_labels,
         channels=_trained_channels(network),
     )
+
+
+def save_checkpoint(path: Path, network: CPnet) -> None:
+    """Writes a checkpoint in Cellpose's format: a state dict of 313 tensors, weights in float32."""
+    with replacing(path) as file:
+        torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}, file)
 
 
 def _trained_channels(network: CPnet) -> tuple[str, ...]:

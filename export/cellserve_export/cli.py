@@ -9,13 +9,14 @@ from rich.console import Console
 from rich.table import Table
 from typer import Argument, Option
 
-from cellserve_export.checkpoint import load_checkpoint
+from cellserve_export.checkpoint import load_checkpoint, save_checkpoint
 from cellserve_export.errors import ExportError
 from cellserve_export.family import Family, set_size_model, write_family
 from cellserve_export.graph import Precision
 from cellserve_export.parity import TOLERANCE, Parity, random_tiles
 from cellserve_export.size_model import read_size_model
 from cellserve_export.tiles import image_tile
+from cellserve_export.unpack import unpack_family
 
 _RANDOM_TILES = 3  # an odd batch; images add tiles alone
 
@@ -82,6 +83,23 @@ def size_model(
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
     typer.echo(f"{name}: size model written to {repository / name / 'model.json'}")
+
+
+@app.command()
+def unpack(
+    name: FamilyName,
+    out: Annotated[Path, Option(help="Folder for NAME_0.pt and so on.")],
+    repository: Annotated[Path, Option(help="Triton model repository to read from.")] = Path("model_repository"),
+) -> None:
+    """Writes the networks of the family NAME as Cellpose checkpoints, to train them on or to use them elsewhere."""
+    try:
+        for index, network in enumerate(unpack_family(repository, name)):
+            path = out / f"{name}_{index}.pt"
+            save_checkpoint(path, network)
+            typer.echo(str(path))
+    except (ExportError, OSError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
 
 
 def _table(report: list[Parity]) -> Table:

@@ -57,6 +57,8 @@ class Augmentation:
     shift: float = 0.05
 
 
+LARGEST_WEIGHT = 3.0
+"""Of the pixels of small objects in the loss."""
 SHORTEST = 0.05
 """Interpolated flows shorter than this have no direction: they stay as they are."""
 
@@ -70,12 +72,14 @@ class Example:
     Attributes:
         sample: Image and labels.
         flows: float16 [2, Y, X].
+        weights: float16 [Y, X]: what a pixel of an object counts in the loss; 0 outside objects.
         diameter: Median diameter of its objects in pixels.
         planes: float32 [2, Y, X]: normalised as the service does by default.
     """
 
     sample: Sample
     flows: NDArray[np.float16]
+    weights: NDArray[np.float16]
     diameter: float
     planes: Floats
 
@@ -83,7 +87,21 @@ class Example:
 def prepare(sample: Sample, cache: Path) -> Example:
     """Computes, or reads from the cache, what cropping needs."""
     planes = normalize(sample.planes(), Normalization())
-    return Example(sample, cached_flows(sample.labels, cache), median_diameter(sample.labels), planes)
+    flows, weights = cached_flows(sample.labels, cache), object_weights(sample.labels)
+    return Example(sample, flows, weights, median_diameter(sample.labels), planes)
+
+
+def object_weights(labels: NDArray[Any]) -> NDArray[np.float16]:
+    """What each pixel counts in the loss, float16 [Y, X]: 0 outside objects.
+
+    A mean over pixels lets an object count by its area, while average precision counts each one alike. Pixels of
+    objects smaller than the median count more, by the ratio of diameters, up to `LARGEST_WEIGHT`.
+    """
+    areas = np.bincount(labels.ravel())
+    areas[0] = 0
+    median = np.median(areas[areas > 0])
+    weights = np.clip(np.sqrt(median / np.maximum(areas, 1)), 1, LARGEST_WEIGHT) * (areas > 0)
+    return weights.astype(np.float16)[labels]
 
 
 def cut_crop(
@@ -99,7 +117,8 @@ def cut_crop(
         rng: Source of all randomness.
 
     Returns:
-        The network's input [2, size, size] and its target [3, size, size]: 5 * flow along y and x, 1 inside objects.
+        The network's input [2, size, size] and its target [4, size, size]: 5 * flow along y and x, 1 inside objects,
+        and what a pixel counts in the loss.
     """
     scale = diam_mean / example.diameter * rng.uniform(*augmentation.scale)
     out_to_image = _placement(example.sample.labels, size, scale, augmentation.on_object, rng)
@@ -119,7 +138,8 @@ def cut_crop(
     # they would teach flows that are too short along every outline.
     length = np.hypot(flow_y, flow_x)
     length[length < SHORTEST] = 1
-    inside = warp((example.sample.labels[y, x] > 0).astype(np.uint8), cv2.INTER_NEAREST).astype(np.float32)
+    weights = warp(example.weights[y, x].astype(np.float32), cv2.INTER_NEAREST)
+    inside = (weights > 0).astype(np.float32)
     # The linear part, columns (x, y), takes steps of the crop to steps of the image times the scale: a rotation,
     # perhaps mirrored, whose inverse is its transpose.
     turn = out_to_image[:, :2] * scale
@@ -129,7 +149,7 @@ def cut_crop(
         * np.stack([turn[0, 1] * flow_x + turn[1, 1] * flow_y, turn[0, 0] * flow_x + turn[1, 0] * flow_y])
         / length
     )
-    return image, np.concatenate([flows, inside[None]]).astype(np.float32)
+    return image, np.stack([*flows, inside, np.maximum(weights, 1)]).astype(np.float32)
 
 
 def _placement(

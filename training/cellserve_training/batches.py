@@ -36,10 +36,11 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
         return self._schedule.steps
 
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
-        """Input [batch, 2, crop, crop] and target [batch, 3, crop, crop] of a step, float32."""
+        """Input [batch, 2, crop, crop] and target [batch, 4, crop, crop] of a step, float32."""
         rng = np.random.default_rng((self._seed, step))
+        size = self._schedule.crop_at(step)
         crops = [
-            cut_crop(self._examples[index], self._schedule.crop, self._diam_mean, self._schedule.augmentation, rng)
+            cut_crop(self._examples[index], size, self._diam_mean, self._schedule.augmentation, rng)
             for index in self._indices(step, rng)
         ]
         images, targets = zip(*crops, strict=True)

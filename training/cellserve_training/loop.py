@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from cellserve_export.checkpoint import load_checkpoint
+from cellserve_export.checkpoint import load_checkpoint, save_checkpoint
 from cellserve_export.network import CPnet
 from rich.console import Console
 from torch import Tensor, nn
@@ -28,7 +28,7 @@ from .augment import Example
 from .batches import Batches
 from .journal import Journal, Row
 from .schedule import Schedule
-from .state import State, load_state, save_network, save_state
+from .state import State, load_state, save_state
 
 VALIDATION_BATCHES = 4
 CALIBRATION_BATCHES = 24
@@ -152,7 +152,8 @@ def train(run: Run, examples: Sequence[Example], validation: Sequence[Example] =
             rate = schedule.rate_at(step)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            parts = _losses(network, image.to(device, memory_format=torch.channels_last), target.to(device))
+            image = image.to(device, memory_format=torch.channels_last)
+            parts = _losses(network, image, target.to(device), schedule.small_objects)
             optimizer.zero_grad(set_to_none=True)
             parts.sum().backward()  # type: ignore[no-untyped-call]
             if schedule.clip:
@@ -168,7 +169,7 @@ def train(run: Run, examples: Sequence[Example], validation: Sequence[Example] =
                 seen = None
                 if unseen and done % (10 * run.log_every) == 0:
                     calibrate()
-                    seen = _validate(average, unseen, device)
+                    seen = _validate(average, unseen, schedule, device)
                 seconds = time.monotonic() - started
                 journal.record(Row(done, flow_loss + inside_loss, flow_loss, inside_loss, rate, seconds, seen))
                 if time.monotonic() - saved > run.save_every_s or done == schedule.steps:
@@ -178,7 +179,7 @@ def train(run: Run, examples: Sequence[Example], validation: Sequence[Example] =
                 save(done)
                 raise TrainingInterruptedError(f"step {done} of {schedule.steps}; the same command goes on from here")
     calibrate()
-    save_network(run.folder / NETWORK, average)
+    save_checkpoint(run.folder / NETWORK, average)
     return average
 
 
@@ -189,13 +190,14 @@ def _optimizer(network: CPnet, schedule: Schedule) -> torch.optim.Optimizer:
     return torch.optim.AdamW(parameters, schedule.rate, weight_decay=schedule.weight_decay)
 
 
-def _losses(network: CPnet, image: Tensor, target: Tensor) -> Tensor:
+def _losses(network: CPnet, image: Tensor, target: Tensor, small_objects: bool) -> Tensor:
     """Loss of the flows and of the inside map, [2]: half the mean squared error of 5 * flow, and cross entropy."""
     with _autocast(image.device):
         maps, _ = network(image)
     maps = maps.float()
-    flows = 0.5 * functional.mse_loss(maps[:, :2], target[:, :2])
-    inside = functional.binary_cross_entropy_with_logits(maps[:, 2], target[:, 2])
+    weights = target[:, 3] if small_objects else torch.ones_like(target[:, 3])
+    flows = 0.5 * (functional.mse_loss(maps[:, :2], target[:, :2], reduction="none").mean(dim=1) * weights).mean()
+    inside = functional.binary_cross_entropy_with_logits(maps[:, 2], target[:, 2], weights)
     return torch.stack([flows, inside])
 
 
@@ -217,9 +219,10 @@ def _average(decay: float, average: Tensor, value: Tensor, updates: Tensor) -> T
 
 
 @torch.no_grad()
-def _validate(average: CPnet, unseen: Batches, device: torch.device) -> float:
-    """Loss on the same crops of unseen images every time."""
-    losses = [_losses(average, *(part.to(device) for part in unseen[index])) for index in range(VALIDATION_BATCHES)]
+def _validate(average: CPnet, unseen: Batches, schedule: Schedule, device: torch.device) -> float:
+    """Loss on the same crops of unseen images every time, of the side of the last ones."""
+    batches = (unseen[schedule.steps + index] for index in range(VALIDATION_BATCHES))
+    losses = [_losses(average, *(part.to(device) for part in batch), schedule.small_objects) for batch in batches]
     return float(torch.stack(losses).mean(dim=0).sum())
 
 

@@ -27,6 +27,9 @@ class Schedule:
         steps: Batches in all.
         batch: Crops a batch.
         crop: Side of a crop in pixels.
+        early_crop: Side of a crop during the first `early_steps` steps: small ones cost less while most is to be learned.
+        early_steps: As `early_crop` says.
+        small_objects: Whether pixels of objects smaller than the image's median count more in the loss.
         optimizer: "adamw" (moments .9 and .999) or "sgd" (momentum .9).
         rate: Highest learning rate.
         warm_up: Steps over which the rate rises from 0, in a line.
@@ -45,6 +48,9 @@ class Schedule:
     steps: int
     batch: int = 8
     crop: int = 160
+    early_crop: int = 112
+    early_steps: int = 0
+    small_objects: bool = True
     optimizer: Literal["adamw", "sgd"] = "adamw"
     rate: float = 2e-3
     warm_up: int = 200
@@ -69,12 +75,20 @@ class Schedule:
         """
         if preset is Preset.FAST:
             steps = steps or 5000
-            return cls(steps=steps, warm_up=max(1, min(200, steps // 10)), crop=crop or 160)
+            crop = crop or 160
+            return cls(
+                steps=steps,
+                crop=crop,
+                early_crop=min(crop, 112),
+                early_steps=steps * 3 // 5,
+                warm_up=max(1, min(200, steps // 10)),
+            )
         epoch = math.ceil(images / 8)
         total = steps or 500 * epoch
         return cls(
             steps=total,
             crop=crop or 224,
+            small_objects=False,
             optimizer="sgd",
             rate=0.2,
             warm_up=max(1, total // 50),
@@ -87,6 +101,10 @@ class Schedule:
             sampling="epochs",
             augmentation=PAPER,
         )
+
+    def crop_at(self, step: int) -> int:
+        """Side of the crops of a step, the first being 0."""
+        return self.early_crop if step < self.early_steps else self.crop
 
     def rate_at(self, step: int) -> float:
         """Learning rate of a step, the first being 0."""

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from cellserve_export.files import replacing
-from cellserve_export.network import CPnet
 from torch import Tensor
 
 
@@ -63,9 +62,3 @@ def load_state(path: Path, settings: dict[str, Any]) -> State | None:
     if changed:
         raise StateError(f"{path} belongs to another training ({'; '.join(changed)}): choose another folder")
     return state
-
-
-def save_network(path: Path, network: CPnet) -> None:
-    """Writes a checkpoint in Cellpose's format: a state dict of 313 float32 tensors."""
-    with replacing(path) as file:
-        torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}, file)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from cellserve_postprocess import FLOW_SCALE, median_diameter
-from cellserve_training.augment import PAPER, Augmentation, cut_crop, prepare
+from cellserve_training.augment import LARGEST_WEIGHT, PAPER, Augmentation, cut_crop, object_weights, prepare
 from cellserve_training.batches import Batches, balanced_shares
 from cellserve_training.dataset import Kind, Sample, find_pairs, read_samples
 from cellserve_training.schedule import Preset, Schedule
@@ -43,6 +43,33 @@ def test_enlarged_flows_have_unit_length_up_to_the_outline(tmp_path):
         assert (length > 0.999).mean() > 0.97, "but in the middle and in the corners of the outline"
 
 
+def test_small_objects_count_more_by_the_ratio_of_diameters():
+    labels = np.zeros((60, 60), np.uint16)
+    labels[2:22, 2:22] = 5  # numbers have gaps; areas are 400, 400, 400, 100, 4 and 900
+    labels[30:50, 2:22] = 2
+    labels[2:22, 30:50] = 3
+    labels[24:34, 24:34] = 9
+    labels[56:58, 56:58] = 7
+    labels[25:55, 36:66][:, :24] = 11
+    weights = object_weights(labels)
+    assert weights.dtype == np.float16
+    assert weights.shape == labels.shape
+    for label, weight in ((0, 0), (5, 1), (9, 2), (7, LARGEST_WEIGHT), (11, 1)):
+        assert set(weights[labels == label].tolist()) == {weight}, label
+
+
+def test_a_crop_carries_the_weights_of_its_objects(tmp_path):
+    sample = disks()
+    sample.labels[2:8, 2:8] = 200  # 36 px beside disks of about 1000
+    example = prepare(sample, tmp_path)
+    seen = set()
+    for seed in range(8):
+        _, target = cut_crop(example, 128, DIAM_MEAN, PAPER, np.random.default_rng(seed))
+        assert set(target[3][target[2] == 0].tolist()) <= {1.0}
+        seen |= set(target[3][target[2] > 0].tolist())
+    assert seen == {1.0, LARGEST_WEIGHT}
+
+
 def test_targets_are_cached_by_content(tmp_path):
     labels = disks().labels
     flows = cached_flows(labels, tmp_path)
@@ -68,7 +95,7 @@ def test_flows_turn_with_the_crop(example, seed):
     rng = np.random.default_rng(seed)
     image, target = cut_crop(example, 128, DIAM_MEAN, PAPER, rng)
     assert image.shape == (2, 128, 128)
-    assert target.shape == (3, 128, 128)
+    assert target.shape == (4, 128, 128)
     assert image.dtype == target.dtype == np.float32
     # Disks lie apart, so pieces of the inside map are disks.
     count, pieces, _, centres = cv2.connectedComponentsWithStats(target[2].astype(np.uint8), connectivity=4)
@@ -153,7 +180,7 @@ def test_batches_depend_on_seed_and_step_alone(labelled, tmp_path):
     assert not first[7][0].equal(first[8][0])
     assert not first[7][0].equal(Batches(examples, schedule, 30, seed=6)[7][0])
     assert first[7][0].shape == (8, 2, 32, 32)
-    assert first[7][1].shape == (8, 3, 32, 32)
+    assert first[7][1].shape == (8, 4, 32, 32)
 
 
 def test_balanced_shares(labelled, tmp_path):

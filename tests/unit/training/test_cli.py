@@ -7,10 +7,10 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
+from cellserve_export.checkpoint import save_checkpoint
 from cellserve_export.network import CPnet
 from cellserve_export.size_model import read_size_model
 from cellserve_training.cli import app
-from cellserve_training.state import save_network
 from typer.testing import CliRunner
 
 FAULTS = {
@@ -73,7 +73,7 @@ def test_no_such_folder(tmp_path):
 
 def test_a_size_model_takes_ten_images(labelled, tmp_path):
     network = tmp_path / "network.pt"
-    save_network(network, CPnet().eval())
+    save_checkpoint(network, CPnet().eval())
     arguments = ["--network", str(network), "--out", str(tmp_path / "size.json"), "--views", "1"]
     done = CliRunner().invoke(app, ["size-model", str(labelled), *arguments])
     assert done.exit_code == 1

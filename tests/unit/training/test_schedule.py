@@ -1,4 +1,4 @@
-"""Learning rates of the presets."""
+"""Learning rates and crops of the presets."""
 
 import pytest
 from cellserve_training.schedule import Preset, Schedule
@@ -17,6 +17,8 @@ def test_the_papers_schedule():
     assert schedule.rate_at(410 * epoch) == 0.05
     assert schedule.rate_at(500 * epoch - 1) == pytest.approx(0.2 / 2**10)
     assert not schedule.augmentation.appearance
+    assert not schedule.small_objects
+    assert {schedule.crop_at(step) for step in range(500 * epoch)} == {224}
 
 
 def test_the_fast_schedule_rises_and_falls_once():
@@ -28,6 +30,13 @@ def test_the_fast_schedule_rises_and_falls_once():
     assert rates[peak:] == sorted(rates[peak:], reverse=True)
     assert rates[-1] < 1e-4 * schedule.rate
     assert rates[0] > 0
+
+
+def test_the_fast_schedule_ends_on_large_crops():
+    schedule = Schedule.of(Preset.FAST, images=80, steps=1000)
+    sides = [schedule.crop_at(step) for step in range(1000)]
+    assert sides == [112] * 600 + [160] * 400
+    assert {Schedule.of(Preset.FAST, images=80, steps=10, crop=64).crop_at(step) for step in range(10)} == {64}
 
 
 @pytest.mark.parametrize("preset", list(Preset))

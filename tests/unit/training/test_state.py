@@ -4,10 +4,10 @@ import io
 
 import pytest
 import torch
-from cellserve_export.checkpoint import load_checkpoint
+from cellserve_export.checkpoint import load_checkpoint, save_checkpoint
 from cellserve_export.network import CPnet
 from cellserve_training.journal import Journal, Row, read_log
-from cellserve_training.state import State, StateError, load_state, save_network, save_state
+from cellserve_training.state import State, StateError, load_state, save_state
 from rich.console import Console
 
 SETTINGS = {"steps": 10, "augmentation": {"scale": (0.75, 1.25)}}
@@ -51,7 +51,7 @@ def test_a_failed_save_leaves_the_state_before(tmp_path):
 def test_a_network_is_a_cellpose_checkpoint(tmp_path):
     network = CPnet()
     network.get_buffer("diam_labels").fill_(22.0)
-    save_network(tmp_path / "network.pt", network)
+    save_checkpoint(tmp_path / "network.pt", network)
     checkpoint = load_checkpoint(tmp_path / "network.pt")
     assert (checkpoint.diam_mean, checkpoint.diam_labels) == (30.0, 22.0)
     assert len(torch.load(tmp_path / "network.pt", weights_only=True)) == 313
