@@ -27,7 +27,7 @@ class Schedule:
         steps: Batches in all.
         batch: Crops a batch.
         crop: Side of a crop in pixels.
-        early_crop: Side of a crop during the first `early_steps` steps: small ones cost less while most is to be learned.
+        early_crop: Side of a crop in the first `early_steps` steps: small ones cost less while much is to be learned.
         early_steps: As `early_crop` says.
         small_objects: Whether pixels of objects smaller than the image's median count more in the loss.
         optimizer: "adamw" (moments .9 and .999) or "sgd" (momentum .9).

@@ -60,7 +60,7 @@ def test_small_objects_count_more_by_the_ratio_of_diameters():
 
 def test_a_crop_carries_the_weights_of_its_objects(tmp_path):
     sample = disks()
-    sample.labels[2:8, 2:8] = 200  # 36 px beside disks of about 1000
+    sample.labels[40:46, 40:46] = 200  # 36 px between disks of about 1000
     example = prepare(sample, tmp_path)
     seen = set()
     for seed in range(8):
