@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json as jsonlib
 import logging
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 import typer
+from cellserve import SegmentParams
 from cellserve_export.checkpoint import load_checkpoint
 from cellserve_export.errors import ExportError
 from cellserve_export.size_model import write_size_model
@@ -157,6 +161,10 @@ def evaluate(
     predictions: Annotated[
         list[Path] | None, Option(help="Folder of another program's label images to evaluate, too; repeatable.")
     ] = None,
+    settings: Annotated[
+        list[str] | None,
+        Option("--set", metavar="NAME=VALUE", help="Parameter of the service: flow_threshold=0.6; repeatable."),
+    ] = None,
     sheet: Annotated[Path, Option(help="PNG of the best, median and worst images of the first pass.")]
     = Path("build/contact_sheet.png"),
     json: Annotated[Path | None, Option(help="File for all figures of all images.")] = None,
@@ -165,11 +173,12 @@ def evaluate(
 ) -> None:  # fmt: skip
     """Sends labelled images through a running service and scores what comes back. Exit code 1 if an image failed."""
     console = Console()
+    params = _params(settings or ())
     samples = _read(folders, split, on_bad_data)
     try:
         evaluation = evaluate_service(
             samples, address=None if address == "none" else address, model=model, diameter=diameter, single=single,
-            otsu=otsu, predictions=predictions or (), concurrency=concurrency, console=console,
+            otsu=otsu, predictions=predictions or (), params=params, concurrency=concurrency, console=console,
         )  # fmt: skip
         tables.show(evaluation, console)
         if json:
@@ -193,6 +202,21 @@ def synthesize(
 ) -> None:
     """Writes labelled two-channel images (cells, nuclei) that no microscope took."""
     write_synthetic(folder, count, seed, (size, size))
+
+
+def _params(settings: Sequence[str]) -> SegmentParams:
+    """Parameters given as NAME=VALUE, values as JSON has them."""
+    names = {field.name for field in fields(SegmentParams)} - {"model", "ensemble", "diameter", "normalization"}
+    values: dict[str, Any] = {}
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        try:
+            values[name] = jsonlib.loads(value)
+        except ValueError:
+            values[name] = value
+    if unknown := values.keys() - names:
+        raise typer.BadParameter(f"{', '.join(sorted(unknown))}; known: {', '.join(sorted(names))}", param_hint="--set")
+    return SegmentParams(**values)
 
 
 def _read(folders: list[Path], split: str | None, on_bad: OnBadData) -> list[Sample]:

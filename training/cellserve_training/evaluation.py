@@ -131,6 +131,7 @@ def evaluate(
     single: bool = False,
     otsu: bool = False,
     predictions: Iterable[Path] = (),
+    params: cellserve.SegmentParams | None = None,
     concurrency: int = 8,
     console: Console | None = None,
 ) -> Evaluation:
@@ -144,6 +145,7 @@ def evaluate(
         single: True: network 0 alone as well.
         otsu: True: the baseline as well.
         predictions: Folders of label images that another program wrote; see `sources.Folder`.
+        params: What the service does otherwise than by default.
         concurrency: Images under way at a time.
         console: Where a progress bar goes; None: none.
 
@@ -156,7 +158,7 @@ def evaluate(
         sources: list[Source] = []
         if address is not None:
             client = stack.enter_context(cellserve.Client(address))
-            sources += _service(client, model, diameter, single, concurrency, notes)
+            sources += _service(client, model, diameter, single, params, concurrency, notes)
         sources += [Otsu()] if otsu else []
         for path in predictions:
             if not path.is_dir():
@@ -203,6 +205,7 @@ def _service(
     model: str | None,
     diameter: Diameters,
     single: bool,
+    params: cellserve.SegmentParams | None,
     concurrency: int,
     notes: list[str],
 ) -> list[Source]:
@@ -220,7 +223,7 @@ def _service(
         wanted.remove(True)
         notes.append(f"the family {family.name} has no size model: no pass with estimated diameters")
     return [
-        Service(client, family, ensemble, estimates, concurrency)
+        Service(client, family, ensemble, estimates, concurrency, params)
         for ensemble in ((True, False) if single else (True,))
         for estimates in wanted
     ]

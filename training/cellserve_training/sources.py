@@ -75,6 +75,7 @@ class Service:
         estimates: True: the service estimates the diameter; False: it is told the true one, or the family's mean
             diameter where there are no objects.
         concurrency: Images under way at a time, so that their tiles share batches.
+        params: Parameters other than the server's defaults; its model, ensemble and diameter do not count.
     """
 
     client: cellserve.Client
@@ -82,6 +83,7 @@ class Service:
     ensemble: bool = True
     estimates: bool = False
     concurrency: int = 8
+    params: cellserve.SegmentParams | None = None
 
     @property
     def name(self) -> str:
@@ -97,7 +99,7 @@ class Service:
             for future in as_completed(futures):
                 try:
                     yield futures[future], future.result()
-                except cellserve.CellServeError as error:
+                except (cellserve.CellServeError, TypeError) as error:  # TypeError: a parameter of a wrong type
                     yield futures[future], PredictionError(str(error))
         finally:
             pool.shutdown(cancel_futures=True)
@@ -107,7 +109,9 @@ class Service:
         image = cellserve.Image(sample.image, "CYX")
         for attempt in range(_OVERLOAD_ATTEMPTS):
             try:
-                result = self.client.segment(image, model=self.family.name, ensemble=self.ensemble, diameter=diameter)
+                result = self.client.segment(
+                    image, self.params, model=self.family.name, ensemble=self.ensemble, diameter=diameter
+                )
                 break
             except cellserve.OverloadedError as error:
                 if attempt + 1 == _OVERLOAD_ATTEMPTS:

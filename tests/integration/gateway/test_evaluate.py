@@ -60,6 +60,25 @@ def test_every_image_is_scored_in_every_way(gateway, labelled, tmp_path):
     assert np.ptp(picture) == 255
 
 
+def test_the_service_is_asked_with_other_parameters(gateway, labelled, tmp_path):
+    figures = tmp_path / "figures.json"
+    arguments = [labelled, "--address", gateway.address, "--diameter", "true", "--sheet", tmp_path / "sheet.png"]
+    done = evaluate(*arguments, "--set", "flow_threshold=0.05", "--set", "interpolation=nearest", "--json", figures)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (only,) = json.loads(figures.read_text())["passes"]
+    (used,) = only["parameters"]
+    assert (used["flow_threshold"], used["interpolation"]) == (0.05, "nearest")
+    assert any(image["found_objects"] < image["true_objects"] / 2 for image in only["images"]), "few flows are so good"
+    done = evaluate(*arguments, "--set", "flow_treshold=1")
+    assert done.returncode == 2
+    assert "flow_treshold" in done.stderr
+    assert "flow_threshold" in done.stderr
+    done = evaluate(*arguments, "--set", "flow_threshold=low")
+    assert done.returncode == 1
+    assert done.stdout.count("FAILED") == 3
+    assert "Traceback" not in done.stderr
+
+
 def test_an_image_that_the_service_refuses_fails_alone(gateway, labelled, tmp_path):
     folder = tmp_path / "set"
     folder.mkdir()

@@ -46,8 +46,8 @@ class Client:
     refusals: int = 0
     requests: list = field(default_factory=list)
 
-    def segment(self, image, **options):
-        self.requests.append((image.axes, image.pixels.shape, options))
+    def segment(self, image, params=None, **options):
+        self.requests.append((image.axes, image.pixels.shape, options | {"params": params}))
         if self.refusals:
             self.refusals -= 1
             raise cellserve.OverloadedError("full", grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_BUSY", retry_after_s=0.001)
