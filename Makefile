@@ -30,8 +30,10 @@ check: .venv/dev.done
 	proto/generate.sh --check
 
 bench: .venv/dev.done .venv-triton/done .venv-peers/done
-	PYTHONPATH=export .venv-peers/bin/python benchmarks/peers/network_parity.py $(SHARED)/weights/*_0.pt
-	.venv/bin/python benchmarks/run.py --data $(SHARED)/data --weights $(SHARED)/weights
+	rm -rf build/networks
+	.venv/bin/cellserve-export unpack generalist --out build/networks
+	PYTHONPATH=export .venv-peers/bin/python benchmarks/peers/network_parity.py build/networks/generalist_0.pt
+	.venv/bin/python benchmarks/run.py --data $(SHARED)/data --weights build/networks
 
 up: .venv/gateway.done .venv-triton/done
 	.venv/bin/python deploy/stack.py up

@@ -32,16 +32,16 @@ def main() -> int:
         "--data", type=Path, required=True, help="labelled data sets: <set>/test/<name>_img.png, _masks.png"
     )
     parser.add_argument(
-        "--weights", type=Path, required=True, help="folder of the ensemble's checkpoints, *_0.pt to *_3.pt"
+        "--weights", type=Path, required=True, help="folder of the ensemble's checkpoints, *_0.pt, *_1.pt, ..."
     )
     parser.add_argument("--peers", type=Path, default=ROOT / ".venv-peers" / "bin" / "python")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--images", type=int, default=24, help="images through the gateway per round")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench.json")
     options = parser.parse_args()
-    weights = sorted(options.weights.glob("*_[0-3].pt"))
-    if len(weights) != 4:
-        parser.error(f"{options.weights} holds {len(weights)} checkpoints *_0.pt to *_3.pt, not 4")
+    weights = sorted(options.weights.glob("*_[0-9].pt"))
+    if not weights:
+        parser.error(f"{options.weights} holds no checkpoints *_0.pt")
     image = imagecodecs.imread(options.data / "dsb2018" / "test" / "1f6b7cead153_img.png")
 
     with tempfile.TemporaryDirectory(prefix="cellserve-") as folder, stack.running(Path(folder)) as at:

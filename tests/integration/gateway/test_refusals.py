@@ -82,8 +82,8 @@ CASES = {
     "overlap": ({"image": GOOD, "params": {"tile_overlap": 0.9}}, "INVALID_ARGUMENT", "PARAMETER_OUT_OF_RANGE"),
     "niter": ({"image": GOOD, "params": {"niter": 0}}, "INVALID_ARGUMENT", "PARAMETER_OUT_OF_RANGE"),
     "channel": ({"image": GOOD, "params": {"cytoplasm_channel": 1}}, "INVALID_ARGUMENT", "PARAMETER_OUT_OF_RANGE"),
-    "nuclei a family never saw": (
-        {"image": raw(np.zeros((2, 8, 8), np.uint8), "CYX"), "params": {"nucleus_channel": 1}},
+    "nuclei in a plane that is not there": (
+        {"image": raw(np.zeros((2, 8, 8), np.uint8), "CYX"), "params": {"nucleus_channel": 2}},
         "INVALID_ARGUMENT",
         "PARAMETER_OUT_OF_RANGE",
     ),

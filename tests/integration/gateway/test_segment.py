@@ -7,8 +7,10 @@ import json
 import imagecodecs
 import numpy as np
 import pytest
+from cellserve_postprocess import median_diameter
 from cellserve_postprocess.metrics import average_precision
 from cellserve_proto.v1 import segmentation_pb2 as pb
+from cellserve_training.synthetic import synthesize
 
 from .messages import FAST, array_of, labels_of, raw
 
@@ -25,7 +27,7 @@ def nuclei(stub, image) -> pb.SegmentResponse:
 
 
 def test_nuclei_are_found(nuclei, truth):
-    """The starter networks reach this on an image they were not trained on; a wrong channel or scale does not."""
+    """The networks reach this on an image they were not trained on; a wrong channel or scale does not."""
     labels = labels_of(nuclei)
     assert average_precision(truth("nuclei_fluorescence"), labels, [0.5])[0] > 0.75
 
@@ -147,17 +149,21 @@ def test_border_and_size_options(stub, image):
     assert min(o.area for o in large.objects) >= 500
 
 
-def test_two_planes(stub, image):
-    """The starter networks never saw a nucleus channel: by default it is left out, and asked for it is refused."""
-    cells = image("nuclei_fluorescence")[:224, :224]
-    two = raw(np.stack([cells, np.roll(cells, 40, axis=1)]), "CYX")
-    one = raw(cells.copy())
-    answers = [stub.Segment(pb.SegmentRequest(image=way, params=FAST)) for way in (one, two)]
-    assert answers[1].params.nucleus_channel == -1
-    assert average_precision(labels_of(answers[0]), labels_of(answers[1]), [0.9])[0] > 0.95
-    second = stub.Segment(pb.SegmentRequest(image=two, params=FAST | {"cytoplasm_channel": 1}))
-    assert second.params.cytoplasm_channel == 1
-    assert average_precision(labels_of(answers[0]), labels_of(second), [0.5])[0] < 0.5, "another plane, other objects"
+def test_two_planes(stub):
+    """Cells with their nuclei, drawn: the nuclei are used unless the caller leaves them out, and they matter."""
+    pixels, truth = synthesize(np.random.default_rng(5), (224, 224))
+    image, diameter = raw(pixels, "CYX"), median_diameter(truth)
+
+    def segment(**params: object) -> pb.SegmentResponse:
+        params |= {"ensemble": False, "diameter": diameter}
+        return stub.Segment(pb.SegmentRequest(image=image, params=params, outputs=[pb.OUTPUT_FLOWS]))
+
+    default, without, other = segment(), segment(nucleus_channel=-1), segment(cytoplasm_channel=1, nucleus_channel=-1)
+    assert (default.params.cytoplasm_channel, default.params.nucleus_channel) == (0, 1)
+    assert (other.params.cytoplasm_channel, other.params.nucleus_channel) == (1, -1)
+    assert average_precision(truth, labels_of(default), [0.5])[0] > 0.6
+    assert np.abs(array_of(default.flows) - array_of(without.flows)).mean() > 0.01
+    assert average_precision(labels_of(default), labels_of(other), [0.5])[0] < 0.6, "another plane, other objects"
 
 
 def test_models(stub, request):
@@ -169,4 +175,4 @@ def test_models(stub, request):
     assert family.max_batch_size >= 4
     described = json.loads((request.config.rootpath / "model_repository" / "generalist" / "model.json").read_text())
     assert family.has_size_model == (described["size_model"] is not None)
-    assert list(family.channels) == ["cytoplasm"]
+    assert list(family.channels) == ["cytoplasm", "nucleus"]
