@@ -100,8 +100,9 @@ def object_weights(labels: NDArray[Any]) -> NDArray[np.float16]:
     areas = np.bincount(labels.ravel())
     areas[0] = 0
     median = np.median(areas[areas > 0])
-    weights = np.clip(np.sqrt(median / np.maximum(areas, 1)), 1, LARGEST_WEIGHT) * (areas > 0)
-    return weights.astype(np.float16)[labels]
+    by_label = np.clip(np.sqrt(median / np.maximum(areas, 1)), 1, LARGEST_WEIGHT) * (areas > 0)
+    weights: NDArray[np.float16] = by_label.astype(np.float16)[labels]
+    return weights
 
 
 def cut_crop(

@@ -70,8 +70,8 @@ class Run:
     save_every_s: float = 120.0
     console: Console = field(default_factory=Console)
 
-    def settings(self, examples: Sequence[Example], validation: Sequence[Example]) -> dict[str, Any]:
-        """What decides the outcome, of plain types: a state is only continued with the same."""
+    def settings(self, examples: Sequence[Example], validation: Sequence[Example], start: str) -> dict[str, Any]:
+        """What decides the outcome, of plain types: a state is only continued with the same. `start` is a SHA-256."""
         names = "\n".join(f"{entry.sample.group}/{entry.sample.name}" for entry in (*examples, *validation))
         return {
             **asdict(self.schedule),
@@ -80,7 +80,7 @@ class Run:
             "style": self.style,
             "residual": self.residual,
             "concatenation": self.concatenation,
-            "start": hashlib.sha256(self.start.read_bytes()).hexdigest() if self.start else "",
+            "start": start,
             "images": len(examples),
             "validation_images": len(validation),
             "names": hashlib.sha256(names.encode()).hexdigest()[:16],
@@ -104,11 +104,12 @@ def train(run: Run, examples: Sequence[Example], validation: Sequence[Example] =
         ExportError: The checkpoint to start from cannot be read.
     """
     schedule, device = run.schedule, torch.device(run.device)
-    settings = run.settings(examples, validation)
+    start = load_checkpoint(run.start) if run.start else None
+    settings = run.settings(examples, validation, start.sha256 if start else "")
     torch.manual_seed(run.seed)
     network = CPnet(style=run.style, residual=run.residual, concatenation=run.concatenation)
-    if run.start:
-        network.load_state_dict(load_checkpoint(run.start).network.state_dict())
+    if start:
+        network.load_state_dict(start.network.state_dict())
     network.get_buffer("diam_mean").fill_(run.diam_mean)
     network.get_buffer("diam_labels").fill_(float(np.mean([example.diameter for example in examples])))
     network.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
@@ -221,8 +222,10 @@ def _average(decay: float, average: Tensor, value: Tensor, updates: Tensor) -> T
 @torch.no_grad()
 def _validate(average: CPnet, unseen: Batches, schedule: Schedule, device: torch.device) -> float:
     """Loss on the same crops of unseen images every time, of the side of the last ones."""
-    batches = (unseen[schedule.steps + index] for index in range(VALIDATION_BATCHES))
-    losses = [_losses(average, *(part.to(device) for part in batch), schedule.small_objects) for batch in batches]
+    losses = []
+    for index in range(VALIDATION_BATCHES):
+        image, target = unseen[schedule.steps + index]
+        losses.append(_losses(average, image.to(device), target.to(device), schedule.small_objects))
     return float(torch.stack(losses).mean(dim=0).sum())
 
 

@@ -16,14 +16,11 @@ COMMAND = str(Path(sys.executable).parent / "cellserve-train")
 
 
 @pytest.fixture(scope="module")
-def labelled(request, tmp_path_factory) -> Path:
+def labelled(tmp_path_factory, copy_labelled) -> Path:
     """The example images with their masks, as one data set."""
-    root, folder = request.config.rootpath, tmp_path_factory.mktemp("sets") / "examples" / "test"
+    folder = tmp_path_factory.mktemp("sets") / "examples" / "test"
     folder.mkdir(parents=True)
-    for masks in sorted((root / "tests" / "data").glob("*_masks.png")):
-        name = masks.name.removesuffix("_masks.png")
-        shutil.copy(root / "examples" / "images" / f"{name}.png", folder / f"{name}_img.png")
-        shutil.copy(masks, folder / masks.name)
+    copy_labelled(folder)
     return folder.parents[1]
 
 

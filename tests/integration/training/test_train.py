@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,13 +20,10 @@ BIN = Path(sys.executable).parent
 
 
 @pytest.fixture(scope="module")
-def labelled(tmp_path_factory) -> Path:
+def labelled(tmp_path_factory, copy_labelled) -> Path:
     """The example images with their masks, and a few made images of two channels."""
     folder = tmp_path_factory.mktemp("labelled")
-    for masks in sorted((ROOT / "tests" / "data").glob("*_masks.png")):
-        name = masks.name.removesuffix("_masks.png")
-        shutil.copy(ROOT / "examples" / "images" / f"{name}.png", folder / f"{name}_img.png")
-        shutil.copy(masks, folder / masks.name)
+    copy_labelled(folder)
     write_synthetic(folder, 3, seed=1, shape=(128, 128))
     return folder
 
