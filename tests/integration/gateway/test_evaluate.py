@@ -63,8 +63,7 @@ def test_the_service_is_asked_with_other_parameters(gateway, labelled, tmp_path)
     done = evaluate(*arguments, "--set", "flow_threshold=0.05", "--set", "interpolation=nearest", "--json", figures)
     assert done.returncode == 0, done.stdout + done.stderr
     (only,) = json.loads(figures.read_text())["passes"]
-    (used,) = only["parameters"]
-    assert (used["flow_threshold"], used["interpolation"]) == (0.05, "nearest")
+    assert {(used["flow_threshold"], used["interpolation"]) for used in only["parameters"]} == {(0.05, "nearest")}
     assert any(image["found_objects"] < image["true_objects"] / 2 for image in only["images"]), "few flows are so good"
     done = evaluate(*arguments, "--set", "flow_treshold=1")
     assert done.returncode == 2
