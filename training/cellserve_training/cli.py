@@ -118,7 +118,9 @@ def size_model(
     out: Annotated[Path, Option(help="JSON file, for `cellserve-export`.")],
     split: Split = "train",
     views: Annotated[int, Option(min=1, help="Sizes in which each image is looked at, its own among them.")] = 8,
-    ridge: Annotated[float, Option(min=0, help="Weight of the squared coefficients.")] = 1.0,
+    ridge: Annotated[
+        float | None, Option(min=0, help="Weight of the squared coefficients. Default: the best on images left out.")
+    ] = None,
     seed: Annotated[int, Option(help="Decides the sizes and the folds.")] = 0,
     on_bad_data: OnBad = OnBadData.REFUSE,
     device: Device = DEVICE,
@@ -139,8 +141,8 @@ def size_model(
     except (ExportError, ValueError, OSError) as error:
         _fail(error)
     console.print(
-        f"{found.views} views of {found.images} images; on images left out of the fit (five folds): "
-        f"correlation {found.correlation:.3f}, median deviation {100 * found.error:.0f} %",
+        f"{found.views} views of {found.images} images, ridge {found.ridge:g}; on images left out of the fit "
+        f"(five folds): correlation {found.correlation:.3f}, median deviation {100 * found.error:.0f} %",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
     console.print(f"size model: {out}")
