@@ -57,7 +57,7 @@ class Augmentation:
     shift: float = 0.05
 
 
-LARGEST_WEIGHT = 3.0
+LARGEST_WEIGHT = 5.0
 """Of the pixels of small objects in the loss."""
 SHORTEST = 0.05
 """Interpolated flows shorter than this have no direction: they stay as they are."""
@@ -94,13 +94,13 @@ def prepare(sample: Sample, cache: Path) -> Example:
 def object_weights(labels: NDArray[Any]) -> NDArray[np.float16]:
     """What each pixel counts in the loss, float16 [Y, X]: 0 outside objects.
 
-    A mean over pixels lets an object count by its area, while average precision counts each one alike. Pixels of
-    objects smaller than the median count more, by the ratio of diameters, up to `LARGEST_WEIGHT`.
+    A mean over pixels lets an object count by its area, while average precision counts each one alike. So do objects
+    smaller than the median here: their pixels count more by the ratio of areas, up to `LARGEST_WEIGHT`.
     """
     areas = np.bincount(labels.ravel())
     areas[0] = 0
     median = np.median(areas[areas > 0])
-    by_label = np.clip(np.sqrt(median / np.maximum(areas, 1)), 1, LARGEST_WEIGHT) * (areas > 0)
+    by_label = np.clip(median / np.maximum(areas, 1), 1, LARGEST_WEIGHT) * (areas > 0)
     weights: NDArray[np.float16] = by_label.astype(np.float16)[labels]
     return weights
 

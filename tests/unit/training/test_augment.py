@@ -43,7 +43,7 @@ def test_enlarged_flows_have_unit_length_up_to_the_outline(tmp_path):
         assert (length > 0.999).mean() > 0.97, "but in the middle and in the corners of the outline"
 
 
-def test_small_objects_count_more_by_the_ratio_of_diameters():
+def test_small_objects_count_more_by_the_ratio_of_areas():
     labels = np.zeros((60, 60), np.uint16)
     labels[2:22, 2:22] = 5  # numbers have gaps; areas are 400, 400, 400, 100, 4 and 900
     labels[30:50, 2:22] = 2
@@ -54,7 +54,7 @@ def test_small_objects_count_more_by_the_ratio_of_diameters():
     weights = object_weights(labels)
     assert weights.dtype == np.float16
     assert weights.shape == labels.shape
-    for label, weight in ((0, 0), (5, 1), (9, 2), (7, LARGEST_WEIGHT), (11, 1)):
+    for label, weight in ((0, 0), (5, 1), (9, 4), (7, LARGEST_WEIGHT), (11, 1)):
         assert set(weights[labels == label].tolist()) == {weight}, label
 
 
