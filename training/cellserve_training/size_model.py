@@ -27,7 +27,7 @@ SCALES = (0.4, 2.5)
 DIAMETERS = (6.0, 200.0)
 """Views whose objects would be smaller or larger than this, in pixels, are not made."""
 
-RIDGES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+RIDGES = (1.0, 0.1, 0.01, 0.001, 1e-4, 1e-5, 1e-6)
 """Weights of the squared coefficients to choose from. The numbers of a style differ by some hundredths between images:
 what weight is right depends on how many views there are, and Cellpose's 1 is far too much for a few thousand."""
 
