@@ -59,6 +59,8 @@ class Augmentation:
 
 LARGEST_WEIGHT = 5.0
 """Of the pixels of small objects in the loss."""
+BETWEEN_WEIGHT = 4.0
+"""Of the pixels that have two objects within two pixels: few, but they decide whether neighbours are told apart."""
 SHORTEST = 0.05
 """Interpolated flows shorter than this have no direction: they stay as they are."""
 
@@ -72,14 +74,14 @@ class Example:
     Attributes:
         sample: Image and labels.
         flows: float16 [2, Y, X].
-        weights: float16 [Y, X]: what a pixel of an object counts in the loss; 0 outside objects.
+        weights: float32 [N + 1]: what the pixels of each label count in the loss.
         diameter: Median diameter of its objects in pixels.
         planes: float32 [2, Y, X]: normalised as the service does by default.
     """
 
     sample: Sample
     flows: NDArray[np.float16]
-    weights: NDArray[np.float16]
+    weights: Floats
     diameter: float
     planes: Floats
 
@@ -91,17 +93,16 @@ def prepare(sample: Sample, cache: Path) -> Example:
     return Example(sample, flows, weights, median_diameter(sample.labels), planes)
 
 
-def object_weights(labels: NDArray[Any]) -> NDArray[np.float16]:
-    """What each pixel counts in the loss, float16 [Y, X]: 0 outside objects.
+def object_weights(labels: NDArray[Any]) -> Floats:
+    """What the pixels of each label count in the loss, float32 [N + 1].
 
     A mean over pixels lets an object count by its area, while average precision counts each one alike. So do objects
     smaller than the median here: their pixels count more by the ratio of areas, up to `LARGEST_WEIGHT`.
     """
     areas = np.bincount(labels.ravel())
-    areas[0] = 0
-    median = np.median(areas[areas > 0])
-    by_label = np.clip(median / np.maximum(areas, 1), 1, LARGEST_WEIGHT) * (areas > 0)
-    weights: NDArray[np.float16] = by_label.astype(np.float16)[labels]
+    median = np.median(areas[1:][areas[1:] > 0])
+    weights: Floats = np.clip(median / np.maximum(areas, 1), 1, LARGEST_WEIGHT).astype(np.float32)
+    weights[0] = 1
     return weights
 
 
@@ -139,8 +140,9 @@ def cut_crop(
     # they would teach flows that are too short along every outline.
     length = np.hypot(flow_y, flow_x)
     length[length < SHORTEST] = 1
-    weights = warp(example.weights[y, x].astype(np.float32), cv2.INTER_NEAREST)
-    inside = (weights > 0).astype(np.float32)
+    labels = warp(example.sample.labels[y, x].astype(np.float32), cv2.INTER_NEAREST)
+    inside = (labels > 0).astype(np.float32)
+    weights = np.maximum(example.weights[labels.astype(np.intp)], np.where(_between(labels), BETWEEN_WEIGHT, 1))
     # The linear part, columns (x, y), takes steps of the crop to steps of the image times the scale: a rotation,
     # perhaps mirrored, whose inverse is its transpose.
     turn = out_to_image[:, :2] * scale
@@ -150,7 +152,16 @@ def cut_crop(
         * np.stack([turn[0, 1] * flow_x + turn[1, 1] * flow_y, turn[0, 0] * flow_x + turn[1, 0] * flow_y])
         / length
     )
-    return image, np.stack([*flows, inside, np.maximum(weights, 1)]).astype(np.float32)
+    return image, np.stack([*flows, inside, weights]).astype(np.float32)
+
+
+def _between(labels: Floats) -> NDArray[np.bool_]:
+    """Where a neighbourhood of 5 x 5 pixels holds two objects."""
+    window = np.ones((5, 5), np.uint8)
+    largest = cv2.dilate(labels, window)
+    smallest = cv2.erode(np.where(labels > 0, labels, np.float32(np.inf)), window)
+    between: NDArray[np.bool_] = (largest > 0) & (smallest < largest)
+    return between
 
 
 def _placement(

@@ -14,6 +14,9 @@ from torch.utils.data import Dataset
 from .augment import Example, cut_crop
 from .schedule import Schedule
 
+BALANCE = 0.7
+"""How much the size of a data set counts: 0 not at all, 1 as it is."""
+
 
 class Batches(Dataset[tuple[Tensor, Tensor]]):
     """Batches by step, for a `torch.utils.data.DataLoader`.
@@ -60,9 +63,9 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
 
 
 def balanced_shares(examples: Sequence[Example]) -> NDArray[np.float64]:
-    """Chance of each image, [n]: square root of the size of its (data set, kind), shared among its members."""
+    """Chance of each image, [n]: the size of its (data set, kind) to the power `BALANCE`, shared among its members."""
     members = [(example.sample.group, example.sample.kind) for example in examples]
     sizes = Counter(members)
-    shares = np.array([sizes[member] ** -0.5 for member in members])
+    shares = np.array([sizes[member] ** (BALANCE - 1) for member in members])
     normalized: NDArray[np.float64] = shares / shares.sum()
     return normalized

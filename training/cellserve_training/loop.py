@@ -26,6 +26,7 @@ from torch.utils.data import DataLoader
 
 from .augment import Example
 from .batches import Batches
+from .descent import Descent
 from .journal import Journal, Row
 from .schedule import Schedule
 from .state import State, load_state, save_state
@@ -113,7 +114,7 @@ def train(run: Run, examples: Sequence[Example], validation: Sequence[Example] =
     network.get_buffer("diam_mean").fill_(run.diam_mean)
     network.get_buffer("diam_labels").fill_(float(np.mean([example.diameter for example in examples])))
     network.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    optimizer = _optimizer(network, schedule)
+    descent = Descent(network, schedule)
     averaged = AveragedModel(network, avg_fn=partial(_average, schedule.averaging))
     average = cast(CPnet, averaged.module).eval()
     state = load_state(run.folder / STATE, settings) or State(settings)
@@ -121,7 +122,7 @@ def train(run: Run, examples: Sequence[Example], validation: Sequence[Example] =
         network.load_state_dict(state.network)
         average.load_state_dict(state.averaged)
         averaged.n_averaged.fill_(state.step)
-        optimizer.load_state_dict(state.optimizer)
+        descent.load_state_dict(state.optimizer)
 
     batches = Batches(examples, schedule, run.diam_mean, run.seed)
     unseen = Batches(validation, schedule, run.diam_mean, run.seed + 2**20) if validation else None
@@ -144,22 +145,18 @@ def train(run: Run, examples: Sequence[Example], validation: Sequence[Example] =
     def save(step: int) -> None:
         state.step, state.seconds = step, time.monotonic() - started
         state.network, state.averaged = network.state_dict(), average.state_dict()
-        state.optimizer = optimizer.state_dict()
+        state.optimizer = descent.state_dict()
         journal.write()  # first: rows beyond the state are dropped on resuming, rows before it could not be had again
         save_state(run.folder / STATE, state)
 
     with Journal(run.folder, schedule.steps, state.step, run.console) as journal, _signals() as received:
         for step, (image, target) in enumerate(loader, start=state.step):
-            rate = schedule.rate_at(step)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
             image = image.to(device, memory_format=torch.channels_last)
-            parts = _losses(network, image, target.to(device), schedule.small_objects)
-            optimizer.zero_grad(set_to_none=True)
+            parts = _losses(network, image, target.to(device), schedule.weighted)
             parts.sum().backward()  # type: ignore[no-untyped-call]
             if schedule.clip:
                 nn.utils.clip_grad_norm_(network.parameters(), schedule.clip)
-            optimizer.step()
+            descent.step(rate := schedule.rate_at(step))
             averaged.update_parameters(network)
             losses.append(parts.detach())
             done = step + 1
@@ -184,19 +181,12 @@ def train(run: Run, examples: Sequence[Example], validation: Sequence[Example] =
     return average
 
 
-def _optimizer(network: CPnet, schedule: Schedule) -> torch.optim.Optimizer:
-    parameters = list(network.parameters())
-    if schedule.optimizer == "sgd":
-        return torch.optim.SGD(parameters, schedule.rate, momentum=0.9, weight_decay=schedule.weight_decay)
-    return torch.optim.AdamW(parameters, schedule.rate, weight_decay=schedule.weight_decay)
-
-
-def _losses(network: CPnet, image: Tensor, target: Tensor, small_objects: bool) -> Tensor:
+def _losses(network: CPnet, image: Tensor, target: Tensor, weighted: bool) -> Tensor:
     """Loss of the flows and of the inside map, [2]: half the mean squared error of 5 * flow, and cross entropy."""
     with _autocast(image.device):
         maps, _ = network(image)
     maps = maps.float()
-    weights = target[:, 3] if small_objects else torch.ones_like(target[:, 3])
+    weights = target[:, 3] if weighted else torch.ones_like(target[:, 3])
     flows = 0.5 * (functional.mse_loss(maps[:, :2], target[:, :2], reduction="none").mean(dim=1) * weights).mean()
     inside = functional.binary_cross_entropy_with_logits(maps[:, 2], target[:, 2], weights)
     return torch.stack([flows, inside])
@@ -225,7 +215,7 @@ def _validate(average: CPnet, unseen: Batches, schedule: Schedule, device: torch
     losses = []
     for index in range(VALIDATION_BATCHES):
         image, target = unseen[schedule.steps + index]
-        losses.append(_losses(average, image.to(device), target.to(device), schedule.small_objects))
+        losses.append(_losses(average, image.to(device), target.to(device), schedule.weighted))
     return float(torch.stack(losses).mean(dim=0).sum())
 
 

@@ -29,8 +29,8 @@ class Schedule:
         crop: Side of a crop in pixels.
         early_crop: Side of a crop in the first `early_steps` steps: small ones cost less while much is to be learned.
         early_steps: As `early_crop` says.
-        small_objects: Whether pixels of objects smaller than the image's median count more in the loss.
-        optimizer: "adamw" (moments .9 and .999) or "sgd" (momentum .9).
+        weighted: Whether pixels of small objects and between neighbours count more in the loss.
+        optimizer: "muon" (with AdamW for what is no matrix) or "sgd" (momentum .9).
         rate: Highest learning rate.
         warm_up: Steps over which the rate rises from 0, in a line.
         decay: After the warm-up: "cosine" falls to 0 at the last step; "halving" stays until `decay_start` and then
@@ -40,8 +40,8 @@ class Schedule:
         weight_decay: As the optimizer defines it.
         clip: Largest norm of the gradient; 0 for any.
         averaging: Decay per step of the moving average of all weights that becomes the network; 0 for the last weights.
-        sampling: "epochs": every image once before any comes again. "balanced": data sets and kinds are drawn by the
-            square root of how many images they have, so that small ones count.
+        sampling: "epochs": every image once before any comes again. "balanced": data sets and kinds are drawn by a
+            power below one of how many images they have, so that small ones count.
         augmentation: How crops differ from their images.
     """
 
@@ -50,8 +50,8 @@ class Schedule:
     crop: int = 160
     early_crop: int = 112
     early_steps: int = 0
-    small_objects: bool = True
-    optimizer: Literal["adamw", "sgd"] = "adamw"
+    weighted: bool = True
+    optimizer: Literal["muon", "sgd"] = "muon"
     rate: float = 2e-3
     warm_up: int = 200
     decay: Literal["cosine", "halving"] = "cosine"
@@ -80,7 +80,7 @@ class Schedule:
                 steps=steps,
                 crop=crop,
                 early_crop=min(crop, 112),
-                early_steps=steps * 3 // 5,
+                early_steps=steps * 3 // 4,
                 warm_up=max(1, min(200, steps // 10)),
             )
         epoch = math.ceil(images / 8)
@@ -88,7 +88,7 @@ class Schedule:
         return cls(
             steps=total,
             crop=crop or 224,
-            small_objects=False,
+            weighted=False,
             optimizer="sgd",
             rate=0.2,
             warm_up=max(1, total // 50),

@@ -17,7 +17,7 @@ def test_the_papers_schedule():
     assert schedule.rate_at(410 * epoch) == 0.05
     assert schedule.rate_at(500 * epoch - 1) == pytest.approx(0.2 / 2**10)
     assert not schedule.augmentation.appearance
-    assert not schedule.small_objects
+    assert not schedule.weighted
     assert {schedule.crop_at(step) for step in range(500 * epoch)} == {224}
 
 
@@ -35,7 +35,7 @@ def test_the_fast_schedule_rises_and_falls_once():
 def test_the_fast_schedule_ends_on_large_crops():
     schedule = Schedule.of(Preset.FAST, images=80, steps=1000)
     sides = [schedule.crop_at(step) for step in range(1000)]
-    assert sides == [112] * 600 + [160] * 400
+    assert sides == [112] * 750 + [160] * 250
     assert {Schedule.of(Preset.FAST, images=80, steps=10, crop=64).crop_at(step) for step in range(10)} == {64}
 
 
