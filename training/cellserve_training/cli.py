@@ -28,8 +28,9 @@ from .contact_sheet import write_sheet
 from .dataset import DataError, Sample, find_pairs, read_samples
 from .evaluation import DEFAULT_ADDRESS, Diameters, EvaluationError
 from .evaluation import evaluate as evaluate_service
-from .loop import NETWORK, Run, TrainingInterruptedError, has_bfloat16
+from .loop import NETWORK, Run, TrainingInterruptedError
 from .loop import train as train_network
+from .precision import has_bfloat16
 from .schedule import Preset, Schedule
 from .size_model import fit
 from .state import StateError

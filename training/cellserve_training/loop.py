@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, cast
@@ -28,6 +28,7 @@ from .augment import Example
 from .batches import Batches
 from .descent import Descent
 from .journal import Journal, Row
+from .precision import autocast
 from .schedule import Schedule
 from .state import State, load_state, save_state
 
@@ -139,7 +140,7 @@ def train(run: Run, examples: Sequence[Example], validation: Sequence[Example] =
         """Measures the statistics of batch norm anew: those of the networks averaged are not those of the average."""
         if schedule.averaging:
             beyond = (batches[schedule.steps + index][0] for index in range(CALIBRATION_BATCHES))
-            with _autocast(device):
+            with autocast(device):
                 update_bn((images.to(device, memory_format=torch.channels_last) for images in beyond), average)
 
     def save(step: int) -> None:
@@ -183,25 +184,13 @@ def train(run: Run, examples: Sequence[Example], validation: Sequence[Example] =
 
 def _losses(network: CPnet, image: Tensor, target: Tensor, weighted: bool) -> Tensor:
     """Loss of the flows and of the inside map, [2]: half the mean squared error of 5 * flow, and cross entropy."""
-    with _autocast(image.device):
+    with autocast(image.device):
         maps, _ = network(image)
     maps = maps.float()
     weights = target[:, 3] if weighted else torch.ones_like(target[:, 3])
     flows = 0.5 * (functional.mse_loss(maps[:, :2], target[:, :2], reduction="none").mean(dim=1) * weights).mean()
     inside = functional.binary_cross_entropy_with_logits(maps[:, 2], target[:, 2], weights)
     return torch.stack([flows, inside])
-
-
-def _autocast(device: torch.device) -> torch.autocast:
-    return torch.autocast(device.type, torch.bfloat16, enabled=has_bfloat16(device))
-
-
-@cache
-def has_bfloat16(device: torch.device) -> bool:
-    """Whether the processor computes in bfloat16: four times as fast with AMX, slower than float32 where emulated."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("avx512_bf16"))
 
 
 def _average(decay: float, average: Tensor, value: Tensor, updates: Tensor) -> Tensor:

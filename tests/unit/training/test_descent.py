@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from cellserve_export.network import CPnet
-from cellserve_training.descent import Descent
+from cellserve_training.descent import Descent, orthogonalize
 from cellserve_training.schedule import Preset, Schedule
 
 SCHEDULE = Schedule.of(Preset.FAST, images=9, steps=10)
@@ -24,7 +24,8 @@ def push(network, seed):
         parameter.grad = torch.randn(parameter.shape, generator=generator)
 
 
-def test_a_convolution_moves_as_its_matrix_does(network):
+def test_a_convolution_moves_as_torch_moves_its_matrix(network):
+    """The twin of torch's Muon, up to the rounding of other orders of summation."""
     layer = network.downsample.down.res_down_2.conv.conv_1[2]
     matrix = torch.nn.Parameter(layer.weight.detach().permute(0, 2, 3, 1).flatten(1).clone())
     alone = torch.optim.Muon([matrix], 1e-3, weight_decay=SCHEDULE.weight_decay, adjust_lr_fn="match_rms_adamw")
@@ -36,8 +37,18 @@ def test_a_convolution_moves_as_its_matrix_does(network):
         alone.step()
         descent.step(1e-3)
         assert layer.weight.grad is None
-    torch.testing.assert_close(layer.weight.permute(0, 2, 3, 1).flatten(1), matrix, rtol=0, atol=0)
-    assert not matrix.equal(start)
+    moved = matrix - start
+    assert moved.square().mean().sqrt() > 1e-4
+    difference = layer.weight.permute(0, 2, 3, 1).flatten(1) - matrix
+    assert difference.norm() < 0.02 * moved.norm()
+
+
+@pytest.mark.parametrize("shape", [(64, 288), (256, 128), (32, 32)])
+def test_orthogonal_up_to_the_known_bounds(shape):
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    values = torch.linalg.svdvals(orthogonalize(matrix).float())
+    assert values[:-2].min() > 0.6  # the smallest of a square matrix are all but zero, and stay small
+    assert values.max() < 1.3
 
 
 @pytest.mark.parametrize("preset", list(Preset))
