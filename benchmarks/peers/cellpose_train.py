@@ -48,10 +48,10 @@ def main() -> None:
         return model, time.perf_counter() - start
 
     # How long a step takes, by the difference of two short trainings: preparations count once.
-    _, short = training(2, "calibration")
-    _, long = training(4, "calibration")
-    per_epoch = (long - short) / 2
-    epochs = max(1, round((options.seconds - (short - 2 * per_epoch)) / per_epoch))
+    _, short = training(1, "calibration")
+    _, long = training(2, "calibration")
+    per_epoch = long - short
+    epochs = max(1, round((options.seconds - (short - per_epoch)) / per_epoch))
     model, seconds = training(epochs, "network")
     steps = epochs * IMAGES_PER_EPOCH // 8
     about = {"seconds": seconds, "threads": options.threads, "epochs": epochs, "steps": steps, "images": len(images)}
