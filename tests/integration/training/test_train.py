@@ -52,7 +52,7 @@ def log(folder: Path) -> list[dict[str, str]]:
 
 
 def test_a_tiny_training_learns_and_its_network_exports(command, tmp_path):
-    steps = 150
+    steps = 60
     output = run(command(tmp_path / "run", "--steps", str(steps), "--crop", "64"))
     assert "5 images to train on, 1 for the validation curve" in output
     rows = log(tmp_path / "run")
@@ -97,7 +97,7 @@ def kill(process: subprocess.Popen[str], number: signal.Signals, when: Path) -> 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_training_goes_on_as_if_nothing_had_happened(command, tmp_path, number):
-    options = ["--steps", "30", "--crop", "32", "--save-every", "0", "--seed", "3"]
+    options = ["--steps", "20", "--crop", "32", "--save-every", "0", "--seed", "3"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     run(command(whole, *options))
 
@@ -107,14 +107,14 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(command, tmp_path,
     assert process.returncode == (-signal.SIGKILL if number == signal.SIGKILL else 130), output
     assert not (killed / "network.pt").exists(), "the training ended before it was killed"
     reached = torch.load(killed / "state.pt", weights_only=True)["step"]
-    assert 0 < reached < 30
+    assert 0 < reached < 20
 
     # Half a file of a save that the kill ended must not disturb.
     (killed / ".state.pt.0123.part").write_bytes(b"half")
     run(command(killed, *options))
-    schedule = Schedule.of(Preset.FAST, images=5, steps=30, crop=32)
+    schedule = Schedule.of(Preset.FAST, images=5, steps=20, crop=32)
     rows = {int(row["step"]): row for row in log(killed)}
-    assert set(range(5, 31, 5)) <= rows.keys()
+    assert set(range(5, 21, 5)) <= rows.keys()
     assert len(rows) == len(log(killed)), "a step is logged twice"
     for step, row in rows.items():
         assert float(row["rate"]) == pytest.approx(schedule.rate_at(step - 1), rel=1e-4)

@@ -193,7 +193,9 @@ def test_exit_status_of_health():
 def test_interrupt(serve, files):
     """Ctrl-C ends at once, quietly, and the server learns of it."""
     service = Service(delay_s=60)
-    command = [sys.executable, "-c", "from cellserve.cli import app; app()", "segment", "-a", serve(service)]
+    # Shells start background jobs, and so perhaps these tests, with SIGINT ignored, which children inherit.
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    command = [sys.executable, "-c", f"{heed}; from cellserve.cli import app; app()", "segment", "-a", serve(service)]
     with subprocess.Popen(
         [*command, *map(str, files)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
