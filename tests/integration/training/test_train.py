@@ -52,7 +52,7 @@ def log(folder: Path) -> list[dict[str, str]]:
 
 
 def test_a_tiny_training_learns_and_its_network_exports(command, tmp_path):
-    steps = 60
+    steps = 100
     output = run(command(tmp_path / "run", "--steps", str(steps), "--crop", "64"))
     assert "5 images to train on, 1 for the validation curve" in output
     rows = log(tmp_path / "run")
