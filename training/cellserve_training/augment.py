@@ -58,7 +58,8 @@ class Augmentation:
 
 
 LARGEST_WEIGHT = 5.0
-"""Of the pixels of small objects in the loss."""
+"""Of the pixels of small objects in the loss of the flows. In that of the inside map they count like others: it would
+come to see objects where one is unlikely, and find debris."""
 BETWEEN_WEIGHT = 4.0
 """Of the pixels that have two objects within two pixels: few, but they decide whether neighbours are told apart."""
 SHORTEST = 0.05
@@ -74,7 +75,7 @@ class Example:
     Attributes:
         sample: Image and labels.
         flows: float16 [2, Y, X].
-        weights: float32 [N + 1]: what the pixels of each label count in the loss.
+        weights: float32 [N + 1]: what the pixels of each label count in the loss of the flows.
         diameter: Median diameter of its objects in pixels.
         planes: float32 [2, Y, X]: normalised as the service does by default.
     """
@@ -94,7 +95,7 @@ def prepare(sample: Sample, cache: Path) -> Example:
 
 
 def object_weights(labels: NDArray[Any]) -> Floats:
-    """What the pixels of each label count in the loss, float32 [N + 1].
+    """What the pixels of each label count in the loss of the flows, float32 [N + 1].
 
     A mean over pixels lets an object count by its area, while average precision counts each one alike. So do objects
     smaller than the median here: their pixels count more by the ratio of areas, up to `LARGEST_WEIGHT`.
@@ -119,8 +120,8 @@ def cut_crop(
         rng: Source of all randomness.
 
     Returns:
-        The network's input [2, size, size] and its target [4, size, size]: 5 * flow along y and x, 1 inside objects,
-        and what a pixel counts in the loss.
+        The network's input [2, size, size] and its target [5, size, size]: 5 * flow along y and x, 1 inside objects,
+        and what a pixel counts in the loss of the flows and in that of the inside map.
     """
     scale = diam_mean / example.diameter * rng.uniform(*augmentation.scale)
     out_to_image = _placement(example.sample.labels, size, scale, augmentation.on_object, rng)
@@ -142,7 +143,8 @@ def cut_crop(
     length[length < SHORTEST] = 1
     labels = warp(example.sample.labels[y, x].astype(np.float32), cv2.INTER_NEAREST)
     inside = (labels > 0).astype(np.float32)
-    weights = np.maximum(example.weights[labels.astype(np.intp)], np.where(_between(labels), BETWEEN_WEIGHT, 1))
+    inside_weights = np.where(_between(labels), np.float32(BETWEEN_WEIGHT), np.float32(1))
+    flow_weights = np.maximum(example.weights[labels.astype(np.intp)], inside_weights)
     # The linear part, columns (x, y), takes steps of the crop to steps of the image times the scale: a rotation,
     # perhaps mirrored, whose inverse is its transpose.
     turn = out_to_image[:, :2] * scale
@@ -152,7 +154,7 @@ def cut_crop(
         * np.stack([turn[0, 1] * flow_x + turn[1, 1] * flow_y, turn[0, 0] * flow_x + turn[1, 0] * flow_y])
         / length
     )
-    return image, np.stack([*flows, inside, weights]).astype(np.float32)
+    return image, np.stack([*flows, inside, flow_weights, inside_weights]).astype(np.float32)
 
 
 def _between(labels: Floats) -> NDArray[np.bool_]:

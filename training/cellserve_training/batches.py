@@ -39,7 +39,7 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
         return self._schedule.steps
 
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
-        """Input [batch, 2, crop, crop] and target [batch, 4, crop, crop] of a step, float32."""
+        """Input [batch, 2, crop, crop] and target [batch, 5, crop, crop] of a step, float32."""
         rng = np.random.default_rng((self._seed, step))
         size = self._schedule.crop_at(step)
         crops = [

@@ -187,9 +187,9 @@ def _losses(network: CPnet, image: Tensor, target: Tensor, weighted: bool) -> Te
     with autocast(image.device):
         maps, _ = network(image)
     maps = maps.float()
-    weights = target[:, 3] if weighted else torch.ones_like(target[:, 3])
-    flows = 0.5 * (functional.mse_loss(maps[:, :2], target[:, :2], reduction="none").mean(dim=1) * weights).mean()
-    inside = functional.binary_cross_entropy_with_logits(maps[:, 2], target[:, 2], weights)
+    flow_weights, inside_weights = target[:, 3:].unbind(1) if weighted else (1, None)
+    flows = 0.5 * (functional.mse_loss(maps[:, :2], target[:, :2], reduction="none").mean(dim=1) * flow_weights).mean()
+    inside = functional.binary_cross_entropy_with_logits(maps[:, 2], target[:, 2], inside_weights)
     return torch.stack([flows, inside])
 
 

@@ -73,6 +73,7 @@ def test_a_crop_carries_the_weights_of_its_objects(tmp_path):
     for seed in range(8):
         _, target = cut_crop(example, 128, DIAM_MEAN, PAPER, np.random.default_rng(seed))
         assert set(target[3][target[2] == 0].tolist()) <= {1.0, BETWEEN_WEIGHT}
+        assert set(target[4].ravel().tolist()) <= {1.0, BETWEEN_WEIGHT}, "the inside map would learn to see debris"
         seen |= set(target[3][target[2] > 0].tolist())
     assert {1.0, LARGEST_WEIGHT} <= seen <= {1.0, LARGEST_WEIGHT, BETWEEN_WEIGHT}
 
@@ -91,6 +92,7 @@ def test_pixels_between_neighbours_count_more(tmp_path):
     expected = np.ones((88, 88), np.float32)
     expected[18:52, 33:37] = BETWEEN_WEIGHT
     np.testing.assert_array_equal(target[3], expected)
+    np.testing.assert_array_equal(target[4], expected)
 
 
 def test_targets_are_cached_by_content(tmp_path):
@@ -118,7 +120,7 @@ def test_flows_turn_with_the_crop(example, seed):
     rng = np.random.default_rng(seed)
     image, target = cut_crop(example, 128, DIAM_MEAN, PAPER, rng)
     assert image.shape == (2, 128, 128)
-    assert target.shape == (4, 128, 128)
+    assert target.shape == (5, 128, 128)
     assert image.dtype == target.dtype == np.float32
     # Disks lie apart, so pieces of the inside map are disks.
     count, pieces, _, centres = cv2.connectedComponentsWithStats(target[2].astype(np.uint8), connectivity=4)
@@ -203,7 +205,7 @@ def test_batches_depend_on_seed_and_step_alone(labelled, tmp_path):
     assert not first[7][0].equal(first[8][0])
     assert not first[7][0].equal(Batches(examples, schedule, 30, seed=6)[7][0])
     assert first[7][0].shape == (8, 2, 32, 32)
-    assert first[7][1].shape == (8, 4, 32, 32)
+    assert first[7][1].shape == (8, 5, 32, 32)
 
 
 def test_balanced_shares(labelled, tmp_path):
