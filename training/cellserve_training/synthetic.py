@@ -4,6 +4,7 @@ The steps follow the specimen: where cells lie, which pixels are whose, nuclei i
 pixel holds, and what optics and camera make of it. The ranges of all traits are at the top.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,12 +90,19 @@ class Scene:
     vignetting: float  # light lost in the corners
 
 
-def synthesize(rng: Generator, shape: tuple[int, int] = (256, 256)) -> tuple[NDArray[np.uint8], Labels]:
+def synthesize(
+    rng: Generator,
+    shape: tuple[int, int] = (256, 256),
+    forms: Sequence[Form] = FORMS,
+    stains: Sequence[Stain] = STAINS,
+) -> tuple[NDArray[np.uint8], Labels]:
     """Draw one image and its label image.
 
     Args:
         rng: Source of all randomness: equal states give equal images.
         shape: (Y, X) in pixels, each at least 64.
+        forms: Kinds of tissue that the image is drawn from.
+        stains: Kinds of stain that the image is drawn from.
 
     Returns:
         Image uint8 [2, Y, X] (plane 0 cytoplasm or membrane, plane 1 nuclei) and labels uint16 [Y, X] of whole cells:
@@ -106,7 +114,7 @@ def synthesize(rng: Generator, shape: tuple[int, int] = (256, 256)) -> tuple[NDA
     if min(shape) < SMALLEST_SIDE:
         raise ValueError(f"shape is {shape}; allowed: at least {SMALLEST_SIDE} each")
     while True:
-        scene = _draw_scene(rng)
+        scene = _draw_scene(rng, forms, stains)
         # Cells that reach in from outside are drawn whole, so that the border cuts cells as a camera does.
         margin = round(0.7 * scene.diameter)
         canvas = (shape[0] + 2 * margin, shape[1] + 2 * margin)
@@ -145,10 +153,10 @@ def write_synthetic(folder: Path, count: int, seed: int, shape: tuple[int, int] 
         (folder / f"{name}_masks.png").write_bytes(cv2.imencode(".png", labels)[1].tobytes())
 
 
-def _draw_scene(rng: Generator) -> Scene:
+def _draw_scene(rng: Generator, forms: Sequence[Form], stains: Sequence[Stain]) -> Scene:
     return Scene(
-        form=FORMS[rng.integers(len(FORMS))],
-        stain=STAINS[rng.integers(len(STAINS))],
+        form=forms[rng.integers(len(forms))],
+        stain=stains[rng.integers(len(stains))],
         diameter=_log_uniform(rng, DIAMETERS),
         nucleus_size=rng.uniform(0.5, 0.85),
         missing_nuclei=rng.uniform(0.0, 0.12),
