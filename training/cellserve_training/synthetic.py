@@ -155,8 +155,8 @@ def write_synthetic(folder: Path, count: int, seed: int, shape: tuple[int, int] 
 
 def _draw_scene(rng: Generator, forms: Sequence[Form], stains: Sequence[Stain]) -> Scene:
     return Scene(
-        form=forms[rng.integers(len(forms))],
-        stain=stains[rng.integers(len(stains))],
+        form=forms[int(rng.integers(len(forms)))],
+        stain=stains[int(rng.integers(len(stains)))],
         diameter=_log_uniform(rng, DIAMETERS),
         nucleus_size=rng.uniform(0.5, 0.85),
         missing_nuclei=rng.uniform(0.0, 0.12),
