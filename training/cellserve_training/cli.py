@@ -172,6 +172,7 @@ def evaluate(
     = Path("build/contact_sheet.png"),
     json: Annotated[Path | None, Option(help="File for all figures of all images.")] = None,
     concurrency: Annotated[int, Option(min=1, help="Images under way at a time.")] = 8,
+    deadline_s: Annotated[float, Option(min=0.001, help="Seconds one image may take.")] = 300.0,
     on_bad_data: OnBad = OnBadData.REFUSE,
 ) -> None:  # fmt: skip
     """Sends labelled images through a running service and scores what comes back. Exit code 1 if an image failed."""
@@ -181,7 +182,8 @@ def evaluate(
     try:
         evaluation = evaluate_service(
             samples, address=None if address == "none" else address, model=model, diameter=diameter, single=single,
-            otsu=otsu, predictions=predictions or (), params=params, concurrency=concurrency, console=console,
+            otsu=otsu, predictions=predictions or (), params=params, concurrency=concurrency, deadline_s=deadline_s,
+            console=console,
         )  # fmt: skip
         tables.show(evaluation, console)
         if json:

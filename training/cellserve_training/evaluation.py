@@ -133,6 +133,7 @@ def evaluate(
     predictions: Iterable[Path] = (),
     params: cellserve.SegmentParams | None = None,
     concurrency: int = 8,
+    deadline_s: float = 300.0,
     console: Console | None = None,
 ) -> Evaluation:
     """Segments labelled images through a running service, and in other ways, and scores what comes back.
@@ -147,6 +148,7 @@ def evaluate(
         predictions: Folders of label images that another program wrote; see `sources.Folder`.
         params: What the service does otherwise than by default.
         concurrency: Images under way at a time.
+        deadline_s: Seconds one image may take, waiting behind the others included; what takes longer fails.
         console: Where a progress bar goes; None: none.
 
     Raises:
@@ -157,7 +159,7 @@ def evaluate(
     with ExitStack() as stack:
         sources: list[Source] = []
         if address is not None:
-            client = stack.enter_context(cellserve.Client(address))
+            client = stack.enter_context(cellserve.Client(address, deadline_s=deadline_s))
             sources += _service(client, model, diameter, single, params, concurrency, notes)
         sources += [Otsu()] if otsu else []
         for path in predictions:

@@ -12,9 +12,13 @@ from rich.table import Table
 from .evaluation import Evaluation, Pass
 from .scores import THRESHOLDS, Summary
 
+COLUMNS = 120
+"""Characters that the widest table needs."""
+
 
 def show(evaluation: Evaluation, console: Console) -> None:
-    """Prints the figures of every pass, side by side and each in full, failures and notes; 120 columns are enough."""
+    """Prints the figures of every pass, side by side and each in full, failures and notes, on 120 columns or more."""
+    console.width = max(console.width, COLUMNS)  # a narrower terminal breaks lines; cut figures would tell nothing
     if len(evaluation.passes) > 1:
         console.print(_comparison(evaluation.passes))
     for entry in evaluation.passes:

@@ -201,7 +201,8 @@ def test_what_cannot_be_evaluated_is_said(tmp_path):
         evaluate([sample("x")], address=None, predictions=[tmp_path / "absent"])
 
 
-def test_tables_fit_120_columns_and_the_json_holds_every_image(tmp_path):
+@pytest.mark.parametrize("width", [80, 120])
+def test_tables_fit_120_columns_and_the_json_holds_every_image(width, tmp_path):
     kinds = [Kind.FLUORESCENCE, Kind.HISTOLOGY, Kind.TRANSMITTED]
     samples = [sample(f"image-{k}", "a-set-with-a-name", kind, side=8 + k) for k, kind in enumerate(kinds)]
     outcomes = {s.name: Prediction(s.labels, 10.0 + k) for k, s in enumerate(samples)}
@@ -211,7 +212,7 @@ def test_tables_fit_120_columns_and_the_json_holds_every_image(tmp_path):
     evaluation = type(evaluate(samples, address=None, otsu=True))(passes, ("something was left out",))
 
     text = io.StringIO()
-    show(evaluation, Console(file=text, width=120))
+    show(evaluation, Console(file=text, width=width))
     lines = text.getvalue().splitlines()
     assert max(map(len, lines)) <= 120
     assert not any("…" in line for line in lines)
