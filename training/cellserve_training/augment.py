@@ -58,8 +58,8 @@ class Augmentation:
 
 
 LARGEST_WEIGHT = 5.0
-"""Of the pixels of small objects in the loss of the flows. In that of the inside map they count like others: it would
-come to see objects where one is unlikely, and find debris."""
+"""Of the pixels of small objects in the loss of the flows. In that of the inside map they count by the square root:
+by the whole weight it finds debris, by none it misses small objects."""
 BETWEEN_WEIGHT = 4.0
 """Of the pixels that have two objects within two pixels: few, but they decide whether neighbours are told apart."""
 SHORTEST = 0.05
@@ -143,8 +143,9 @@ def cut_crop(
     length[length < SHORTEST] = 1
     labels = warp(example.sample.labels[y, x].astype(np.float32), cv2.INTER_NEAREST)
     inside = (labels > 0).astype(np.float32)
-    inside_weights = np.where(_between(labels), np.float32(BETWEEN_WEIGHT), np.float32(1))
-    flow_weights = np.maximum(example.weights[labels.astype(np.intp)], inside_weights)
+    between = np.where(_between(labels), np.float32(BETWEEN_WEIGHT), np.float32(1))
+    of_objects = example.weights[labels.astype(np.intp)]
+    flow_weights, inside_weights = np.maximum(of_objects, between), np.maximum(np.sqrt(of_objects), between)
     # The linear part, columns (x, y), takes steps of the crop to steps of the image times the scale: a rotation,
     # perhaps mirrored, whose inverse is its transpose.
     turn = out_to_image[:, :2] * scale
