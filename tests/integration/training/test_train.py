@@ -28,7 +28,7 @@ def labelled(tmp_path_factory, copy_labelled) -> Path:
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def command(labelled, tmp_path_factory):
     """The command of a training on one thread, whose outcome seed and steps decide."""
     cache = tmp_path_factory.getbasetemp() / "targets"
@@ -38,6 +38,17 @@ def command(labelled, tmp_path_factory):
         return [str(BIN / "cellserve-train"), "train", str(labelled), "--out", str(out), *fixed, *options]
 
     return command
+
+
+SHORT = ("--steps", "20", "--crop", "32", "--save-every", "0", "--seed", "3")
+
+
+@pytest.fixture(scope="module")
+def whole(command, tmp_path_factory) -> Path:
+    """The folder of a training of the options `SHORT` that nobody disturbed."""
+    folder: Path = tmp_path_factory.mktemp("whole") / "run"
+    run(command(folder, *SHORT))
+    return folder
 
 
 def run(command: list[str]) -> str:
@@ -96,12 +107,9 @@ def kill(process: subprocess.Popen[str], number: signal.Signals, when: Path) -> 
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_killed_training_goes_on_as_if_nothing_had_happened(command, tmp_path, number):
-    options = ["--steps", "20", "--crop", "32", "--save-every", "0", "--seed", "3"]
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    run(command(whole, *options))
-
-    process = subprocess.Popen(command(killed, *options), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def test_a_killed_training_goes_on_as_if_nothing_had_happened(command, whole, tmp_path, number):
+    killed = tmp_path / "killed"
+    process = subprocess.Popen(command(killed, *SHORT), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     kill(process, number, killed / "state.pt")
     output, _ = process.communicate(timeout=60)
     assert process.returncode == (-signal.SIGKILL if number == signal.SIGKILL else 130), output
@@ -111,7 +119,7 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(command, tmp_path,
 
     # Half a file of a save that the kill ended must not disturb.
     (killed / ".state.pt.0123.part").write_bytes(b"half")
-    run(command(killed, *options))
+    run(command(killed, *SHORT))
     schedule = Schedule.of(Preset.FAST, images=5, steps=20, crop=32)
     rows = {int(row["step"]): row for row in log(killed)}
     assert set(range(5, 21, 5)) <= rows.keys()
@@ -126,12 +134,10 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(command, tmp_path,
         torch.testing.assert_close(right[name], tensor, rtol=0, atol=0, msg=name)
 
 
-def test_a_folder_of_another_training_is_refused(command, tmp_path):
-    out = tmp_path / "run"
-    run(command(out, "--steps", "5", "--crop", "32"))
-    before = (out / "network.pt").read_bytes()
-    for changed in (["--steps", "6", "--crop", "32"], ["--steps", "5", "--crop", "32", "--seed", "1"]):
-        done = subprocess.run(command(out, *changed), capture_output=True, text=True, timeout=120)
+def test_a_folder_of_another_training_is_refused(command, whole):
+    before = (whole / "network.pt").read_bytes()
+    for changed in (["--steps", "21"], ["--seed", "1"]):
+        done = subprocess.run(command(whole, *SHORT, *changed), capture_output=True, text=True, timeout=120)
         assert done.returncode == 1
         assert "belongs to another training" in done.stderr
-    assert (out / "network.pt").read_bytes() == before
+    assert (whole / "network.pt").read_bytes() == before
