@@ -13,6 +13,7 @@ from cellserve_export.checkpoint import load_checkpoint, save_checkpoint
 from cellserve_export.errors import ExportError
 from cellserve_export.family import Family, set_size_model, write_family
 from cellserve_export.graph import Precision
+from cellserve_export.mean import mean_network
 from cellserve_export.parity import TOLERANCE, Parity, random_tiles
 from cellserve_export.size_model import read_size_model
 from cellserve_export.tiles import image_tile
@@ -100,6 +101,20 @@ def unpack(
     except (ExportError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
+
+
+@app.command()
+def mean(
+    checkpoints: Annotated[list[Path], Argument(help="CPnet checkpoints: a network and what training on made of it.")],
+    out: Annotated[Path, Option(help="Checkpoint to write.")],
+) -> None:
+    """Writes the mean of the weights of networks from one line of training, in Cellpose's format."""
+    try:
+        save_checkpoint(out, mean_network([load_checkpoint(path) for path in checkpoints]))
+    except (ExportError, OSError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+    typer.echo(str(out))
 
 
 def _table(report: list[Parity]) -> Table:

@@ -3,6 +3,7 @@
 ExportError
 ├── CheckpointError   a file is not a CPnet checkpoint
 ├── TileError         an image for the parity gate cannot be used
+├── MeanError         networks have no mean
 ├── FamilyError       a family cannot be described or written as asked
 ├── ParityError       a graph does not compute what its network computes
 ├── SizeModelError    a file holds no size model
@@ -20,6 +21,10 @@ class CheckpointError(ExportError):
 
 class TileError(ExportError):
     """An image for the parity gate cannot be used."""
+
+
+class MeanError(ExportError):
+    """Networks have no mean: they do not come from one line of training, or were made for other images."""
 
 
 class FamilyError(ExportError):
