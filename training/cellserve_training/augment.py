@@ -1,8 +1,8 @@
 """Crops for training: one affine warp per crop, and the changes of appearance that microscopes really show.
 
 Geometry is the paper's (Methods, "Image augmentations for training"): objects scaled to a common size times .75 to
-1.25, rotated by any angle with the flow vectors turned along, moved anywhere, flipped. What lies outside the image is
-zero, as in the tiles of the service.
+1.25, rotated by any angle with the flow vectors turned along, moved anywhere, flipped; and stretched along a random
+line, which the paper does not. What lies outside the image is zero, as in the tiles of the service.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ class Augmentation:
 
     Attributes:
         scale: Smallest and largest factor on the common object size.
+        stretch: Largest factor on lengths along a random line; those across it are divided by it. 1 in the paper.
         on_object: Chance that a crop is centred near an object, rather than anywhere.
         appearance: False: geometry alone, as in the paper. True: everything below too.
         recolour: Chance that a colour image turns grey by random shares of red, green and blue, not by their mean.
@@ -44,6 +45,7 @@ class Augmentation:
     """
 
     scale: tuple[float, float] = (0.75, 1.25)
+    stretch: float = 1.25
     on_object: float = 0.7
     appearance: bool = True
     recolour: float = 0.5
@@ -65,7 +67,7 @@ BETWEEN_WEIGHT = 4.0
 SHORTEST = 0.05
 """Interpolated flows shorter than this have no direction: they stay as they are."""
 
-PAPER = Augmentation(on_object=0.0, appearance=False)
+PAPER = Augmentation(stretch=1.0, on_object=0.0, appearance=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,7 +126,7 @@ def cut_crop(
         and what a pixel counts in the loss of the flows and in that of the inside map.
     """
     scale = diam_mean / example.diameter * rng.uniform(*augmentation.scale)
-    out_to_image = _placement(example.sample.labels, size, scale, augmentation.on_object, rng)
+    out_to_image = _placement(example.sample.labels, size, scale, augmentation, rng)
     y, x = _window(out_to_image, size, example.sample.labels.shape)
     planes = example.planes[:, y, x]
     if augmentation.appearance:
@@ -146,9 +148,11 @@ def cut_crop(
     between = np.where(_between(labels), np.float32(BETWEEN_WEIGHT), np.float32(1))
     of_objects = example.weights[labels.astype(np.intp)]
     flow_weights, inside_weights = np.maximum(of_objects, between), np.maximum(np.sqrt(of_objects), between)
-    # The linear part, columns (x, y), takes steps of the crop to steps of the image times the scale: a rotation,
-    # perhaps mirrored, whose inverse is its transpose.
-    turn = out_to_image[:, :2] * scale
+    # The linear part, columns (x, y), takes steps of the crop to steps of the image. Flows turn by the rotation,
+    # perhaps mirrored, nearest to it, whose inverse is its transpose: of stretched objects these are within a few
+    # degrees of the flows computed anew, nearer than by the stretched map or its inverse.
+    left, _, right = np.linalg.svd(out_to_image[:, :2])
+    turn = left @ right
     flows = (
         inside
         * FLOW_SCALE
@@ -168,23 +172,27 @@ def _between(labels: Floats) -> NDArray[np.bool_]:
 
 
 def _placement(
-    labels: NDArray[Any], size: int, scale: float, on_object: float, rng: np.random.Generator
+    labels: NDArray[Any], size: int, scale: float, augmentation: Augmentation, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Chooses position, angle and flip: [2, 3], from (x, y) of the crop to (x, y) of the image."""
+    """Chooses position, angle, flip and stretch: [2, 3], from (x, y) of the crop to (x, y) of the image."""
     half = size / 2 / scale
     reach = half - MARGIN / scale  # crops may look beyond the image as far as the service's tiles do
     bounds = [sorted((reach, length - reach)) for length in labels.shape]
     centre = np.array([rng.uniform(*bound) for bound in bounds])
-    if rng.random() < on_object:
+    if rng.random() < augmentation.on_object:
         pixels = np.flatnonzero(labels)
         near = np.array(np.unravel_index(pixels[rng.integers(len(pixels))], labels.shape))
         centre = np.clip(near + rng.uniform(-half, half, 2), *np.transpose(bounds))
-    angle = rng.uniform(0, 2 * math.pi)
     mirror = 1.0 if rng.random() < 0.5 else -1.0
-    cos, sin = math.cos(angle) / scale, math.sin(angle) / scale
-    linear = np.array([[cos * mirror, -sin], [sin * mirror, cos]])
+    stretch = augmentation.stretch ** rng.uniform(-1, 1)
+    linear = _rotation(rng) @ np.diag([1 / stretch, stretch]) @ _rotation(rng) @ np.diag([mirror, 1]) / scale
     offset = centre[::-1] - linear @ np.array([(size - 1) / 2, (size - 1) / 2])
     return np.column_stack([linear, offset])
+
+
+def _rotation(rng: np.random.Generator) -> NDArray[np.float64]:
+    angle = rng.uniform(0, 2 * math.pi)
+    return np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
 
 
 def _window(out_to_image: NDArray[np.float64], size: int, shape: tuple[int, ...]) -> tuple[slice, slice]:

@@ -5,7 +5,7 @@ import dataclasses
 import cv2
 import numpy as np
 import pytest
-from cellserve_postprocess import FLOW_SCALE, median_diameter
+from cellserve_postprocess import FLOW_SCALE, masks_to_flows, median_diameter
 from cellserve_training import augment
 from cellserve_training.augment import (
     BETWEEN_WEIGHT,
@@ -231,3 +231,26 @@ def test_an_epoch_shows_every_image_once(labelled, tmp_path):
     for epoch in range(8):
         assert sorted(order[epoch * 7 : epoch * 7 + 7]) == list(range(7))
     assert order[:7] != order[7:14]
+
+
+def test_flows_of_stretched_objects_are_nearly_those_computed_anew(example):
+    """Ellipses made of disks: turning the flows stands for diffusion in the stretched object."""
+    stretched = dataclasses.replace(PAPER, scale=(1.0, 1.0), stretch=1.5)
+    longest = 1.0
+    for seed in range(12):
+        _, target = cut_crop(example, 128, DIAM_MEAN, stretched, np.random.default_rng(seed))
+        count, pieces, boxes, _ = cv2.connectedComponentsWithStats(target[2].astype(np.uint8), connectivity=4)
+        for piece in range(1, count):
+            x, y, width, height, area = boxes[piece]
+            if min(x, y) == 0 or max(x + width, y + height) == 128 or area < 500:
+                continue  # cut by the crop, or by the edge of the image
+            inside = pieces == piece
+            (_, axes, _) = cv2.fitEllipse(np.argwhere(inside).astype(np.float32))
+            longest = max(longest, max(axes) / min(axes))
+            anew = masks_to_flows(inside.astype(np.uint16))[:, inside]
+            turned = target[:2, inside] / FLOW_SCALE
+            assert np.hypot(*turned).max() < 1.001
+            cosine = (anew * turned).sum(axis=0)
+            assert np.median(cosine) > 0.99
+            assert cosine.mean() > 0.98
+    assert longest > 1.5
