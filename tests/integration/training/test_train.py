@@ -62,21 +62,27 @@ def log(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_a_tiny_training_learns_and_its_network_exports(command, tmp_path):
-    steps = 100
-    output = run(command(tmp_path / "run", "--steps", str(steps), "--crop", "64"))
+@pytest.fixture(scope="module")
+def learned(command, tmp_path_factory) -> Path:
+    """The folder of a training that is long enough to learn something."""
+    folder: Path = tmp_path_factory.mktemp("learned") / "run"
+    output = run(command(folder, "--steps", "100", "--crop", "64"))
     assert "5 images to train on, 1 for the validation curve" in output
-    rows = log(tmp_path / "run")
+    return folder
+
+
+def test_a_tiny_training_learns_and_its_network_exports(learned, tmp_path):
+    rows = log(learned)
     losses = [float(row["loss"]) for row in rows]
-    assert [int(row["step"]) for row in rows] == list(range(5, steps + 1, 5))
+    assert [int(row["step"]) for row in rows] == list(range(5, 101, 5))
     assert sum(losses[-4:]) / 4 < 0.85 * losses[0], losses
     assert rows[-1]["validation_loss"]
-    assert (tmp_path / "run" / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert (learned / "curves.png").read_bytes().startswith(b"\x89PNG")
 
     repository = tmp_path / "repository"
-    network = tmp_path / "run" / "network.pt"
     run([
-        str(BIN / "cellserve-export"), "family", "tiny", "--checkpoint", str(network), "--repository", str(repository),
+        str(BIN / "cellserve-export"), "family", "tiny", "--checkpoint", str(learned / "network.pt"),
+        "--repository", str(repository),
         "--tile-image", str(ROOT / "examples" / "images" / "nuclei_fluorescence.png"),
     ])  # fmt: skip
     about = json.loads((repository / "tiny" / "model.json").read_text())
@@ -84,10 +90,12 @@ def test_a_tiny_training_learns_and_its_network_exports(command, tmp_path):
     assert about["diam_mean"] == 30
     assert 10 < about["diam_labels"] < 100
 
+
+def test_a_training_starts_from_a_network(command, learned, tmp_path):
     # The first row is the loss before any step: on the same crops, of these weights and of random ones.
     few = ["--steps", "2", "--crop", "64", "--log-every", "1"]
     more = [*few, "--start-from"]
-    run(command(tmp_path / "more", *more, str(network)))
+    run(command(tmp_path / "more", *more, str(learned / "network.pt")))
     run(command(tmp_path / "fresh", *few))
     known, unknown = (float(log(tmp_path / name)[0]["loss"]) for name in ("more", "fresh"))
     assert known < 0.85 * unknown, "what it knew it still knows"
