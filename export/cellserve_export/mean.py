@@ -1,4 +1,4 @@
-"""Mean of the weights of networks from one line of training: often better on new images than either end of it.
+"""Mean of the weights of networks from one line of training: it can be better on new images.
 
 Continued training moves a network within one basin, where the mean of two points is a network too; networks of other
 seeds lie in other basins, and their mean computes nothing.
