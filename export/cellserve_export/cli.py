@@ -1,5 +1,7 @@
 """`cellserve-export`: checkpoints in, a family of a Triton model repository out; and size models for families."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -54,7 +56,7 @@ def family(
 ) -> None:
     """Writes NAME, NAME_single and NAME_style into a model repository; nothing if one fails the parity gate."""
     console = Console()
-    try:
+    with _failures_said():
         sizes = read_size_model(size_model) if size_model else None
         description = description or f"CPnet, {len(checkpoint)} network(s)"
         about = Family(name, description, license, provenance, diam_mean, sizes)
@@ -62,9 +64,6 @@ def family(
         tiles = {"random": random_tiles(checkpoints[0].network, _RANDOM_TILES)}
         tiles |= {path.stem: image_tile(path) for path in tile_image or ()}
         report = write_family(repository, about, checkpoints, weights, tiles)
-    except (ExportError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from None
     console.print(_table(report))
     if not tile_image:
         console.print("checked on random tiles only; --tile-image adds tiles of your own images")
@@ -78,11 +77,8 @@ def size_model(
     repository: Repository = Path("model_repository"),
 ) -> None:
     """Puts a size model into the model.json of the family NAME, whose networks stay as they are."""
-    try:
+    with _failures_said():
         set_size_model(repository, name, read_size_model(file))
-    except (ExportError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from None
     typer.echo(f"{name}: size model written to {repository / name / 'model.json'}")
 
 
@@ -93,14 +89,11 @@ def unpack(
     repository: Annotated[Path, Option(help="Triton model repository to read from.")] = Path("model_repository"),
 ) -> None:
     """Writes the networks of the family NAME as Cellpose checkpoints, to train them on or to use them elsewhere."""
-    try:
+    with _failures_said():
         for index, network in enumerate(unpack_family(repository, name)):
             path = out / f"{name}_{index}.pt"
             save_checkpoint(path, network)
             typer.echo(str(path))
-    except (ExportError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from None
 
 
 @app.command()
@@ -109,12 +102,19 @@ def mean(
     out: Annotated[Path, Option(help="Checkpoint to write.")],
 ) -> None:
     """Writes the mean of the weights of networks from one line of training, in Cellpose's format."""
-    try:
+    with _failures_said():
         save_checkpoint(out, mean_network([load_checkpoint(path) for path in checkpoints]))
+    typer.echo(str(out))
+
+
+@contextmanager
+def _failures_said() -> Iterator[None]:
+    """Ends the command with status 1 and one line for what a user can mend."""
+    try:
+        yield
     except (ExportError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
-    typer.echo(str(out))
 
 
 def _table(report: list[Parity]) -> Table:
