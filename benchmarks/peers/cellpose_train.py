@@ -2,16 +2,21 @@
 of the peers.
 
 Reads .npz files of `planes` [2, Y, X] and `labels` [Y, X]; writes the network, and for each image to segment the masks
-with the true diameter as TIFF.
+with the true diameter as TIFF. A training that was ended goes on from its last state when it is started again.
 """
 
 from __future__ import annotations
 
 import argparse
+import builtins
 import json
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import numpy as np
 import tifffile
@@ -21,6 +26,8 @@ from cellpose import dynamics, models, train, utils
 # The warm-up lasts ten epochs, and the rate is halved at the end only where there are more than a hundred: epochs of
 # whole data sets would leave a short training with much of the one and nothing of the other.
 IMAGES_PER_EPOCH = 40
+STEPS_PER_EPOCH = IMAGES_PER_EPOCH // 8
+SAVE_EVERY_S = 120.0
 FEWEST_OBJECTS = 5  # Cellpose's default: images with fewer are not trained on
 
 
@@ -38,27 +45,33 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     images, flows = _read(options.train)
 
-    def training(epochs: int, name: str) -> tuple[models.CellposeModel, float]:
-        """Trains a new network; the optimizer is the default of Cellpose's command line and its paper, the rest is that
-        of the function."""
+    def training(epochs: int, name: str, state_file: Path | None = None) -> tuple[models.CellposeModel, float]:
+        """Trains a network; the optimizer is the default of Cellpose's command line and its paper, the rest is that of
+        the function. Returns it and the seconds that it took in all."""
         torch.manual_seed(0)
         model = models.CellposeModel(gpu=False, mkldnn=False, pretrained_model=False)
-        start = time.perf_counter()
-        train.train_seg(
-            model.net, train_data=images, train_labels=flows, channels=[1, 2], channel_axis=0, n_epochs=epochs,
-            nimg_per_epoch=IMAGES_PER_EPOCH, save_path=options.out, model_name=name, min_train_masks=FEWEST_OBJECTS,
-            SGD=True, learning_rate=0.2, weight_decay=1e-5,
-        )  # fmt: skip
-        return model, time.perf_counter() - start
+        with _kept(model.net, epochs, state_file) as clock:
+            train.train_seg(
+                model.net, train_data=images, train_labels=flows, channels=[1, 2], channel_axis=0, n_epochs=epochs,
+                nimg_per_epoch=IMAGES_PER_EPOCH, save_path=options.out, model_name=name,
+                min_train_masks=FEWEST_OBJECTS, SGD=True, learning_rate=0.2, weight_decay=1e-5,
+            )  # fmt: skip
+        return model, clock()
 
-    # How long a step takes, by the difference of two short trainings: preparations count once.
-    _, short = training(1, "calibration")
-    _, long = training(2, "calibration")
-    per_epoch = long - short
-    epochs = max(1, round((options.seconds - (short - per_epoch)) / per_epoch))
-    model, seconds = training(epochs, "network")
-    steps = epochs * IMAGES_PER_EPOCH // 8
-    about = {"seconds": seconds, "threads": options.threads, "epochs": epochs, "steps": steps, "images": len(images)}
+    state_file = options.out / "state.pt"
+    if state_file.exists():
+        epochs = torch.load(state_file, weights_only=True)["epochs"]
+    else:
+        # How long a step takes, by the difference of two short trainings: preparations count once.
+        _, short = training(1, "calibration")
+        _, long = training(2, "calibration")
+        per_epoch = long - short
+        epochs = max(1, round((options.seconds - (short - per_epoch)) / per_epoch))
+    model, seconds = training(epochs, "network", state_file)
+    about = {
+        "seconds": seconds, "threads": options.threads, "epochs": epochs, "steps": epochs * STEPS_PER_EPOCH,
+        "images": len(images),
+    }  # fmt: skip
     (options.out / "training.json").write_text(json.dumps(about, indent=1) + "\n")
     print(about, flush=True)
     for path in sorted(options.test.rglob("*.npz")):
@@ -68,6 +81,49 @@ def main() -> None:
         target = options.out / "masks" / path.relative_to(options.test).parent / f"{path.stem}_masks.tif"
         target.parent.mkdir(parents=True, exist_ok=True)
         tifffile.imwrite(target, masks.astype(np.uint16), compression="deflate")
+
+
+@contextmanager
+def _kept(net: torch.nn.Module, epochs: int, state_file: Path | None) -> Iterator[Any]:
+    """Lets Cellpose's loop begin where the state in a file was left, and keeps that file up to date.
+
+    The loop seeds numpy with the number of each epoch and draws from nothing else: network, optimizer and that number
+    are all that the rest of a training depends on.
+
+    Yields:
+        The clock: seconds of training until now, those before the state included.
+    """
+    state = torch.load(state_file, weights_only=True) if state_file and state_file.exists() else None
+    done, before = (state["epoch"], state["seconds"]) if state else (0, 0.0)
+    start = time.perf_counter()
+
+    def clock() -> float:
+        return before + time.perf_counter() - start
+
+    class KeptSGD(torch.optim.SGD):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            self.steps, self.saved = done * STEPS_PER_EPOCH, start
+            if state:
+                net.load_state_dict(state["network"])
+                self.load_state_dict(self.state_dict() | {"state": state["momentum"]})
+
+        def step(self, closure: Any = None) -> None:
+            super().step(closure)
+            self.steps += 1
+            epoch, rest = divmod(self.steps, STEPS_PER_EPOCH)
+            if state_file and rest == 0 and (time.perf_counter() - self.saved > SAVE_EVERY_S or epoch == epochs):
+                parts = {"network": net.state_dict(), "momentum": self.state_dict()["state"]}
+                scratch = state_file.with_suffix(".part")
+                torch.save({"epoch": epoch, "epochs": epochs, "seconds": clock(), **parts}, scratch)
+                scratch.replace(state_file)
+                self.saved = time.perf_counter()
+
+    def epochs_left(*bounds: int) -> builtins.range:
+        return range(done, epochs) if bounds == (epochs,) else range(*bounds)
+
+    with mock.patch.object(torch.optim, "SGD", KeptSGD), mock.patch.object(train, "range", epochs_left, create=True):
+        yield clock
 
 
 def _read(folder: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
