@@ -8,7 +8,6 @@ with the true diameter as TIFF. A training that was ended goes on from its last 
 from __future__ import annotations
 
 import argparse
-import builtins
 import json
 import logging
 import time
@@ -119,7 +118,7 @@ def _kept(net: torch.nn.Module, epochs: int, state_file: Path | None) -> Iterato
                 scratch.replace(state_file)
                 self.saved = time.perf_counter()
 
-    def epochs_left(*bounds: int) -> builtins.range:
+    def epochs_left(*bounds: int) -> range:
         return range(done, epochs) if bounds == (epochs,) else range(*bounds)
 
     with mock.patch.object(torch.optim, "SGD", KeptSGD), mock.patch.object(train, "range", epochs_left, create=True):
