@@ -11,7 +11,7 @@ import argparse
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ STEPS_PER_EPOCH = IMAGES_PER_EPOCH // 8
 SAVE_EVERY_S = 120.0
 FEWEST_OBJECTS = 5  # Cellpose's default: images with fewer are not trained on
 
+Keep = Callable[[dict[str, Any]], None]  # writes a state
+
 
 def main() -> None:
     """Command line."""
@@ -42,14 +44,21 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(options.threads)
     options.out.mkdir(parents=True, exist_ok=True)
+    state_file = options.out / "state.pt"
+    asked = {"seconds": options.seconds, "threads": options.threads}
+    state = torch.load(state_file, weights_only=True) if state_file.exists() else None
+    if state and state["asked"] != asked:
+        parser.error(
+            f"{state_file} is of a training with {state['asked']}, not {asked}: remove it or take another --out"
+        )
     images, flows = _read(options.train)
 
-    def training(epochs: int, name: str, state_file: Path | None = None) -> tuple[models.CellposeModel, float]:
+    def training(epochs: int, name: str, keep: Keep | None = None) -> tuple[models.CellposeModel, float]:
         """Trains a network; the optimizer is the default of Cellpose's command line and its paper, the rest is that of
         the function. Returns it and the seconds that it took in all."""
         torch.manual_seed(0)
         model = models.CellposeModel(gpu=False, mkldnn=False, pretrained_model=False)
-        with _kept(model.net, epochs, state_file) as clock:
+        with _kept(model.net, epochs, state if keep else None, keep) as clock:
             train.train_seg(
                 model.net, train_data=images, train_labels=flows, channels=[1, 2], channel_axis=0, n_epochs=epochs,
                 nimg_per_epoch=IMAGES_PER_EPOCH, save_path=options.out, model_name=name,
@@ -57,16 +66,20 @@ def main() -> None:
             )  # fmt: skip
         return model, clock()
 
-    state_file = options.out / "state.pt"
-    if state_file.exists():
-        epochs = torch.load(state_file, weights_only=True)["epochs"]
+    def keep(state: dict[str, Any]) -> None:
+        scratch = state_file.with_suffix(".part")
+        torch.save({"asked": asked, **state}, scratch)
+        scratch.replace(state_file)
+
+    if state:
+        epochs = state["epochs"]
     else:
         # How long a step takes, by the difference of two short trainings: preparations count once.
         _, short = training(1, "calibration")
         _, long = training(2, "calibration")
         per_epoch = long - short
         epochs = max(1, round((options.seconds - (short - per_epoch)) / per_epoch))
-    model, seconds = training(epochs, "network", state_file)
+    model, seconds = training(epochs, "network", keep)
     about = {
         "seconds": seconds, "threads": options.threads, "epochs": epochs, "steps": epochs * STEPS_PER_EPOCH,
         "images": len(images),
@@ -83,16 +96,17 @@ def main() -> None:
 
 
 @contextmanager
-def _kept(net: torch.nn.Module, epochs: int, state_file: Path | None) -> Iterator[Any]:
-    """Lets Cellpose's loop begin where the state in a file was left, and keeps that file up to date.
+def _kept(
+    net: torch.nn.Module, epochs: int, state: dict[str, Any] | None, keep: Keep | None
+) -> Iterator[Callable[[], float]]:
+    """Lets Cellpose's loop begin where a state was left, and hands out a state every two minutes and at the end.
 
     The loop seeds numpy with the number of each epoch and draws from nothing else: network, optimizer and that number
     are all that the rest of a training depends on.
 
     Yields:
-        The clock: seconds of training until now, those before the state included.
+        The clock: seconds of training until now, those before the state included. Preparations count once.
     """
-    state = torch.load(state_file, weights_only=True) if state_file and state_file.exists() else None
     done, before = (state["epoch"], state["seconds"]) if state else (0, 0.0)
     start = time.perf_counter()
 
@@ -101,9 +115,11 @@ def _kept(net: torch.nn.Module, epochs: int, state_file: Path | None) -> Iterato
 
     class KeptSGD(torch.optim.SGD):
         def __init__(self, *arguments: Any, **options: Any) -> None:
+            nonlocal start
             super().__init__(*arguments, **options)
-            self.steps, self.saved = done * STEPS_PER_EPOCH, start
+            self.steps, self.saved = done * STEPS_PER_EPOCH, time.perf_counter()
             if state:
+                start = self.saved
                 net.load_state_dict(state["network"])
                 self.load_state_dict(self.state_dict() | {"state": state["momentum"]})
 
@@ -111,11 +127,9 @@ def _kept(net: torch.nn.Module, epochs: int, state_file: Path | None) -> Iterato
             super().step(closure)
             self.steps += 1
             epoch, rest = divmod(self.steps, STEPS_PER_EPOCH)
-            if state_file and rest == 0 and (time.perf_counter() - self.saved > SAVE_EVERY_S or epoch == epochs):
+            if keep and rest == 0 and (time.perf_counter() - self.saved > SAVE_EVERY_S or epoch == epochs):
                 parts = {"network": net.state_dict(), "momentum": self.state_dict()["state"]}
-                scratch = state_file.with_suffix(".part")
-                torch.save({"epoch": epoch, "epochs": epochs, "seconds": clock(), **parts}, scratch)
-                scratch.replace(state_file)
+                keep({"epoch": epoch, "epochs": epochs, "seconds": clock(), **parts})
                 self.saved = time.perf_counter()
 
     def epochs_left(*bounds: int) -> range:
