@@ -53,18 +53,18 @@ def main() -> None:
         )
     images, flows = _read(options.train)
 
-    def training(epochs: int, name: str, keep: Keep | None = None) -> tuple[models.CellposeModel, float]:
+    def training(epochs: int, name: str, keep: Keep | None = None) -> tuple[models.CellposeModel, list[float]]:
         """Trains a network; the optimizer is the default of Cellpose's command line and its paper, the rest is that of
-        the function. Returns it and the seconds that it took in all."""
+        the function. Returns it and what `_kept` yields."""
         torch.manual_seed(0)
         model = models.CellposeModel(gpu=False, mkldnn=False, pretrained_model=False)
-        with _kept(model.net, epochs, state if keep else None, keep) as clock:
+        with _kept(model.net, epochs, state if keep else None, keep) as ends:
             train.train_seg(
                 model.net, train_data=images, train_labels=flows, channels=[1, 2], channel_axis=0, n_epochs=epochs,
                 nimg_per_epoch=IMAGES_PER_EPOCH, save_path=options.out, model_name=name,
                 min_train_masks=FEWEST_OBJECTS, SGD=True, learning_rate=0.2, weight_decay=1e-5,
             )  # fmt: skip
-        return model, clock()
+        return model, ends
 
     def keep(state: dict[str, Any]) -> None:
         scratch = state_file.with_suffix(".part")
@@ -74,14 +74,12 @@ def main() -> None:
     if state:
         epochs = state["epochs"]
     else:
-        # How long a step takes, by the difference of two short trainings: preparations count once.
-        _, short = training(1, "calibration")
-        _, long = training(2, "calibration")
-        per_epoch = long - short
-        epochs = max(1, round((options.seconds - (short - per_epoch)) / per_epoch))
-    model, seconds = training(epochs, "network", keep)
+        # The second epoch tells how long one takes; what the first took beyond that are preparations.
+        _, (_, first, second) = training(2, "calibration")
+        epochs = max(1, round((options.seconds - first) / (second - first)) + 1)
+    model, ends = training(epochs, "network", keep)
     about = {
-        "seconds": seconds, "threads": options.threads, "epochs": epochs, "steps": epochs * STEPS_PER_EPOCH,
+        "seconds": ends[-1], "threads": options.threads, "epochs": epochs, "steps": epochs * STEPS_PER_EPOCH,
         "images": len(images),
     }  # fmt: skip
     (options.out / "training.json").write_text(json.dumps(about, indent=1) + "\n")
@@ -96,22 +94,19 @@ def main() -> None:
 
 
 @contextmanager
-def _kept(
-    net: torch.nn.Module, epochs: int, state: dict[str, Any] | None, keep: Keep | None
-) -> Iterator[Callable[[], float]]:
+def _kept(net: torch.nn.Module, epochs: int, state: dict[str, Any] | None, keep: Keep | None) -> Iterator[list[float]]:
     """Lets Cellpose's loop begin where a state was left, and hands out a state every two minutes and at the end.
 
     The loop seeds numpy with the number of each epoch and draws from nothing else: network, optimizer and that number
     are all that the rest of a training depends on.
 
     Yields:
-        The clock: seconds of training until now, those before the state included. Preparations count once.
+        Seconds of training: first those before the state, then at each epoch's end those until there. Preparations
+        count once.
     """
     done, before = (state["epoch"], state["seconds"]) if state else (0, 0.0)
     start = time.perf_counter()
-
-    def clock() -> float:
-        return before + time.perf_counter() - start
+    ends = [before]
 
     class KeptSGD(torch.optim.SGD):
         def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -127,16 +122,20 @@ def _kept(
             super().step(closure)
             self.steps += 1
             epoch, rest = divmod(self.steps, STEPS_PER_EPOCH)
-            if keep and rest == 0 and (time.perf_counter() - self.saved > SAVE_EVERY_S or epoch == epochs):
+            if rest:
+                return
+            now = time.perf_counter()
+            ends.append(before + now - start)
+            if keep and (now - self.saved > SAVE_EVERY_S or epoch == epochs):
                 parts = {"network": net.state_dict(), "momentum": self.state_dict()["state"]}
-                keep({"epoch": epoch, "epochs": epochs, "seconds": clock(), **parts})
-                self.saved = time.perf_counter()
+                keep({"epoch": epoch, "epochs": epochs, "seconds": ends[-1], **parts})
+                self.saved = now
 
     def epochs_left(*bounds: int) -> range:
         return range(done, epochs) if bounds == (epochs,) else range(*bounds)
 
     with mock.patch.object(torch.optim, "SGD", KeptSGD), mock.patch.object(train, "range", epochs_left, create=True):
-        yield clock
+        yield ends
 
 
 def _read(folder: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:

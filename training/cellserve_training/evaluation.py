@@ -129,8 +129,8 @@ def evaluate(
     model: str | None = None,
     diameter: Diameters = "both",
     single: bool = False,
-    otsu: bool = False,
     predictions: Iterable[Path] = (),
+    otsu: bool = False,
     params: cellserve.SegmentParams | None = None,
     concurrency: int = 8,
     deadline_s: float = 300.0,
@@ -144,8 +144,8 @@ def evaluate(
         model: Model family; None: the service's default.
         diameter: Whether the service is told the true median diameter, estimates it, or one after the other.
         single: True: network 0 alone as well.
-        otsu: True: the baseline as well.
         predictions: Folders of label images that another program wrote; see `sources.Folder`.
+        otsu: True: the baseline as well.
         params: What the service does otherwise than by default.
         concurrency: Images under way at a time.
         deadline_s: Seconds one image may take, waiting behind the others included; what takes longer fails.
@@ -161,11 +161,11 @@ def evaluate(
         if address is not None:
             client = stack.enter_context(cellserve.Client(address, deadline_s=deadline_s))
             sources += _service(client, model, diameter, single, params, concurrency, notes)
-        sources += [Otsu()] if otsu else []
         for path in predictions:
             if not path.is_dir():
                 raise EvaluationError(f"{path}: no such folder")
             sources.append(Folder(path))
+        sources += [Otsu()] if otsu else []  # last: the pictures are of the first pass
         if not sources:
             raise EvaluationError("; ".join(["nothing to evaluate", *notes]))
         return Evaluation(tuple(run_pass(source, samples, console) for source in sources), tuple(notes))

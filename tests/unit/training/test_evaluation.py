@@ -189,8 +189,8 @@ def test_the_baseline_and_predictions_need_no_service(tmp_path):
     samples = [sample("x"), sample("none", objects=0)]
     tifffile.imwrite(tmp_path / "x_masks.tif", np.zeros_like(samples[0].labels))
     result = evaluate(samples, address=None, otsu=True, predictions=[tmp_path])
-    assert [entry.name for entry in result.passes] == ["Otsu + watershed", tmp_path.name]
-    assert [s.score.average_precision[0] for s in result.passes[0].scored] == [1, 1]
+    assert [entry.name for entry in result.passes] == [tmp_path.name, "Otsu + watershed"]
+    assert [s.score.average_precision[0] for s in result.passes[1].scored] == [1, 1]
     assert result.failed == 1
 
 
