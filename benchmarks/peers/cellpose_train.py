@@ -58,7 +58,7 @@ def main() -> None:
         the function. Returns it and what `_kept` yields."""
         torch.manual_seed(0)
         model = models.CellposeModel(gpu=False, mkldnn=False, pretrained_model=False)
-        with _kept(model.net, epochs, state if keep else None, keep) as ends:
+        with _kept(model.net, epochs, state, keep) as ends:
             train.train_seg(
                 model.net, train_data=images, train_labels=flows, channels=[1, 2], channel_axis=0, n_epochs=epochs,
                 nimg_per_epoch=IMAGES_PER_EPOCH, save_path=options.out, model_name=name,
@@ -66,9 +66,9 @@ def main() -> None:
             )  # fmt: skip
         return model, ends
 
-    def keep(state: dict[str, Any]) -> None:
+    def write(parts: dict[str, Any]) -> None:
         scratch = state_file.with_suffix(".part")
-        torch.save({"asked": asked, **state}, scratch)
+        torch.save({"asked": asked, **parts}, scratch)
         scratch.replace(state_file)
 
     if state:
@@ -77,7 +77,7 @@ def main() -> None:
         # The second epoch tells how long one takes; what the first took beyond that are preparations.
         _, (_, first, second) = training(2, "calibration")
         epochs = max(1, round((options.seconds - first) / (second - first)) + 1)
-    model, ends = training(epochs, "network", keep)
+    model, ends = training(epochs, "network", write)
     about = {
         "seconds": ends[-1], "threads": options.threads, "epochs": epochs, "steps": epochs * STEPS_PER_EPOCH,
         "images": len(images),
