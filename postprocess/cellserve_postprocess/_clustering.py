@@ -1,4 +1,4 @@
-"""Kernel that groups pixels by where they end. Plain twin of the same name: `reference`."""
+"""Kernels that group pixels by where they end. Plain twins of the same names: `reference`."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,62 +14,130 @@ REGION_COUNT = 2
 
 
 @kernel
-def cluster(
-    starts: NDArray[np.int64], ends: NDArray[np.int64], height: int, width: int
-) -> tuple[NDArray[np.int32], int]:
-    """Label pixels by the region of dense convergence they end in (paper, "Mask recovery via gradient flow tracking").
-
-    A region grows from a seed through all neighbouring positions that enough pixels end at. Seeds whose regions touch
-    would contest every position of them, so the largest takes all: they are one object.
+def count_ends(ends: NDArray[np.int32], counts: NDArray[np.int32]) -> None:
+    """Count the pixels that end at each position.
 
     Args:
-        starts: flat indices [n] of pixels.
-        ends: flat indices [n] of the pixels they end at.
-        height, width: shape of the image.
-
-    Returns:
-        int32 [Y, X], 0 or 1..N in the row-major order of the regions' first seeds; and N.
+        ends: int32 [Y, X], flat indices; negative where no pixel was followed.
+        counts: int32 [Y, X], zeros; filled in.
     """
-    counts = np.zeros((height, width), np.int32)
-    flat_counts = counts.ravel()
-    for i in range(ends.size):
-        flat_counts[ends[i]] += 1
-    regions = np.zeros((height, width), np.int32)
-    stack_y = np.empty(ends.size // (REGION_COUNT + 1) + 1, np.int64)
-    stack_x = np.empty_like(stack_y)
-    objects = 0
-    for y in range(height):
-        for x in range(width):
-            if counts[y, x] <= SEED_COUNT or regions[y, x] > 0 or not _is_maximum(counts, y, x):
-                continue
-            objects += 1
-            regions[y, x] = objects
-            stack_y[0] = y
-            stack_x[0] = x
-            depth = 1
-            while depth > 0:
-                depth -= 1
-                centre_y = stack_y[depth]
-                centre_x = stack_x[depth]
-                for next_y in range(max(0, centre_y - 1), min(height, centre_y + 2)):
-                    for next_x in range(max(0, centre_x - 1), min(width, centre_x + 2)):
-                        if counts[next_y, next_x] > REGION_COUNT and regions[next_y, next_x] == 0:
-                            regions[next_y, next_x] = objects
-                            stack_y[depth] = next_y
-                            stack_x[depth] = next_x
-                            depth += 1
-    flat_regions = regions.ravel()
-    labels = np.zeros((height, width), np.int32)
-    flat_labels = labels.ravel()
-    for i in range(starts.size):
-        flat_labels[starts[i]] = flat_regions[ends[i]]
-    return labels, objects
+    flat = counts.ravel()
+    for y in range(ends.shape[0]):
+        for x in range(ends.shape[1]):
+            if ends[y, x] >= 0:
+                flat[ends[y, x]] += 1
 
 
 @kernel
-def _is_maximum(counts: NDArray[np.int32], y: int, x: int) -> bool:
-    for near_y in range(max(0, y - SEED_REACH), min(counts.shape[0], y + SEED_REACH + 1)):
-        for near_x in range(max(0, x - SEED_REACH), min(counts.shape[1], x + SEED_REACH + 1)):
-            if counts[near_y, near_x] > counts[y, x]:
-                return False
-    return True
+def find_seeds(counts: NDArray[np.int32], first: int, last: int) -> NDArray[np.int32]:
+    """Flat indices of the seeds in the rows `first` to `last` (exclusive), in row-major order."""
+    height, width = counts.shape
+    seeds = np.empty((last - first) * width, np.int32)
+    found = 0
+    for y in range(first, last):
+        for x in range(width):
+            if counts[y, x] <= SEED_COUNT:
+                continue
+            highest = counts[y, x]
+            for near_y in range(max(0, y - SEED_REACH), min(height, y + SEED_REACH + 1)):
+                for near_x in range(max(0, x - SEED_REACH), min(width, x + SEED_REACH + 1)):
+                    highest = max(highest, counts[near_y, near_x])
+            if counts[y, x] == highest:
+                seeds[found] = y * width + x
+                found += 1
+    return seeds[:found].copy()
+
+
+@kernel
+def grow_all(counts: NDArray[np.int32], seeds: NDArray[np.int32], stop: NDArray[np.uint8]) -> int:
+    """Let the region of each seed grow through all neighbouring positions that enough pixels end at (paper).
+
+    Seeds whose regions touch would contest every position of them, so the largest takes all: they are one object.
+
+    Args:
+        counts: int32 [Y, X], of `count_ends`; positions of object n become -n.
+        seeds: of `find_seeds`; objects are numbered in their order.
+        stop: uint8 [1]; once not zero, the work ends early.
+
+    Returns:
+        The number of objects.
+    """
+    height, width = counts.shape
+    flat = counts.ravel()
+    # Of all positions that can join, each is pushed once. What is not used of it takes no memory.
+    stack = np.empty(flat.size // (REGION_COUNT + 1) + 1, np.int32)
+    objects = 0
+    for seed in seeds:
+        if stop[0] != 0:
+            break
+        if flat[seed] < 0:
+            continue
+        objects += 1
+        flat[seed] = -objects
+        stack[0] = seed
+        depth = 1
+        while depth > 0:
+            depth -= 1
+            centre_y, centre_x = divmod(stack[depth], width)
+            for y in range(max(0, centre_y - 1), min(height, centre_y + 2)):
+                for x in range(max(0, centre_x - 1), min(width, centre_x + 2)):
+                    if counts[y, x] > REGION_COUNT:
+                        counts[y, x] = -objects
+                        stack[depth] = y * width + x
+                        depth += 1
+    return objects
+
+
+@kernel
+def grow_rounds(counts: NDArray[np.int32], seeds: NDArray[np.int32], order: NDArray[np.int64], rounds: int) -> None:
+    """Let the region of each seed grow a number of times by its neighbours that enough pixels end at (Cellpose).
+
+    The first seed in the order takes what several would reach. Arguments otherwise as of `grow_all`; a seed may end
+    up with nothing.
+    """
+    height, width = counts.shape
+    flat = counts.ravel()
+    side = 2 * rounds + 1
+    reached = np.empty((side, side), np.bool_)
+    stack = np.empty(side * side, np.int32)
+    for i in order:
+        seed_y, seed_x = divmod(seeds[i], width)
+        reached[:] = False
+        reached[rounds, rounds] = True
+        stack[0] = seeds[i]
+        begin = 0
+        end = 1
+        for _ in range(rounds):
+            so_far = end
+            while begin < so_far:
+                centre_y, centre_x = divmod(stack[begin], width)
+                begin += 1
+                for y in range(max(0, centre_y - 1), min(height, centre_y + 2)):
+                    for x in range(max(0, centre_x - 1), min(width, centre_x + 2)):
+                        # What another seed has taken is dense, too: it can be crossed.
+                        dense = counts[y, x] > REGION_COUNT or counts[y, x] < 0
+                        if dense and not reached[y - seed_y + rounds, x - seed_x + rounds]:
+                            reached[y - seed_y + rounds, x - seed_x + rounds] = True
+                            stack[end] = y * width + x
+                            end += 1
+        for position in stack[:end]:
+            if flat[position] > 0:
+                flat[position] = -(i + 1)
+
+
+@kernel
+def assign(ends: NDArray[np.int32], counts: NDArray[np.int32], first: int, last: int) -> None:
+    """Give the pixels of the rows `first` to `last` (exclusive) the number of the object they end in, in place.
+
+    Args:
+        ends: int32 [Y, X], flat indices, negative for none; becomes 0 or 1..N.
+        counts: int32 [Y, X], negative numbers of objects where they are.
+        first, last: rows.
+    """
+    flat = counts.ravel()
+    for y in range(first, last):
+        for x in range(ends.shape[1]):
+            number = 0
+            if ends[y, x] >= 0:
+                number = max(0, -flat[ends[y, x]])
+            ends[y, x] = number

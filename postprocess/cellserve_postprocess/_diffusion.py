@@ -1,20 +1,27 @@
-"""Kernels that compute the flows of given masks by heat diffusion. Plain twins of the same names: `reference`."""
+"""Kernels that compute the flows of given masks by heat diffusion. Plain twins of the same names: `reference`.
+
+An object is computed in its own bounding box, framed and flat: rows lie one behind another with a zero between them, so
+that one loop over the box is one loop over numbers, which the processor does sixteen or more at a time.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._jit import kernel
+from ._jit import inlined, kernel
 
 LONGEST = 256
 """Side of the largest box, in pixels, in which `flow_errors` computes heat pixel by pixel. Larger objects are computed
 on blocks: time would grow with the cube of the side, and networks are made for objects of 30 pixels anyway."""
+FAINTEST = 1e-30
+"""Heat below this has lost digits in single precision, or is about to: the object is computed in double precision."""
 
 
 @kernel
 def diffuse(labels: NDArray[np.int32], boxes: NDArray[np.int32]) -> NDArray[np.float32]:
     """Unit flows of all objects (paper, "Auxiliary vector flow representation").
 
-    Every object is computed in its own bounding box, where the pixels of all others count as outside.
+    Every object is computed in its own bounding box, where the pixels of all others count as outside. In double
+    precision: heat spans hundreds of orders of magnitude.
 
     Args:
         labels: int32 [Y, X], 0 or 1..N.
@@ -24,69 +31,197 @@ def diffuse(labels: NDArray[np.int32], boxes: NDArray[np.int32]) -> NDArray[np.f
         float32 [2, Y, X]: flow along y, flow along x; zero outside objects and where the heat is level.
     """
     flow = np.zeros((2, *labels.shape), np.float32)
+    largest = _largest(boxes, 0, boxes.shape[0])
+    share = np.empty(largest)
+    heat = np.empty(largest)
+    sums = np.empty(largest)
+    lines = np.empty(largest, np.int64)
+    go = np.zeros(1, np.uint8)
     for i in range(boxes.shape[0]):
         y_min, x_min, y_max, x_max = boxes[i]
         if y_max == 0:
             continue
-        heat = _heat(_share(labels, i + 1, boxes[i], 1))
+        height, stride = _frame(boxes[i], 1)
+        _fill_share(labels, i + 1, boxes[i], 1, share)
+        _diffuse(share, height, stride, _centre(share, height, stride, False, lines), heat, sums, go)
         for y in range(y_min, y_max):
             for x in range(x_min, x_max):
                 if labels[y, x] == i + 1:
-                    flow_y, flow_x = _direction(heat, y - y_min + 1, x - x_min + 1)
-                    flow[0, y, x] = flow_y
-                    flow[1, y, x] = flow_x
+                    at = (y - y_min + 1) * stride + x - x_min + 1
+                    flow[0, y, x], flow[1, y, x] = _direction(heat, stride, at)
     return flow
 
 
 @kernel
 def flow_errors(
-    labels: NDArray[np.int32], boxes: NDArray[np.int32], predicted: NDArray[np.float32]
+    labels: NDArray[np.int32],
+    numbers: NDArray[np.int32],
+    boxes: NDArray[np.int32],
+    predicted: NDArray[np.float32],
+    mean_centre: bool,
+    stop: NDArray[np.uint8],
 ) -> NDArray[np.float32]:
-    """Mean squared distance between the flows of each object and those predicted (paper, "Mask quality threshold").
+    """Mean squared distance between the flows of some objects and those predicted (paper, "Mask quality threshold").
+
+    Heat is computed in single precision; objects in which it gets fainter than FAINTEST are computed again in double
+    precision. Objects longer than LONGEST are computed on square blocks of pixels.
 
     Args:
-        labels, boxes: as of `diffuse`; every number is in use.
-        predicted: float32 [2, Y, X] or larger, flow along y, flow along x, of about unit length.
+        labels: int32 [Y, X].
+        numbers: int32 [n], the objects.
+        boxes: int32 [n, 4], their bounding boxes, as of `diffuse`.
+        predicted: float32 [Y, X, 2] or larger, flow along y, flow along x, of about unit length.
+        mean_centre: heat comes from the pixel closest to the mean of all pixels, as Cellpose 3.1 has it, not from that
+            closest to their median, as the paper has it.
+        stop: uint8 [1]; once not zero, the work ends early.
 
     Returns:
-        float32 [N]. Flows are those of `diffuse`; objects longer than LONGEST are computed on square blocks of pixels.
+        float32 [n].
     """
-    errors = np.zeros(boxes.shape[0], np.float32)
-    for i in range(boxes.shape[0]):
-        y_min, x_min, y_max, x_max = boxes[i]
-        block = (max(y_max - y_min, x_max - x_min) - 1) // LONGEST + 1
-        heat = _heat(_share(labels, i + 1, boxes[i], block))
-        total = 0.0
-        area = 0
-        for y in range(y_min, y_max):
-            for x in range(x_min, x_max):
-                if labels[y, x] == i + 1:
-                    flow_y, flow_x = _direction(heat, (y - y_min) // block + 1, (x - x_min) // block + 1)
-                    error_y = flow_y - predicted[0, y, x]
-                    error_x = flow_x - predicted[1, y, x]
-                    total += error_y * error_y + error_x * error_x
-                    area += 1
-        errors[i] = total / area
+    errors = np.zeros(numbers.size, np.float32)
+    largest = _largest(boxes, LONGEST, numbers.size)
+    share = np.empty(largest, np.float32)
+    heat = np.empty(largest, np.float32)
+    sums = np.empty(largest, np.float32)
+    lines = np.empty(largest, np.int64)
+    share_64 = np.empty(0)
+    heat_64 = np.empty(0)
+    sums_64 = np.empty(0)
+    for i in range(numbers.size):
+        block = _block(boxes[i], LONGEST)
+        height, stride = _frame(boxes[i], block)
+        _fill_share(labels, numbers[i], boxes[i], block, share)
+        centre = _centre(share, height, stride, mean_centre, lines)
+        _diffuse(share, height, stride, centre, heat, sums, stop)
+        if stop[0] != 0:
+            break
+        if _is_faint(heat, height * stride):
+            if share_64.size == 0:
+                share_64 = np.empty(largest)
+                heat_64 = np.empty(largest)
+                sums_64 = np.empty(largest)
+            _fill_share(labels, numbers[i], boxes[i], block, share_64)
+            _diffuse(share_64, height, stride, centre, heat_64, sums_64, stop)
+            errors[i] = _error(labels, numbers[i], boxes[i], block, predicted, heat_64, stride)
+        else:
+            errors[i] = _error(labels, numbers[i], boxes[i], block, predicted, heat, stride)
     return errors
 
 
 @kernel
-def _share(labels: NDArray[np.int32], number: int, box: NDArray[np.int32], block: int) -> NDArray[np.float64]:
-    """One ninth in every block of the box that holds pixels of the object, else zero; framed by zeros."""
+def _error(
+    labels: NDArray[np.int32],
+    number: int,
+    box: NDArray[np.int32],
+    block: int,
+    predicted: NDArray[np.float32],
+    heat: NDArray[np.floating],
+    stride: int,
+) -> float:
     y_min, x_min, y_max, x_max = box
-    share = np.zeros(((y_max - y_min - 1) // block + 3, (x_max - x_min - 1) // block + 3))
+    total = 0.0
+    area = 0
     for y in range(y_min, y_max):
         for x in range(x_min, x_max):
             if labels[y, x] == number:
-                share[(y - y_min) // block + 1, (x - x_min) // block + 1] = 1 / 9
-    return share
+                at = ((y - y_min) // block + 1) * stride + (x - x_min) // block + 1
+                flow_y, flow_x = _direction(heat, stride, at)
+                error_y = flow_y - predicted[y, x, 0]
+                error_x = flow_x - predicted[y, x, 1]
+                total += error_y * error_y + error_x * error_x
+                area += 1
+    return total / area
 
 
 @kernel
-def _direction(heat: NDArray[np.float64], y: int, x: int) -> tuple[float, float]:
+def _block(box: NDArray[np.int32], longest: int) -> int:
+    """Side of the blocks, in pixels, on which an object is computed."""
+    return (max(box[2] - box[0], box[3] - box[1]) - 1) // longest + 1 if longest > 0 else 1
+
+
+@kernel
+def _frame(box: NDArray[np.int32], block: int) -> tuple[int, int]:
+    """Rows of a framed box, and the distance of one from the next: the last column's frame is the next row's first."""
+    return (box[2] - box[0] - 1) // block + 3, (box[3] - box[1] - 1) // block + 2
+
+
+@kernel
+def _largest(boxes: NDArray[np.int32], longest: int, count: int) -> int:
+    """Length of the arrays that hold any of the framed boxes."""
+    largest = 0
+    for i in range(count):
+        height, stride = _frame(boxes[i], _block(boxes[i], longest))
+        largest = max(largest, height * stride + 1)
+    return largest
+
+
+@kernel
+def _fill_share(
+    labels: NDArray[np.int32], number: int, box: NDArray[np.int32], block: int, share: NDArray[np.floating]
+) -> None:
+    """One ninth in every block of the framed box that holds pixels of the object, else zero."""
+    y_min, x_min, y_max, x_max = box
+    height, stride = _frame(box, block)
+    share[: height * stride + 1] = 0
+    for y in range(y_min, y_max):
+        row = ((y - y_min) // block + 1) * stride + 1
+        for x in range(x_min, x_max):
+            if labels[y, x] == number:
+                share[row + (x - x_min) // block] = 1 / 9
+
+
+@kernel
+def _diffuse(
+    share: NDArray[np.floating],
+    height: int,
+    stride: int,
+    centre: int,
+    heat: NDArray[np.floating],
+    sums: NDArray[np.floating],
+    stop: NDArray[np.uint8],
+) -> None:
+    """Let heat come from the centre and spread through the object, twice as many times as its box is high and wide."""
+    size = height * stride + 1
+    heat[:size] = 0
+    centre_y = centre // stride
+    for step in range(1, 2 * (height - 3 + stride - 2) + 1):
+        if stop[0] != 0:
+            return
+        heat[centre] += 1
+        # Heat moves one pixel an iteration: beyond these rows all is zero.
+        first = max(1, centre_y - step) * stride
+        last = (min(height - 2, centre_y + step) + 1) * stride
+        # Views that start at zero show the compiler loops without wrapping indices: it vectorises them.
+        above = heat[first - stride : last - stride + 1]
+        level = heat[first : last + 1]
+        below = heat[first + stride : last + stride + 1]
+        vertical = sums[first : last + 1]
+        # Opposite neighbours first: rounding then keeps symmetric objects symmetric, and their centre level.
+        for i in range(vertical.size):
+            vertical[i] = above[i] + below[i] + level[i]
+        left = sums[first : last - 1]
+        middle = sums[first + 1 : last]
+        right = sums[first + 2 : last + 1]
+        part = share[first + 1 : last]
+        target = heat[first + 1 : last]
+        for i in range(target.size):
+            target[i] = (left[i] + right[i] + middle[i]) * part[i]
+
+
+@kernel
+def _is_faint(heat: NDArray[np.float32], size: int) -> bool:
+    """Whether any heat is so faint that it lost digits. Where some has vanished, its neighbour is faint."""
+    faint = False
+    for i in range(size):
+        faint |= 0 < heat[i] < FAINTEST
+    return faint
+
+
+@inlined
+def _direction(heat: NDArray[np.floating], stride: int, at: int) -> tuple[float, float]:
     """Direction in which heat rises, of unit length; zero where it is level."""
-    slope_y = heat[y + 1, x] - heat[y - 1, x]
-    slope_x = heat[y, x + 1] - heat[y, x - 1]
+    slope_y = np.float64(heat[at + stride]) - np.float64(heat[at - stride])
+    slope_x = np.float64(heat[at + 1]) - np.float64(heat[at - 1])
     steepest = max(abs(slope_y), abs(slope_x))
     if steepest == 0:
         return 0.0, 0.0
@@ -98,62 +233,45 @@ def _direction(heat: NDArray[np.float64], y: int, x: int) -> tuple[float, float]
 
 
 @kernel
-def _heat(share: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Heat that comes from the centre of a framed mask. Double precision: it spans hundreds of orders of magnitude."""
-    height, width = share.shape
-    centre_y, centre_x = _centre(share)
-    heat = np.zeros((height, width))
-    spread = np.zeros((height, width))
-    sums = np.zeros(width)
-    for step in range(1, 2 * (height - 3 + width - 3) + 1):
-        heat[centre_y, centre_x] += 1
-        # Heat moves one pixel an iteration: beyond this window all is zero.
-        first = max(1, centre_x - step)
-        last = min(width - 2, centre_x + step) + 1
-        for y in range(max(1, centre_y - step), min(height - 2, centre_y + step) + 1):
-            # Views that start at zero show the compiler loops without wrapping indices: it vectorises them.
-            above = heat[y - 1, first - 1 : last + 1]
-            level = heat[y, first - 1 : last + 1]
-            below = heat[y + 1, first - 1 : last + 1]
-            vertical = sums[first - 1 : last + 1]
-            # Opposite neighbours first: rounding then keeps symmetric objects symmetric, and their centre level.
-            for x in range(vertical.size):
-                vertical[x] = above[x] + below[x] + level[x]
-            left = sums[first - 1 : last - 1]
-            middle = sums[first:last]
-            right = sums[first + 1 : last + 1]
-            part = share[y, first:last]
-            target = spread[y, first:last]
-            for x in range(target.size):
-                target[x] = (left[x] + right[x] + middle[x]) * part[x]
-        heat, spread = spread, heat
-    return heat
+def _centre(share: NDArray[np.floating], height: int, stride: int, mean: bool, lines: NDArray[np.int64]) -> int:
+    """Index of the mask pixel closest to the median (or mean) y and x of all; the first of several.
+
+    Args:
+        share: of `_fill_share`.
+        height, stride: of `_frame`.
+        mean: the mean instead of the median.
+        lines: int64, room for the pixels in each row and column.
+    """
+    rows = lines[:height]
+    columns = lines[height : height + stride]
+    rows[:] = 0
+    columns[:] = 0
+    for y in range(1, height - 1):
+        for x in range(1, stride):
+            if share[y * stride + x] > 0:
+                rows[y] += 1
+                columns[x] += 1
+    middle_y = _mean(rows) if mean else _median(rows)
+    middle_x = _mean(columns) if mean else _median(columns)
+    centre = 0
+    closest = np.inf
+    for y in range(1, height - 1):
+        for x in range(1, stride):
+            if share[y * stride + x] > 0:
+                distance = (y - middle_y) ** 2 + (x - middle_x) ** 2
+                if distance < closest:
+                    closest = distance
+                    centre = y * stride + x
+    return centre
 
 
 @kernel
-def _centre(share: NDArray[np.float64]) -> tuple[int, int]:
-    """The mask pixel closest to the median y and median x of all; the first in row-major order where several are."""
-    rows = np.zeros(share.shape[0], np.int64)
-    columns = np.zeros(share.shape[1], np.int64)
-    for y in range(share.shape[0]):
-        for x in range(share.shape[1]):
-            if share[y, x] > 0:
-                rows[y] += 1
-                columns[x] += 1
-    median_y = _median(rows)
-    median_x = _median(columns)
-    centre_y = 0
-    centre_x = 0
-    closest = np.inf
-    for y in range(share.shape[0]):
-        for x in range(share.shape[1]):
-            if share[y, x] > 0:
-                distance = (y - median_y) ** 2 + (x - median_x) ** 2
-                if distance < closest:
-                    closest = distance
-                    centre_y = y
-                    centre_x = x
-    return centre_y, centre_x
+def _mean(counts: NDArray[np.int64]) -> float:
+    """Mean of the positions 0, 1, ..., of which there are counts[0], counts[1], ..."""
+    total = 0.0
+    for position in range(counts.size):
+        total += position * counts[position]
+    return total / counts.sum()  # type: ignore[no-any-return]
 
 
 @kernel

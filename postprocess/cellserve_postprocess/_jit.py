@@ -14,3 +14,8 @@ def kernel(function: Function) -> Function:
     Kernels are single-threaded: a server runs several images side by side.
     """
     return cast(Function, njit(cache=True, nogil=True)(function))
+
+
+def inlined(function: Function) -> Function:
+    """Compile a part of a loop into the kernels that call it: a call costs more than a step of it."""
+    return cast(Function, njit(nogil=True, forceinline=True)(function))

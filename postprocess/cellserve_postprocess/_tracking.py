@@ -1,152 +1,345 @@
-"""Kernels that follow the flows from every kept pixel to where it ends. Plain twins of the same names: `reference`."""
+"""Kernels that follow the flows from every kept pixel to where it ends. Plain twins of the same names: `reference`.
+
+Flows are read between pixels (`bilinear`) or at the nearest one. What a position does is known before the last step in
+three cases, and all three are exact: it has entered a trap, it repeats itself, or a box around it maps into itself.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._jit import kernel
+from ._bilinear import bilinear
+from ._jit import inlined, kernel
 
-BLOCK = 256
-"""Pixels that advance together: their steps do not depend on each other, so the processor overlaps them."""
+NONE = np.uint64(0)
+ONE = np.uint64(1)
+TWO = np.uint64(2)
+HALF = np.float32(0.5)
+SQUARE = 32
+"""Side of the square of pixels that advance together: their steps do not depend on each other, so the processor
+overlaps them, and the flows around the square stay in its nearest cache."""
+ROUND = 24
+"""Of so many steps, the last two are watched: has the position settled?"""
+NEAR = 0.5
+"""Pixels by which two steps move a position that may have settled."""
+SHARES = (np.float32(1 / 2), np.float32(1 / 8))
+"""Of the way to the edges of its cell, by which a box is larger than two positions: one is tried after the other."""
 TRAP_MARGIN = 1e-3
 """Pixels by which the corners of a trap must stay inside it: so much that the rounding of positions opens none."""
+STEEPEST = 4.0
+"""Largest flow near which a box is tried: the bound on rounding, ROUNDING, holds up to it."""
+ROUNDING = np.float32(1e-5)
+"""More than the rounding of an interpolated flow, in pixels: some ten operations on numbers up to STEEPEST."""
 
 
 @kernel
-def find_traps(flow: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Cells of the grid, the squares between four pixel centres, that no position leaves.
+def keep(
+    maps: NDArray[np.float32],
+    threshold: np.float32,
+    scale: np.float32,
+    first: int,
+    last: int,
+    flow: NDArray[np.float32],
+    ends: NDArray[np.int32],
+) -> None:
+    """Begin with the rows `first` to `last` (exclusive): flows of the pixels above the threshold, and their indices.
+
+    Args:
+        maps: float32 [3, Y, X].
+        threshold: of the logit.
+        scale: flows are those of the maps divided by this.
+        first, last: rows.
+        flow: float32 [Y + 1, X + 1, 2], zeros; filled in: along y and x.
+        ends: int32 [Y, X]; filled in: the flat index of each pixel that is followed, -1 elsewhere.
+    """
+    width = maps.shape[2]
+    for y in range(first, last):
+        for x in range(width):
+            if maps[2, y, x] > threshold:
+                flow[y, x, 0] = maps[0, y, x] / scale
+                flow[y, x, 1] = maps[1, y, x] / scale
+                ends[y, x] = y * width + x
+            else:
+                ends[y, x] = -1
+
+
+@kernel
+def find_traps(flow: NDArray[np.float32], first: int, last: int, traps: NDArray[np.bool_]) -> None:
+    """Find the cells of the grid, the squares between four pixel centres, that no position leaves.
 
     One step along bilinear flow maps a cell into the convex hull of where its four corners go. Where that lies inside
     the cell, a position that has entered ends in it, however many steps follow. This spares about half of all steps.
 
     Args:
-        flow: float32 [2, Y + 1, X + 1], zero in the last row and column.
-
-    Returns:
-        bool [Y + 1, X + 1], true where the cell right and below of a pixel is a trap.
+        flow: as of `follow_bilinear`.
+        first, last: rows.
+        traps: bool [Y, X]; filled in: true where the cell right and below of a pixel is a trap.
     """
-    traps = np.zeros(flow.shape[1:], np.bool_)
     low = np.float32(TRAP_MARGIN)
     high = np.float32(1 - TRAP_MARGIN)
-    for y in range(flow.shape[1] - 1):
-        for x in range(flow.shape[2] - 1):
+    for y in range(first, last):
+        for x in range(traps.shape[1] - 1):
             traps[y, x] = (
-                (low <= flow[0, y, x] <= high)
-                & (low <= flow[0, y, x + 1] <= high)
-                & (low <= -flow[0, y + 1, x] <= high)
-                & (low <= -flow[0, y + 1, x + 1] <= high)
-                & (low <= flow[1, y, x] <= high)
-                & (low <= flow[1, y + 1, x] <= high)
-                & (low <= -flow[1, y, x + 1] <= high)
-                & (low <= -flow[1, y + 1, x + 1] <= high)
+                (low <= flow[y, x, 0] <= high)
+                and (low <= flow[y, x + 1, 0] <= high)
+                and (low <= -flow[y + 1, x, 0] <= high)
+                and (low <= -flow[y + 1, x + 1, 0] <= high)
+                and (low <= flow[y, x, 1] <= high)
+                and (low <= flow[y + 1, x, 1] <= high)
+                and (low <= -flow[y, x + 1, 1] <= high)
+                and (low <= -flow[y + 1, x + 1, 1] <= high)
             )
-    return traps
 
 
 @kernel
-def follow_bilinear(flow: NDArray[np.float32], starts: NDArray[np.int64], niter: int) -> NDArray[np.int64]:
-    """Follow bilinearly interpolated flows.
+def follow_bilinear(
+    flow: NDArray[np.float32],
+    traps: NDArray[np.bool_],
+    niter: int,
+    first: int,
+    last: int,
+    ends: NDArray[np.int32],
+    stop: NDArray[np.uint8],
+) -> None:
+    """Follow bilinearly interpolated flows from the pixels of the rows `first` to `last` (exclusive).
 
     Args:
-        flow: float32 [2, Y + 1, X + 1], zero in the last row and column: positions never leave the Y x X image, and
-            those on its lower or right edge read the padding with weight zero.
-        starts: flat indices [n] into the Y x X image.
+        flow: float32 [Y + 1, X + 1, 2], along y and x; zero in the last row and column: positions never leave the
+            Y x X image, and those on its lower or right edge read the padding with weight zero.
+        traps: bool [Y, X], of `find_traps`.
         niter: number of steps.
-
-    Returns:
-        Flat indices [n] of the pixels the positions lie in at the end, fractions dropped.
+        first, last: rows.
+        ends: int32 [Y, X], not negative where a pixel is to be followed; becomes the flat index of the pixel its
+            position lies in at the end, fractions dropped.
+        stop: uint8 [1]; once not zero, the work ends early.
     """
-    width = flow.shape[2] - 1
-    stride = np.uint64(flow.shape[2])
-    one = np.uint64(1)
-    zero = np.float32(0)
-    y_max = np.float32(flow.shape[1] - 2)
-    x_max = np.float32(width - 1)
-    flow_y = flow[0].ravel()
-    flow_x = flow[1].ravel()
-    traps = find_traps(flow).ravel()
-    ends = np.empty(starts.size, np.int64)
-    index = np.empty(BLOCK, np.int64)
-    y = np.empty(BLOCK, np.float32)
-    x = np.empty(BLOCK, np.float32)
-    for first in range(0, starts.size, BLOCK):
-        active = min(BLOCK, starts.size - first)
-        for i in range(active):
-            index[i] = first + i
-            y[i] = starts[first + i] // width
-            x[i] = starts[first + i] % width
-        for _ in range(niter):
-            moving = 0
-            for i in range(active):
-                row = np.int64(y[i])
-                column = np.int64(x[i])
-                part_y = y[i] - np.float32(row)
-                part_x = x[i] - np.float32(column)
-                # Unsigned: an index that may be negative costs a branch per access.
-                here = np.uint64(row) * stride + np.uint64(column)
-                below = here + stride
-                top = flow_y[here] + part_x * (flow_y[here + one] - flow_y[here])
-                bottom = flow_y[below] + part_x * (flow_y[below + one] - flow_y[below])
-                new_y = y[i] + (top + part_y * (bottom - top))
-                top = flow_x[here] + part_x * (flow_x[here + one] - flow_x[here])
-                bottom = flow_x[below] + part_x * (flow_x[below + one] - flow_x[below])
-                new_x = x[i] + (top + part_y * (bottom - top))
-                # Written so that NaN becomes zero: no network output may send a position outside the image.
-                new_y = min(new_y, y_max) if new_y > zero else zero
-                new_x = min(new_x, x_max) if new_x > zero else zero
-                if traps[here] or (new_y == y[i] and new_x == x[i]):
-                    ends[index[i]] = row * width + column
+    height, width = ends.shape
+    flat_ends = ends.ravel()
+    flat_flow = flow.ravel()
+    flat_traps = traps.ravel()
+    slack = np.spacing(np.float32(max(height, width))) + ROUNDING
+    index = np.empty(SQUARE * SQUARE, np.int32)
+    y = np.empty(SQUARE * SQUARE, np.float32)
+    x = np.empty(SQUARE * SQUARE, np.float32)
+    for top in range(first, last, SQUARE):
+        for left in range(0, width, SQUARE):
+            if stop[0] != 0:
+                return
+            active = _gather(ends, top, min(top + SQUARE, last), left, min(left + SQUARE, width), index, y, x)
+            done = 0
+            while done < niter and active > 0:
+                if done % ROUND < ROUND - 2 or done > niter - 2:
+                    active = _advance(flat_flow, height, width, flat_traps, active, index, y, x, flat_ends)
+                    done += 1
+                elif stop[0] != 0:
+                    return
                 else:
-                    index[moving] = index[i]
-                    y[moving] = new_y
-                    x[moving] = new_x
-                    moving += 1
-            active = moving
-            if active == 0:
-                break
-        for i in range(active):
-            ends[index[i]] = np.int64(y[i]) * width + np.int64(x[i])
-    return ends
+                    active = _watch(flat_flow, height, width, niter - done, slack, active, index, y, x, flat_ends)
+                    done += 2
+            for i in range(active):
+                flat_ends[index[i]] = np.int32(y[i]) * width + np.int32(x[i])
 
 
 @kernel
-def follow_nearest(flow: NDArray[np.float32], starts: NDArray[np.int64], niter: int) -> NDArray[np.int64]:
-    """Follow the flow of the nearest pixel (as the paper does) to the nearest pixel. Arguments: `follow_bilinear`."""
-    width = flow.shape[2] - 1
-    stride = np.uint64(flow.shape[2])
+def _gather(
+    ends: NDArray[np.int32],
+    top: int,
+    bottom: int,
+    left: int,
+    right: int,
+    index: NDArray[np.int32],
+    y: NDArray[np.float32],
+    x: NDArray[np.float32],
+) -> np.int64:
+    """Collect the pixels of a rectangle that are to be followed; return their number."""
+    active = np.int64(0)
+    for row in range(top, bottom):
+        for column in range(left, right):
+            if ends[row, column] >= 0:
+                index[active] = row * ends.shape[1] + column
+                y[active] = row
+                x[active] = column
+                active += 1
+    return active
+
+
+@kernel
+def _advance(
+    flow: NDArray[np.float32],
+    height: int,
+    width: int,
+    traps: NDArray[np.bool_],
+    active: np.int64,
+    index: NDArray[np.int32],
+    y: NDArray[np.float32],
+    x: NDArray[np.float32],
+    ends: NDArray[np.int32],
+) -> np.int64:
+    """Take one step with all positions; those in a trap end. Return how many go on."""
+    moving = NONE
+    for i in range(np.uint64(active)):
+        if traps[_cell(width, y[i], x[i])]:
+            ends[index[i]] = np.int32(y[i]) * width + np.int32(x[i])
+        else:
+            new_y, new_x = _step(flow, height, width, y[i], x[i])
+            index[moving] = index[i]
+            y[moving] = new_y
+            x[moving] = new_x
+            moving += ONE
+    return np.int64(moving)
+
+
+@kernel
+def _watch(
+    flow: NDArray[np.float32],
+    height: int,
+    width: int,
+    steps: int,
+    slack: np.float32,
+    active: np.int64,
+    index: NDArray[np.int32],
+    y: NDArray[np.float32],
+    x: NDArray[np.float32],
+    ends: NDArray[np.int32],
+) -> np.int64:
+    """Take two of the remaining steps with all positions; those that repeat themselves or are captive end."""
+    moving = NONE
+    for i in range(np.uint64(active)):
+        new_y, new_x = _step(flow, height, width, y[i], x[i])
+        newer_y, newer_x = _step(flow, height, width, new_y, new_x)
+        if newer_y == y[i] and newer_x == x[i]:
+            # It stays, or goes to and fro; an even number of steps leaves it here.
+            if steps % 2 == 0:
+                ends[index[i]] = np.int32(y[i]) * width + np.int32(x[i])
+            else:
+                ends[index[i]] = np.int32(new_y) * width + np.int32(new_x)
+        elif (
+            abs(newer_y - y[i]) < NEAR
+            and abs(newer_x - x[i]) < NEAR
+            and _captive(flow, height, width, y[i], x[i], new_y, new_x, slack)
+        ):
+            ends[index[i]] = np.int32(y[i]) * width + np.int32(x[i])
+        else:
+            index[moving] = index[i]
+            y[moving] = newer_y
+            x[moving] = newer_x
+            moving += ONE
+    return np.int64(moving)
+
+
+@inlined
+def _step(
+    flow: NDArray[np.float32], height: int, width: int, y: np.float32, x: np.float32
+) -> tuple[np.float32, np.float32]:
+    """Where one step along a flow, here flat, takes a position in an image of that height and width."""
+    row = np.int32(y)
+    column = np.int32(x)
+    above = TWO * _cell(width, y, x)
+    below = above + TWO * np.uint64(width + 1)
+    flow_y, flow_x = bilinear(flow, above, below, y - np.float32(row), x - np.float32(column))
+    return _inside(y + flow_y, height - 1), _inside(x + flow_x, width - 1)
+
+
+@inlined
+def _cell(width: int, y: np.float32, x: np.float32) -> np.uint64:
+    """Index of the cell of a position. Unsigned, as one that may be negative costs more at each access."""
+    return np.uint64(np.uint32(np.int32(y))) * np.uint64(width + 1) + np.uint64(np.uint32(np.int32(x)))
+
+
+@inlined
+def _inside(position: np.float32, most: int) -> np.float32:
+    """A position within the image. NaN becomes zero: no network output may send a position outside."""
     zero = np.float32(0)
-    half = np.float32(0.5)
-    y_max = np.float32(flow.shape[1] - 2)
-    x_max = np.float32(width - 1)
-    flow_y = flow[0].ravel()
-    flow_x = flow[1].ravel()
-    ends = np.empty(starts.size, np.int64)
-    index = np.empty(BLOCK, np.int64)
-    y = np.empty(BLOCK, np.float32)
-    x = np.empty(BLOCK, np.float32)
-    for first in range(0, starts.size, BLOCK):
-        active = min(BLOCK, starts.size - first)
-        for i in range(active):
-            index[i] = first + i
-            y[i] = starts[first + i] // width
-            x[i] = starts[first + i] % width
-        for _ in range(niter):
-            moving = 0
+    above = position if position > zero else zero
+    return above if above < np.float32(most) else np.float32(most)
+
+
+@kernel
+def _captive(
+    flow: NDArray[np.float32],
+    height: int,
+    width: int,
+    y: np.float32,
+    x: np.float32,
+    next_y: np.float32,
+    next_x: np.float32,
+    slack: np.float32,
+) -> bool:
+    """Whether a position, which the next step takes to another place in its cell, provably never leaves the cell.
+
+    One step maps a box in the cell into the convex hull of where its corners go. Where that lies inside the box,
+    whatever rounding adds, what is in the box stays there.
+    """
+    row = np.int32(y)
+    column = np.int32(x)
+    if np.int32(next_y) != row or np.int32(next_x) != column:
+        return False
+    here = 2 * (row * (width + 1) + column)
+    for corner in (here, here + 2 * (width + 1)):
+        for i in range(4):
+            if not abs(flow[corner + i]) <= STEEPEST:
+                return False
+    for share in SHARES:
+        low_y = min(y, next_y) - (min(y, next_y) - np.float32(row)) * share
+        low_x = min(x, next_x) - (min(x, next_x) - np.float32(column)) * share
+        high_y = max(y, next_y) + (np.float32(row + 1) - max(y, next_y)) * share
+        high_x = max(x, next_x) + (np.float32(column + 1) - max(x, next_x)) * share
+        # The lower and right edges belong to the next cell.
+        if not (high_y < row + 1 and high_x < column + 1):
+            return False
+        inside: np.bool_ = np.bool_(True)
+        for corner_y in (low_y, high_y):
+            for corner_x in (low_x, high_x):
+                if inside:
+                    to_y, to_x = _step(flow, height, width, corner_y, corner_x)
+                    inside = low_y + slack <= to_y <= high_y - slack and low_x + slack <= to_x <= high_x - slack
+        if inside:
+            return True
+    return False
+
+
+@kernel
+def follow_nearest(
+    flow: NDArray[np.float32],
+    niter: int,
+    first: int,
+    last: int,
+    ends: NDArray[np.int32],
+    stop: NDArray[np.uint8],
+) -> None:
+    """Follow the flow of the nearest pixel (as the paper does) to the nearest pixel. Arguments: `follow_bilinear`."""
+    height, width = ends.shape
+    flat_ends = ends.ravel()
+    index = np.empty(SQUARE * SQUARE, np.int32)
+    y = np.empty(SQUARE * SQUARE, np.float32)
+    x = np.empty(SQUARE * SQUARE, np.float32)
+    before_y = np.empty(SQUARE * SQUARE, np.float32)
+    before_x = np.empty(SQUARE * SQUARE, np.float32)
+    for top in range(first, last, SQUARE):
+        for left in range(0, width, SQUARE):
+            active = _gather(ends, top, min(top + SQUARE, last), left, min(left + SQUARE, width), index, y, x)
+            before_y[:active] = -1
+            for step in range(niter):
+                if active == 0:
+                    break
+                if step % ROUND == 0 and stop[0] != 0:
+                    return
+                moving = np.int64(0)
+                for i in range(active):
+                    row = np.int32(y[i] + HALF)
+                    column = np.int32(x[i] + HALF)
+                    new_y = _inside(y[i] + flow[row, column, 0], height - 1)
+                    new_x = _inside(x[i] + flow[row, column, 1], width - 1)
+                    still = new_y == y[i] and new_x == x[i]
+                    # Back where it was a step ago, a position goes to and fro; an even number of steps leaves it here.
+                    if still or (new_y == before_y[i] and new_x == before_x[i] and (niter - step) % 2 == 0):
+                        flat_ends[index[i]] = row * width + column
+                    else:
+                        index[moving] = index[i]
+                        before_y[moving] = y[i]
+                        before_x[moving] = x[i]
+                        y[moving] = new_y
+                        x[moving] = new_x
+                        moving += 1
+                active = moving
             for i in range(active):
-                nearest = np.uint64(np.int64(y[i] + half)) * stride + np.uint64(np.int64(x[i] + half))
-                new_y = y[i] + flow_y[nearest]
-                new_x = x[i] + flow_x[nearest]
-                new_y = min(new_y, y_max) if new_y > zero else zero
-                new_x = min(new_x, x_max) if new_x > zero else zero
-                if new_y == y[i] and new_x == x[i]:
-                    ends[index[i]] = np.int64(y[i] + half) * width + np.int64(x[i] + half)
-                else:
-                    index[moving] = index[i]
-                    y[moving] = new_y
-                    x[moving] = new_x
-                    moving += 1
-            active = moving
-            if active == 0:
-                break
-        for i in range(active):
-            ends[index[i]] = np.int64(y[i] + half) * width + np.int64(x[i] + half)
-    return ends
+                flat_ends[index[i]] = np.int32(y[i] + HALF) * width + np.int32(x[i] + HALF)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ._arrays import kernel_labels
 from ._diffusion import diffuse
-from ._labels import extents
+from .objects import measure_extents
 
 
 def masks_to_flows(labels: NDArray[Any]) -> NDArray[np.float32]:
@@ -21,5 +21,5 @@ def masks_to_flows(labels: NDArray[Any]) -> NDArray[np.float32]:
         is level (objects of one pixel; the middle of symmetric ones).
     """
     objects = kernel_labels(labels)
-    _, boxes = extents(objects, int(objects.max(initial=0)))
+    _, boxes = measure_extents(objects, int(objects.max(initial=0)))
     return diffuse(objects, boxes)

@@ -1,19 +1,27 @@
 """From network outputs to masks."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from cellserve_preprocess import Crew, bands
 from numpy.typing import NDArray
 
 from ._arrays import kernel_floats
-from ._clustering import cluster
-from ._diffusion import flow_errors
-from ._labels import extents, fill_holes
-from ._tracking import follow_bilinear, follow_nearest
+from ._clustering import assign, count_ends, find_seeds, grow_all, grow_rounds
+from ._diffusion import LONGEST, flow_errors
+from ._labels import fill_holes, may_have_holes, renumber
+from ._tracking import SQUARE, find_traps, follow_bilinear, follow_nearest, keep
+from .objects import measure_extents
 from .params import RecoveryParams
 
 FLOW_SCALE = 5.0
 """Networks predict flows times this, which balances the terms of the training loss (paper, "Deep neural network")."""
+CELLPOSE_ROUNDS = 5
+"""Times that Cellpose 3.1 lets the region of a seed grow, where the paper lets it grow until it is complete."""
+
+_PART_COST = 1 << 23
+"""Iterations times pixels of the objects whose flow errors one thread computes at a time: a few milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,58 +37,119 @@ class Recovered:
     flow_errors: NDArray[np.float32]
 
 
-def recover_masks(maps: NDArray[np.float32], params: RecoveryParams) -> Recovered:
+def recover_masks(maps: NDArray[np.float32], params: RecoveryParams, crew: Crew | None = None) -> Recovered:
     """Recover masks from the outputs of a network (paper, "Mask recovery via gradient flow tracking").
 
     Every pixel above the probability threshold follows the flows; pixels that end together make an object. Objects that
     are too small, too large, at the border (on request) or whose shape does not explain the predicted flows are
     dropped; then holes are filled. Sizes and flow errors are those of the shapes before filling, as in Cellpose.
 
+    Besides the maps it takes up to 19 bytes a pixel, whatever the number of objects.
+
     Args:
         maps: float32 [3, Y, X]: 5 * flow along y, 5 * flow along x, logit of the cell probability.
         params: validated parameters.
+        crew: threads that share the work; the caller's alone if left out. Results do not depend on it.
 
     Returns:
         The label image and the flow error of each object. Objects are numbered by the row, then the column, where their
         pixels converge.
+
+    Raises:
+        ValueError: the maps have other axes, or 2**31 pixels or more.
+        StoppedError: the crew was stopped.
     """
-    if maps.ndim != 3 or maps.shape[0] != 3:
-        raise ValueError(f"network outputs have axes [3, Y, X], not shape {maps.shape}")
-    flow, starts = _kept(kernel_floats(maps), params.cellprob_threshold)
-    follow = follow_bilinear if params.interpolation == "bilinear" else follow_nearest
-    labels, count = cluster(starts, follow(flow, starts, params.niter), *maps.shape[1:])
-    areas, boxes = extents(labels, count)
-    plausible = (areas >= params.min_size) & (areas <= params.max_size_fraction * labels.size)
+    if maps.ndim != 3 or maps.shape[0] != 3 or maps[0].size > np.iinfo(np.int32).max:
+        raise ValueError(f"network outputs have axes [3, Y, X] and less than 2**31 pixels, not shape {maps.shape}")
+    crew = crew or Crew()
+    flow, ends = _follow(kernel_floats(maps), params, crew)
+    labels, count = _cluster(ends, params, crew)
+    areas, boxes = measure_extents(labels, count, crew)
+    wanted = (areas >= max(1, params.min_size)) & (areas <= params.max_size_fraction * labels.size)
     if params.exclude_on_edges:
-        plausible &= (boxes[:, :2] > 0).all(axis=1) & (boxes[:, 2:] < labels.shape).all(axis=1)
-    labels, boxes = _select(labels, boxes, plausible)
-    errors = flow_errors(labels, boxes, flow)
+        wanted &= (boxes[:, :2] > 0).all(axis=1) & (boxes[:, 2:] < labels.shape).all(axis=1)
+    errors = np.zeros(count, np.float32)
+    errors[wanted] = _flow_errors(labels, np.flatnonzero(wanted), boxes[wanted], flow, params, crew)
+    del flow
     if params.flow_threshold > 0:
-        consistent = errors <= params.flow_threshold
-        labels, boxes = _select(labels, boxes, consistent)
-        errors = errors[consistent]
-    if params.fill_holes:
-        box_areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1, dtype=np.int64)
-        fill_holes(labels, boxes, np.argsort(box_areas, kind="stable"))
-    if len(boxes) <= np.iinfo(np.uint16).max:
-        return Recovered(labels.astype(np.uint16), errors)
-    return Recovered(labels.astype(np.uint32), errors)
-
-
-def _kept(maps: NDArray[np.float32], threshold: float) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Flow of the pixels above the threshold, float32 [2, Y + 1, X + 1], zero elsewhere; and their flat indices."""
-    kept = maps[2] > threshold
-    flow = np.zeros((2, kept.shape[0] + 1, kept.shape[1] + 1), dtype=np.float32)
-    np.divide(maps[:2], np.float32(FLOW_SCALE), out=flow[:, :-1, :-1], where=kept)
-    return flow, np.flatnonzero(kept)
-
-
-def _select(
-    labels: NDArray[np.int32], boxes: NDArray[np.int32], wanted: NDArray[np.bool_]
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Drop unwanted objects and renumber the others 1..N in their order."""
-    if wanted.all():
-        return labels, boxes
-    numbers = np.zeros(len(wanted) + 1, dtype=np.int32)
+        wanted &= errors <= params.flow_threshold
+    numbers = np.zeros(count + 1, np.int32)
     numbers[1:][wanted] = np.arange(1, np.count_nonzero(wanted) + 1)
-    return numbers[labels], boxes[wanted]
+    crew.each(lambda rows: renumber(labels, numbers, *rows), bands(labels.shape))
+    if params.fill_holes:
+        _fill_holes(labels, boxes[wanted], crew)
+    if np.count_nonzero(wanted) <= np.iinfo(np.uint16).max:
+        return Recovered(labels.astype(np.uint16), errors[wanted])
+    return Recovered(labels.astype(np.uint32), errors[wanted])
+
+
+def _follow(
+    maps: NDArray[np.float32], params: RecoveryParams, crew: Crew
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Flows of the kept pixels, float32 [Y + 1, X + 1, 2], zero elsewhere; and where they end, int32 [Y, X]."""
+    height, width = maps.shape[1:]
+    flow = np.zeros((height + 1, width + 1, 2), np.float32)
+    ends = np.empty((height, width), np.int32)
+    rows = bands(ends.shape)
+    threshold, scale = np.float32(params.cellprob_threshold), np.float32(FLOW_SCALE)
+    crew.each(lambda rows: keep(maps, threshold, scale, *rows, flow, ends), rows)
+    if params.interpolation == "nearest":
+        crew.each(lambda rows: follow_nearest(flow, params.niter, *rows, ends, crew.stop.flag), rows)
+    else:
+        traps = np.zeros((height + 1, width + 1), np.bool_)
+        crew.each(lambda rows: find_traps(flow, *rows, traps), rows)
+        rows = bands(ends.shape, multiple=SQUARE)
+        crew.each(lambda rows: follow_bilinear(flow, traps, params.niter, *rows, ends, crew.stop.flag), rows)
+    return flow, ends
+
+
+def _cluster(ends: NDArray[np.int32], params: RecoveryParams, crew: Crew) -> tuple[NDArray[np.int32], int]:
+    """Label image of the pixels that end together, in the memory of `ends`; and the highest number in it."""
+    counts = np.zeros(ends.shape, np.int32)
+    count_ends(ends, counts)
+    crew.stop.check()
+    rows = bands(ends.shape)
+    seeds = np.concatenate([np.empty(0, np.int32), *crew.each(lambda rows: find_seeds(counts, *rows), rows)])
+    if params.rules == "cellpose3":
+        # The largest first; of equal ones the last, as a later one writes over an earlier one there.
+        order = np.argsort(counts.ravel()[seeds], kind="stable")[::-1].copy()
+        grow_rounds(counts, seeds, order, CELLPOSE_ROUNDS)
+        count = seeds.size
+    else:
+        count = grow_all(counts, seeds, crew.stop.flag)
+    crew.each(lambda rows: assign(ends, counts, *rows), rows)
+    return ends, count
+
+
+def _flow_errors(
+    labels: NDArray[np.int32],
+    indices: NDArray[np.int64],
+    boxes: NDArray[np.int32],
+    flow: NDArray[np.float32],
+    params: RecoveryParams,
+    crew: Crew,
+) -> NDArray[np.float32]:
+    """Flow errors of the objects of these indices, float32 [n]."""
+    sides = np.minimum(boxes[:, 2:] - boxes[:, :2], LONGEST).astype(np.int64)
+    parts = _parts(np.prod(sides, axis=1) * 2 * sides.sum(axis=1), _PART_COST)
+    numbers = (indices + 1).astype(np.int32)
+    mean = params.rules == "cellpose3"
+    errors = crew.each(
+        lambda part: flow_errors(labels, numbers[slice(*part)], boxes[slice(*part)], flow, mean, crew.stop.flag), parts
+    )
+    return np.concatenate([np.empty(0, np.float32), *errors])
+
+
+def _fill_holes(labels: NDArray[np.int32], boxes: NDArray[np.int32], crew: Crew) -> None:
+    box_areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1, dtype=np.int64)
+    found = crew.each(lambda part: may_have_holes(labels, boxes, *part), _parts(box_areas, 1 << 20))
+    hollow = np.flatnonzero(np.concatenate([np.empty(0, np.bool_), *found]))
+    fill_holes(labels, boxes, hollow[np.argsort(box_areas[hollow], kind="stable")], crew.stop.flag)
+    crew.stop.check()
+
+
+def _parts(costs: NDArray[np.int64], most: int) -> Sequence[tuple[int, int]]:
+    """Cut a list of objects into parts (first, last), half open, of about such costs; no part is empty."""
+    marks = np.cumsum(costs) // most
+    edges = np.flatnonzero(np.diff(marks)) + 1
+    return list(zip([0, *edges.tolist()], [*edges.tolist(), len(costs)], strict=True)) if len(costs) else []

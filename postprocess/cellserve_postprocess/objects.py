@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from cellserve_preprocess import Crew, bands
 from numpy.typing import NDArray
 
 from ._arrays import kernel_floats, kernel_labels
@@ -37,25 +38,32 @@ class ObjectTable:
         return len(self.label)
 
 
-def measure_objects(labels: NDArray[Any], logit: NDArray[np.float32], flow_errors: NDArray[np.float32]) -> ObjectTable:
+def measure_objects(
+    labels: NDArray[Any], logit: NDArray[np.float32], flow_errors: NDArray[np.float32], crew: Crew | None = None
+) -> ObjectTable:
     """Measure every object of a label image.
 
     Args:
         labels: integers [Y, X], 0 is background; objects are numbered 1..N without gaps.
         logit: float32 [Y, X], logit of the cell probability.
         flow_errors: float32 [N].
+        crew: threads that share the work; the caller's alone if left out.
 
     Raises:
+        StoppedError: the crew was stopped.
         ValueError: the arrays do not fit each other, or a number is missing.
     """
     objects = kernel_labels(labels)
     count = len(flow_errors)
     if logit.shape != objects.shape or int(objects.max(initial=0)) != count:
         raise ValueError(f"labels {objects.shape} do not fit a logit of shape {logit.shape} and {count} flow errors")
-    area, bounding_box = extents(objects, count)
+    area, bounding_box = measure_extents(objects, count, crew)
     if not area.all():
         raise ValueError("objects must be numbered without gaps")
-    sums = moments(objects, kernel_floats(logit), count)
+    heights = kernel_floats(logit)
+    sums = np.sum(
+        (crew or Crew()).each(lambda rows: moments(objects, heights, count, *rows), _slabs(labels.shape)), axis=0
+    )
     means = (sums / area[:, np.newaxis]).astype(np.float32)
     return ObjectTable(
         label=np.arange(1, count + 1, dtype=np.uint32),
@@ -68,6 +76,22 @@ def measure_objects(labels: NDArray[Any], logit: NDArray[np.float32], flow_error
     )
 
 
+def measure_extents(
+    labels: NDArray[np.int32], count: int, crew: Crew | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Areas and bounding boxes of the objects 1..count, as the kernel `extents` returns them."""
+    found = (crew or Crew()).each(lambda rows: extents(labels, count, *rows), _slabs(labels.shape))
+    areas, boxes = found[0]
+    for more_areas, more_boxes in found[1:]:
+        begun, ended = areas == 0, more_areas == 0
+        joined = np.concatenate(
+            [np.minimum(boxes[:, :2], more_boxes[:, :2]), np.maximum(boxes[:, 2:], more_boxes[:, 2:])], axis=1
+        )
+        boxes = np.where(begun[:, np.newaxis], more_boxes, np.where(ended[:, np.newaxis], boxes, joined))
+        areas = areas + more_areas
+    return areas, boxes
+
+
 def median_diameter(labels: NDArray[Any]) -> float:
     """Median diameter of the objects of a label image, in pixels; 0 where there are none.
 
@@ -75,10 +99,15 @@ def median_diameter(labels: NDArray[Any]) -> float:
         labels: integers [Y, X], 0 is background; numbers may have gaps.
     """
     objects = kernel_labels(labels)
-    areas, _ = extents(objects, int(objects.max(initial=0)))
+    areas, _ = measure_extents(objects, int(objects.max(initial=0)))
     present = areas[areas > 0]
     return float(np.median(_diameter(present))) if present.size else 0.0
 
 
 def _diameter(area: NDArray[np.int64]) -> NDArray[np.float32]:
     return (2 * np.sqrt(area / np.pi)).astype(np.float32)
+
+
+def _slabs(shape: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Rows in a few parts only: each has a table of all objects."""
+    return bands(shape, max(1 << 20, shape[0] * shape[1] // 16)) or [(0, 0)]

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._arrays import kernel_labels
-from ._labels import extents
+from .objects import measure_extents
 
 
 def trace_outlines(labels: NDArray[Any]) -> list[NDArray[np.int32]]:
@@ -21,7 +21,7 @@ def trace_outlines(labels: NDArray[Any]) -> list[NDArray[np.int32]]:
         Of an object in several pieces the longest outline is given; a number not in use has k = 0.
     """
     objects = kernel_labels(labels)
-    _, boxes = extents(objects, int(objects.max(initial=0)))
+    _, boxes = measure_extents(objects, int(objects.max(initial=0)))
     outlines = []
     for number, (y_min, x_min, y_max, x_max) in enumerate(boxes.tolist(), start=1):
         mask = (objects[y_min:y_max, x_min:x_max] == number).astype(np.uint8)

@@ -1,7 +1,8 @@
-"""The kernels once more, in plain NumPy and Python: slow, readable, and what the tests hold the kernels to.
+"""Mask recovery once more, in plain NumPy and Python: slow, readable, and what the tests hold the kernels to.
 
-Every function has the arguments and results of the kernel of the same name. Both round the same operations in the same
-order, so they agree bit for bit; only `moments` and `flow_errors` may differ by the rounding of a sum.
+A function of the name of a kernel does what that does, for the whole image and without its shortcuts. Both round the
+same operations in the same order, so they agree bit for bit; only `moments` and `flow_errors` may differ by the
+rounding of a sum.
 """
 
 import math
@@ -10,69 +11,119 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._clustering import REGION_COUNT, SEED_COUNT, SEED_REACH
-from ._diffusion import LONGEST
+from ._diffusion import FAINTEST, LONGEST
+from .masks import CELLPOSE_ROUNDS, FLOW_SCALE, Recovered
+from .params import RecoveryParams
 
 
-def follow_bilinear(flow: NDArray[np.float32], starts: NDArray[np.int64], niter: int) -> NDArray[np.int64]:
+def recover_masks(maps: NDArray[np.float32], params: RecoveryParams) -> Recovered:
+    """Recover masks from the outputs of a network."""
+    flow, ends = keep(maps, params.cellprob_threshold)
+    follow = follow_bilinear if params.interpolation == "bilinear" else follow_nearest
+    labels, count = cluster(follow(flow, ends, params.niter), CELLPOSE_ROUNDS if params.rules == "cellpose3" else None)
+    areas, boxes = extents(labels, count)
+    wanted = (areas > 0) & (areas >= params.min_size) & (areas <= params.max_size_fraction * labels.size)
+    if params.exclude_on_edges:
+        wanted &= (boxes[:, :2] > 0).all(axis=1) & (boxes[:, 2:] < labels.shape).all(axis=1)
+    numbers = np.flatnonzero(wanted) + 1
+    errors = flow_errors(labels, numbers, boxes[wanted], flow, params.rules == "cellpose3")
+    if params.flow_threshold > 0:
+        numbers, errors = numbers[errors <= params.flow_threshold], errors[errors <= params.flow_threshold]
+    new = np.zeros(count + 1, np.int32)
+    new[numbers] = np.arange(1, numbers.size + 1)
+    labels, boxes = new[labels], boxes[numbers - 1]
+    if params.fill_holes:
+        fill_holes(labels, boxes, np.argsort(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1, dtype=int), kind="stable"))
+    if numbers.size <= np.iinfo(np.uint16).max:
+        return Recovered(labels.astype(np.uint16), errors)
+    return Recovered(labels.astype(np.uint32), errors)
+
+
+def keep(maps: NDArray[np.float32], threshold: float) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Flow of the pixels above the threshold, [Y + 1, X + 1, 2], zero elsewhere; their flat indices, else -1."""
+    kept = maps[2] > np.float32(threshold)
+    flow = np.where(kept, maps[:2] / np.float32(FLOW_SCALE), np.float32(0)).transpose(1, 2, 0)
+    indices = np.arange(kept.size, dtype=np.int32).reshape(kept.shape)
+    return np.pad(flow, ((0, 1), (0, 1), (0, 0))), np.where(kept, indices, np.int32(-1))
+
+
+def follow_bilinear(flow: NDArray[np.float32], ends: NDArray[np.int32], niter: int) -> NDArray[np.int32]:
     """Follow bilinearly interpolated flows, every pixel every step."""
-    height, width = flow.shape[1] - 1, flow.shape[2] - 1
-    y, x = (axis.astype(np.float32) for axis in np.divmod(starts, width))
+    height, width = ends.shape
+    y, x = (axis.astype(np.float32) for axis in np.nonzero(ends >= 0))
     for _ in range(niter):
-        row, column = y.astype(np.int64), x.astype(np.int64)
-        part_y, part_x = y - row.astype(np.float32), x - column.astype(np.float32)
-        top_left, top_right = flow[:, row, column], flow[:, row, column + 1]
-        bottom_left, bottom_right = flow[:, row + 1, column], flow[:, row + 1, column + 1]
-        top = top_left + part_x * (top_right - top_left)
-        bottom = bottom_left + part_x * (bottom_right - bottom_left)
-        step_y, step_x = top + part_y * (bottom - top)
+        row, column = y.astype(int), x.astype(int)
+        part_y, part_x = (y - row.astype(np.float32))[:, np.newaxis], (x - column.astype(np.float32))[:, np.newaxis]
+        top_left, top_right = flow[row, column], flow[row, column + 1]
+        bottom_left, bottom_right = flow[row + 1, column], flow[row + 1, column + 1]
+        left = top_left + part_y * (bottom_left - top_left)
+        right = top_right + part_y * (bottom_right - top_right)
+        step_y, step_x = (left + part_x * (right - left)).T
         y, x = _clamped(y + step_y, height), _clamped(x + step_x, width)
-    return _indices(y, x, width)
+    return _ended(ends, y, x)
 
 
-def follow_nearest(flow: NDArray[np.float32], starts: NDArray[np.int64], niter: int) -> NDArray[np.int64]:
+def follow_nearest(flow: NDArray[np.float32], ends: NDArray[np.int32], niter: int) -> NDArray[np.int32]:
     """Follow the flow of the nearest pixel, every pixel every step."""
-    height, width = flow.shape[1] - 1, flow.shape[2] - 1
-    y, x = (axis.astype(np.float32) for axis in np.divmod(starts, width))
+    height, width = ends.shape
+    y, x = (axis.astype(np.float32) for axis in np.nonzero(ends >= 0))
     half = np.float32(0.5)
     for _ in range(niter):
-        step_y, step_x = flow[:, (y + half).astype(np.int64), (x + half).astype(np.int64)]
+        step_y, step_x = flow[(y + half).astype(int), (x + half).astype(int)].T
         y, x = _clamped(y + step_y, height), _clamped(x + step_x, width)
-    return _indices(y + half, x + half, width)
+    return _ended(ends, y + half, x + half)
 
 
-def _indices(y: NDArray[np.float32], x: NDArray[np.float32], width: int) -> NDArray[np.int64]:
-    return np.asarray(y.astype(np.int64) * width + x.astype(np.int64))
+def _ended(ends: NDArray[np.int32], y: NDArray[np.float32], x: NDArray[np.float32]) -> NDArray[np.int32]:
+    result = ends.copy()
+    result[ends >= 0] = y.astype(int) * ends.shape[1] + x.astype(int)
+    return result
 
 
 def _clamped(position: NDArray[np.float32], length: int) -> NDArray[np.float32]:
     return np.where(position > 0, np.minimum(position, np.float32(length - 1)), np.float32(0))
 
 
-def cluster(
-    starts: NDArray[np.int64], ends: NDArray[np.int64], height: int, width: int
-) -> tuple[NDArray[np.int32], int]:
-    """Label pixels by the region of dense convergence they end in."""
-    counts = np.bincount(ends, minlength=height * width).reshape(height, width)
-    regions = np.zeros((height, width), dtype=np.int32)
-    objects = 0
-    for y, x in zip(*np.nonzero(counts > SEED_COUNT), strict=True):
-        if regions[y, x] or counts[y, x] < counts[_window(y, x, SEED_REACH)].max():
-            continue
-        objects += 1
-        front = {(int(y), int(x))}
-        while front:
-            for position in front:
-                regions[position] = objects
-            front = {
-                (near_y, near_x)
-                for (y, x) in front
-                for near_y in range(max(0, y - 1), min(height, y + 2))
-                for near_x in range(max(0, x - 1), min(width, x + 2))
-                if counts[near_y, near_x] > REGION_COUNT and regions[near_y, near_x] == 0
-            }
-    labels = np.zeros(height * width, dtype=np.int32)
-    labels[starts] = regions.ravel()[ends]
-    return labels.reshape(height, width), objects
+def cluster(ends: NDArray[np.int32], rounds: int | None) -> tuple[NDArray[np.int32], int]:
+    """Label pixels by the region of dense convergence they end in; a region grows so many times, or completely."""
+    counts = np.bincount(ends[ends >= 0], minlength=ends.size).reshape(ends.shape)
+    seeds = [
+        (y, x)
+        for y, x in zip(*(axis.tolist() for axis in np.nonzero(counts > SEED_COUNT)), strict=True)
+        if counts[y, x] == counts[_window(y, x, SEED_REACH)].max()
+    ]
+    regions = np.zeros(ends.shape, dtype=np.int32)
+    if rounds is None:
+        objects = 0
+        for seed in seeds:
+            if not regions[seed]:
+                objects += 1
+                regions[_grown(counts, seed, ends.size)] = objects
+    else:
+        objects = len(seeds)
+        for i in sorted(range(objects), key=lambda i: counts[seeds[i]]):
+            regions[_grown(counts, seeds[i], rounds)] = i + 1
+    return np.where(ends >= 0, regions.ravel()[ends], np.int32(0)), objects
+
+
+def _grown(counts: NDArray[np.int64], seed: tuple[int, int], rounds: int) -> NDArray[np.bool_]:
+    """The region of a seed after it has grown so many times."""
+    region = np.zeros(counts.shape, dtype=np.bool_)
+    front = {seed}
+    while front:
+        for position in front:
+            region[position] = True
+        if rounds == 0:
+            break
+        rounds -= 1
+        front = {
+            (near_y, near_x)
+            for (y, x) in front
+            for near_y in range(max(0, y - 1), min(counts.shape[0], y + 2))
+            for near_x in range(max(0, x - 1), min(counts.shape[1], x + 2))
+            if counts[near_y, near_x] > REGION_COUNT and not region[near_y, near_x]
+        }
+    return region
 
 
 def _window(y: int, x: int, reach: int) -> tuple[slice, slice]:
@@ -85,38 +136,46 @@ def diffuse(labels: NDArray[np.int32], boxes: NDArray[np.int32]) -> NDArray[np.f
     for number in range(1, len(boxes) + 1):
         mask = labels == number
         if mask.any():
-            flow[:, mask] = _mask_flow(mask)[:, mask]
+            flow[:, mask] = _mask_flow(mask, False, np.float64)[:, mask]
     return flow
 
 
 def flow_errors(
-    labels: NDArray[np.int32], boxes: NDArray[np.int32], predicted: NDArray[np.float32]
+    labels: NDArray[np.int32],
+    numbers: NDArray[np.integer],
+    boxes: NDArray[np.int32],
+    predicted: NDArray[np.float32],
+    mean_centre: bool,
 ) -> NDArray[np.float32]:
-    """Mean squared distance between the flows of each object and those predicted."""
+    """Mean squared distance between the flows of some objects and those predicted."""
     errors = np.zeros(len(boxes), dtype=np.float32)
     for i, (y_min, x_min, y_max, x_max) in enumerate(boxes.tolist()):
         block = math.ceil(max(y_max - y_min, x_max - x_min) / LONGEST)
-        y, x = np.nonzero(labels == i + 1)
+        y, x = np.nonzero(labels == numbers[i])
         rows, columns = (y - y_min) // block, (x - x_min) // block
         blocks = np.zeros((rows.max() + 1, columns.max() + 1), dtype=np.bool_)
         blocks[rows, columns] = True
-        distance = _mask_flow(blocks)[:, rows, columns] - predicted[:, y, x]
+        distance = _mask_flow(blocks, mean_centre, np.float32)[:, rows, columns] - predicted[y, x].T
         errors[i] = (distance**2).sum(axis=0).mean()
     return errors
 
 
-def _mask_flow(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Unit flow [2, Y, X] of one mask."""
+def _mask_flow(mask: NDArray[np.bool_], mean_centre: bool, dtype: type[np.floating]) -> NDArray[np.float64]:
+    """Unit flow [2, Y, X] of one mask; from heat in double precision where single precision is not enough."""
     framed = np.pad(mask, 1)
     y, x = np.nonzero(framed)
-    centre = np.argmin((y - np.median(y)) ** 2 + (x - np.median(x)) ** 2)
-    heat = np.zeros(framed.shape)
+    middle = np.mean if mean_centre else np.median
+    centre = np.argmin((y - middle(y)) ** 2 + (x - middle(x)) ** 2)
+    heat = np.zeros(framed.shape, dtype)
     for _ in range(2 * (int(np.ptp(y)) + int(np.ptp(x)))):
         heat[y[centre], x[centre]] += 1
         sums = np.zeros_like(heat)
         sums[1:-1] = heat[:-2] + heat[2:] + heat[1:-1]
         heat[:, 1:-1] = sums[:, :-2] + sums[:, 2:] + sums[:, 1:-1]
-        heat *= framed * (1 / 9)
+        heat *= framed * dtype(1 / 9)
+    if dtype is np.float32 and ((heat > 0) & (heat < FAINTEST)).any():
+        return _mask_flow(mask, mean_centre, np.float64)
+    heat = heat.astype(np.float64)
     slope = np.zeros((2, *framed.shape))
     slope[0, y, x] = heat[y + 1, x] - heat[y - 1, x]
     slope[1, y, x] = heat[y, x + 1] - heat[y, x - 1]

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
-from cellserve_postprocess import _clustering, _diffusion, _labels, _tracking, reference
+from cellserve_postprocess import RecoveryParams, _diffusion, _labels, _tracking, masks, recover_masks, reference
+from cellserve_postprocess.objects import measure_extents
+from cellserve_preprocess import Crew
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -23,8 +25,7 @@ def label_images(draw):
     return labels
 
 
-def padded(flow):
-    return np.ascontiguousarray(np.pad(flow, ((0, 0), (0, 1), (0, 1))))
+GO = np.zeros(1, np.uint8)
 
 
 @st.composite
@@ -39,19 +40,36 @@ def flow_fields(draw):
     flow = np.clip((sink - np.stack([y, x])) * np.float32(slope), -1, 1).astype(np.float32)
     wild = st.floats(-3, 3, width=32) | st.sampled_from([np.nan, np.inf, -np.inf, float(np.float32(3e38))])
     noise = draw(hnp.arrays(np.float32, flow.shape, elements=wild, fill=st.just(np.float32(0))))
-    return padded(flow + noise)
+    return flow + noise
 
 
-@pytest.mark.parametrize("name", ["follow_bilinear", "follow_nearest"])
-@given(flow=flow_fields(), niter=st.integers(1, 60))
-def test_pixels_end_where_every_step_takes_them(name, flow, niter):
-    height, width = flow.shape[1] - 1, flow.shape[2] - 1
-    starts = np.arange(height * width)
+def maps_of(flow, logit):
+    with np.errstate(over="ignore"):
+        return np.concatenate([np.float32(5) * flow, logit[np.newaxis]])
+
+
+def assert_followed(flow, niter, interpolation="bilinear", away=(0, 0)):
+    """Positions end where every single step takes them, whatever the kernel skips.
+
+    `away` moves the field so many pixels down and right, to where positions are rounded more coarsely.
+    """
+    maps = maps_of(flow, np.ones(flow.shape[1:], np.float32))
+    maps = np.pad(maps, ((0, 0), (away[0], 0), (away[1], 0)))
+    params = RecoveryParams(niter=niter, interpolation=interpolation)
+    expected_flow, indices = reference.keep(maps, 0)
     with np.errstate(invalid="ignore", over="ignore"):
-        expected = getattr(reference, name)(flow, starts, niter)
-    ends = getattr(_tracking, name)(flow, starts, niter)
+        expected = getattr(reference, f"follow_{interpolation}")(expected_flow, indices, niter)
+    kept, ends = masks._follow(maps, params, Crew())
+    np.testing.assert_array_equal(kept, expected_flow)
     np.testing.assert_array_equal(ends, expected)
-    assert ((ends >= 0) & (ends < starts.size)).all()
+    assert ((ends >= 0) == (maps[2] > 0)).all()
+    assert ends.max() < ends.size
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+@given(flow=flow_fields(), niter=st.integers(1, 90))
+def test_pixels_end_where_every_step_takes_them(interpolation, flow, niter):
+    assert_followed(flow, niter, interpolation)
 
 
 @given(y=st.floats(3.1, 9.9), x=st.floats(3.1, 9.9), slope=st.floats(0.05, 0.9))
@@ -59,16 +77,33 @@ def test_traps_hold_what_enters(y, x, slope):
     """The shortcut is used where a sink lies between pixels, and changes nothing: the twin takes every step."""
     grid = np.indices((14, 14), dtype=np.float32)
     sink = np.array([y, x], dtype=np.float32)[:, np.newaxis, np.newaxis]
-    flow = padded(np.clip((sink - grid) * np.float32(slope), -1, 1).astype(np.float32))
-    traps = _tracking.find_traps(flow)
+    flow = np.clip((sink - grid) * np.float32(slope), -1, 1).astype(np.float32)
+    padded = np.ascontiguousarray(np.pad(flow, ((0, 0), (0, 1), (0, 1))).transpose(1, 2, 0))
+    traps = np.zeros((15, 15), np.bool_)
+    _tracking.find_traps(padded, 0, 14, traps)
     part = np.array([y % 1, x % 1])
     if ((part * slope > 0.002) & ((1 - part) * slope > 0.002)).all():
         assert traps[int(y), int(x)]
     assert traps.sum() <= 1
-    starts = np.arange(14 * 14)
-    np.testing.assert_array_equal(
-        _tracking.follow_bilinear(flow, starts, 300), reference.follow_bilinear(flow, starts, 300)
-    )
+    assert_followed(flow, 300)
+
+
+@given(
+    along=st.integers(0, 1),
+    flows=hnp.arrays(np.float32, (2, 4, 4), elements=st.floats(-1, 1, width=32)),
+    first=st.sampled_from([0.0, 0.25, 0.9, 0.97, 1.0]),
+    second=st.sampled_from([-0.25, -0.9, -0.97, -1.0, -1.05]),
+    niter=st.integers(100, 201),
+    away=st.sampled_from([(0, 0), (0, 9000), (9000, 0)]),
+)
+def test_what_goes_to_and_fro_ends_where_every_step_takes_it(along, flows, first, second, niter, away):
+    """Sinks that positions overshoot: from perfect flows, with slopes around the one at which they never settle."""
+    flow = np.zeros((2, 12, 12), np.float32)
+    grid = np.indices((12, 12))[along]
+    flow[along] = np.where(grid <= 5, np.float32(first), np.float32(second))
+    flow[1 - along, 4:8, 4:8] = flows[1 - along]
+    flow[along, 4:8, 4:8] += np.float32(0.05) * flows[along]
+    assert_followed(flow, niter, away=away)
 
 
 @given(
@@ -77,23 +112,25 @@ def test_traps_hold_what_enters(y, x, slope):
     peaks=st.integers(1, 6),
     spread=st.floats(0, 3),
     pixels=st.integers(0, 190),
+    rules=st.sampled_from(["paper", "cellpose3"]),
 )
-def test_clusters(shape, seed, peaks, spread, pixels):
+def test_clusters(shape, seed, peaks, spread, pixels, rules):
     height, width = shape
     rng = np.random.default_rng(seed)
-    starts = np.sort(rng.permutation(height * width)[:pixels])
+    starts = rng.permutation(height * width)[:pixels]
     centres = rng.uniform(0, shape, (peaks, 2))[rng.integers(0, peaks, starts.size)]
     y, x = np.clip(rng.normal(centres, spread).astype(np.int64), 0, np.array(shape) - 1).T
-    ends = y * width + x
-    labels, count = _clustering.cluster(starts, ends, height, width)
-    expected, expected_count = reference.cluster(starts, ends, height, width)
+    ends = np.full(shape, -1, np.int32)
+    ends.ravel()[starts] = y * width + x
+    expected, expected_count = reference.cluster(ends, masks.CELLPOSE_ROUNDS if rules == "cellpose3" else None)
+    labels, count = masks._cluster(ends, RecoveryParams(rules=rules), Crew())
     assert count == expected_count
     np.testing.assert_array_equal(labels, expected)
 
 
 @given(labels=label_images())
 def test_flows_of_masks(labels):
-    _, boxes = _labels.extents(labels, 4)
+    _, boxes = measure_extents(labels, 4)
     np.testing.assert_array_equal(_diffusion.diffuse(labels, boxes), reference.diffuse(labels, boxes))
 
 
@@ -101,13 +138,20 @@ def renumbered(labels):
     return np.unique(np.append(labels, 0), return_inverse=True)[1][:-1].reshape(labels.shape).astype(np.int32)
 
 
-@given(labels=label_images(), seed=st.integers(0, 2**32 - 1))
-def test_flow_errors(labels, seed):
-    labels = renumbered(labels)
-    _, boxes = _labels.extents(labels, int(labels.max()))
-    predicted = np.random.default_rng(seed).normal(size=(2, *labels.shape)).astype(np.float32)
-    errors = _diffusion.flow_errors(labels, boxes, predicted)
-    np.testing.assert_allclose(errors, reference.flow_errors(labels, boxes, predicted), rtol=1e-6)
+def assert_flow_errors(labels, mean_centre=False):
+    count = int(labels.max())
+    _, boxes = measure_extents(labels, count)
+    numbers = np.arange(1, count + 1, dtype=np.int32)
+    predicted = np.random.default_rng(0).normal(size=(*labels.shape, 2)).astype(np.float32)
+    errors = _diffusion.flow_errors(labels, numbers, boxes, predicted, mean_centre, GO)
+    expected = reference.flow_errors(labels, numbers, boxes, predicted, mean_centre)
+    np.testing.assert_allclose(errors, expected, rtol=1e-6)
+    return errors
+
+
+@given(labels=label_images(), mean_centre=st.booleans())
+def test_flow_errors(labels, mean_centre):
+    assert_flow_errors(renumbered(labels), mean_centre)
 
 
 @pytest.mark.parametrize("side", [_diffusion.LONGEST, _diffusion.LONGEST + 1, 2 * _diffusion.LONGEST + 1])
@@ -115,15 +159,24 @@ def test_flow_errors_of_large_objects(side):
     labels = np.zeros((40, side + 2), dtype=np.int32)
     labels[3:36, 1:-1] = 1
     labels[10:20, 200:220] = 0
-    _, boxes = _labels.extents(labels, 1)
-    predicted = np.random.default_rng(0).normal(size=(2, *labels.shape)).astype(np.float32)
-    errors = _diffusion.flow_errors(labels, boxes, predicted)
-    np.testing.assert_allclose(errors, reference.flow_errors(labels, boxes, predicted), rtol=1e-6)
+    assert_flow_errors(labels)
+
+
+def test_heat_too_faint_for_single_precision_is_computed_in_double():
+    labels = np.zeros((5, 200), dtype=np.int32)
+    labels[2, 10:190] = 1
+    labels[1:4, 95:105] = 1
+    errors = assert_flow_errors(labels)
+    _, boxes = measure_extents(labels, 1)
+    numbers = np.array([1], np.int32)
+    flow = np.ascontiguousarray(_diffusion.diffuse(labels, boxes).transpose(1, 2, 0))
+    assert _diffusion.flow_errors(labels, numbers, boxes, flow, False, GO) < 1e-12
+    assert errors > 1
 
 
 @given(labels=label_images())
 def test_extents(labels):
-    for result, expected in zip(_labels.extents(labels, 5), reference.extents(labels, 5), strict=True):
+    for result, expected in zip(measure_extents(labels, 5), reference.extents(labels, 5), strict=True):
         np.testing.assert_array_equal(result, expected)
 
 
@@ -131,17 +184,49 @@ def test_extents(labels):
 def test_moments(labels, seed):
     logit = np.random.default_rng(seed).normal(0, 10, labels.shape).astype(np.float32)
     np.testing.assert_allclose(
-        _labels.moments(labels, logit, 4), reference.moments(labels, logit, 4), rtol=1e-12, atol=1e-12
+        _labels.moments(labels, logit, 4, 0, len(labels)), reference.moments(labels, logit, 4), rtol=1e-12, atol=1e-12
     )
 
 
 @given(labels=label_images(), order=st.permutations(range(4)))
 def test_filled_holes(labels, order):
     labels = renumbered(labels)
-    _, boxes = _labels.extents(labels, int(labels.max()))
+    _, boxes = measure_extents(labels, int(labels.max()))
     order = np.array([i for i in order if i < len(boxes)], dtype=np.int64)
     filled, expected = labels.copy(), labels.copy()
-    _labels.fill_holes(filled, boxes, order)
+    _labels.fill_holes(filled, boxes, order, GO)
     reference.fill_holes(expected, boxes, order)
     np.testing.assert_array_equal(filled, expected)
     np.testing.assert_array_equal(filled[labels > 0], labels[labels > 0])
+
+
+@given(labels=label_images())
+def test_objects_said_to_have_no_holes_have_none(labels):
+    labels = renumbered(labels)
+    count = int(labels.max())
+    _, boxes = measure_extents(labels, count)
+    for i in np.flatnonzero(~_labels.may_have_holes(labels, boxes, 0, count)):
+        filled = labels.copy()
+        reference.fill_holes(filled, boxes, np.array([i]))
+        np.testing.assert_array_equal(filled, labels)
+
+
+@given(
+    flow=flow_fields(),
+    logits=st.integers(0, 2**32 - 1),
+    interpolation=st.sampled_from(["bilinear", "nearest"]),
+    rules=st.sampled_from(["paper", "cellpose3"]),
+    edges=st.booleans(),
+)
+def test_masks(flow, logits, interpolation, rules, edges):
+    """The whole recovery, with every shortcut, against its plain twin."""
+    logit = np.random.default_rng(logits).normal(1, 1, flow.shape[1:]).astype(np.float32)
+    params = RecoveryParams(
+        niter=50, interpolation=interpolation, rules=rules, exclude_on_edges=edges, min_size=3, max_size_fraction=0.9
+    )
+    maps = maps_of(flow, logit)
+    with np.errstate(invalid="ignore", over="ignore"):
+        expected = reference.recover_masks(maps, params)
+    recovered = recover_masks(maps, params)
+    np.testing.assert_array_equal(recovered.labels, expected.labels)
+    np.testing.assert_allclose(recovered.flow_errors, expected.flow_errors, rtol=1e-6)
