@@ -16,8 +16,9 @@ from . import decode
 from .decode import Limits, Pixels
 from .errors import InvalidImage, InvalidRequest
 from .families import Family
+from .job import Output, Timing
 from .params import DiameterSource, SegmentParams
-from .pipeline import Output, Segmentation, Timing
+from .pipeline import Segmentation
 from .triton import Network, Priority, Triton
 
 T = TypeVar("T")

@@ -21,15 +21,16 @@ from cellserve_postprocess import (
     recover_masks,
     style_grid,
 )
-from cellserve_preprocess import TILE, TileGrid, resize
+from cellserve_preprocess import TILE, Crew, TileGrid, resize
 from numpy.typing import NDArray
 
 from .admission import Share
 from .decode import Pixels
 from .families import Family
+from .job import Job
 from .metrics import Metrics
 from .params import DiameterSource, SegmentParams
-from .pipeline import Job, Pipeline, Plan, assemble, planes_of, style_of
+from .pipeline import Pipeline, Plan, assemble, planes_of, style_of
 from .settings import Settings
 
 RAISE = 1.02  # factor by which an estimate that does not fit is raised, until it fits
@@ -71,7 +72,7 @@ class Diameters:
     async def _estimate(self, image: Pixels, params: SegmentParams, family: Family, job: Job, share: Share) -> float:
         shape = image.shape[1:]
         with job.stage("preprocess"):
-            planes = await self._pipeline.run(job.priority, planes_of, image, params)
+            planes = await self._pipeline.run(job, planes_of, image, params, self._pipeline.crew(job))
         predicted = await self._predict(planes, family, job, share)
         # As the caller wants the image seen, but by one network, and masks as the defaults make them.
         quick = replace(params, ensemble=False, augment=False, recovery=RecoveryParams())
@@ -98,7 +99,7 @@ class Diameters:
         """Returns the median diameter of the objects that a segmentation finds, 0 where it finds none."""
         pipeline = self._pipeline
         with job.stage("preprocess"):
-            scaled = await pipeline.run(job.priority, resize, planes, plan.scaled)
+            scaled = await pipeline.run(job, resize, planes, plan.scaled, pipeline.crew(job))
         with job.stage("inference"):
             tiles = await pipeline.infer(scaled, plan.grid, plan.network, ("flows",), job)
         del scaled
@@ -106,10 +107,10 @@ class Diameters:
         # have a shorter way.
         shape = min(plan.shape, plan.scaled, key=math.prod)
         with job.stage("reassemble"):
-            maps = await pipeline.run(job.priority, assemble, tiles, plan.grid, shape)
+            maps = await pipeline.run(job, assemble, tiles, plan.grid, shape, pipeline.crew(job))
         del tiles
         with job.stage("postprocess"):
-            diameter = await pipeline.run(job.priority, _median_diameter, maps, plan.params.recovery)
+            diameter = await pipeline.run(job, _median_diameter, maps, plan.params.recovery, pipeline.crew(job))
         return diameter * math.sqrt(math.prod(plan.shape) / math.prod(shape))
 
     def _with_diameter(self, params: SegmentParams, diameter: float, shape: tuple[int, int]) -> SegmentParams:
@@ -124,5 +125,5 @@ class Diameters:
         return TileGrid.count(self._pipeline.scaled(shape, params), params.tile_overlap, params.augment)
 
 
-def _median_diameter(maps: NDArray[np.float32], recovery: RecoveryParams) -> float:
-    return median_diameter(recover_masks(maps, recovery).labels)
+def _median_diameter(maps: NDArray[np.float32], recovery: RecoveryParams, crew: Crew) -> float:
+    return median_diameter(recover_masks(maps, recovery, crew).labels)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, ParamSpec, TypeVar
 
 import numpy as np
@@ -22,13 +21,22 @@ from cellserve_postprocess import (
     recover_masks,
     trace_outlines,
 )
-from cellserve_preprocess import TILE, TileGrid, normalize, rescaled_shape, resize, select_channels
+from cellserve_preprocess import (
+    TILE,
+    Crew,
+    TileGrid,
+    normalize,
+    rescaled_shape,
+    resize,
+    select_channels,
+)
 from numpy.typing import NDArray
 
 from .decode import Pixels
-from .errors import DeadlinePassed, ImageTooLarge, InternalError, ModelUnknown
+from .errors import ImageTooLarge, InternalError, ModelUnknown
 from .families import Family
 from .feed import BATCHES_AHEAD
+from .job import Job, Output
 from .metrics import Metrics
 from .params import DiameterSource, SegmentParams
 from .settings import Settings
@@ -36,21 +44,7 @@ from .triton import Maps, Network, Priority, Triton
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Output = Literal["outlines", "flows", "cell_probability", "style"]
 TileOutput = Literal["flows", "style"]
-
-
-@dataclass(slots=True)
-class Timing:
-    """Wall-clock seconds per stage; waits for a processor included."""
-
-    decode: float = 0.0
-    preprocess: float = 0.0
-    inference: float = 0.0
-    reassemble: float = 0.0
-    postprocess: float = 0.0
-    encode: float = 0.0
-    tiles: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,29 +70,6 @@ class Segmentation:
     flows: NDArray[np.float32] | None = None
     cell_probability: NDArray[np.float32] | None = None
     style: NDArray[np.float32] | None = None
-
-
-@dataclass(slots=True)
-class Job:
-    """What accompanies an image on its way: lane, deadline, wanted outputs, and the time it took.
-
-    Attributes:
-        deadline: Event loop time after which the answer is of no use.
-    """
-
-    deadline: float
-    priority: Priority = Priority.BATCH
-    outputs: frozenset[Output] = frozenset()
-    timing: Timing = field(default_factory=Timing)
-
-    @contextlib.contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Adds the time of the body to a stage. A deadline that passed is noticed between stages."""
-        if self.deadline <= asyncio.get_running_loop().time():
-            raise DeadlinePassed("the deadline passed while the image was worked on", stage=name)
-        start = time.perf_counter()
-        yield
-        setattr(self.timing, name, getattr(self.timing, name) + time.perf_counter() - start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +126,18 @@ class Pipeline:
                 available=",".join(self.families),
             ) from None
 
-    async def run(self, lane: Priority, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Runs a synchronous function on the lane's pool."""
-        return await asyncio.get_running_loop().run_in_executor(self._pools[lane], lambda: function(*args, **kwargs))
+    async def run(self, job: Job, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Runs a synchronous function on the pool of the job's lane; a job that is cancelled meanwhile is stopped."""
+        pool = self._pools[job.priority]
+        try:
+            return await asyncio.get_running_loop().run_in_executor(pool, lambda: function(*args, **kwargs))
+        except asyncio.CancelledError:
+            job.stop.set()
+            raise
+
+    def crew(self, job: Job) -> Crew:
+        """Returns the threads that share the work on one image: those of its lane that have nothing else to do."""
+        return Crew(self._pools[job.priority], self._settings.numeric_threads - 1, job.stop)
 
     @contextlib.contextmanager
     def stage(self, job: Job, name: str) -> Iterator[None]:
@@ -207,17 +187,17 @@ class Pipeline:
             ServiceError: As its subclasses say.
         """
         with self.stage(job, "preprocess"):
-            scaled = await self.run(job.priority, _prepare, image, plan)
+            scaled = await self.run(job, _prepare, image, plan, self.crew(job))
         with self.stage(job, "inference"):
             outputs: tuple[TileOutput, ...] = ("flows", "style") if "style" in job.outputs else ("flows",)
             tiles = await self.infer(scaled, plan.grid, plan.network, outputs, job)
         del scaled
         with self.stage(job, "reassemble"):
-            maps = await self.run(job.priority, assemble, tiles, plan.grid, plan.shape)
+            maps = await self.run(job, assemble, tiles, plan.grid, plan.shape, self.crew(job))
             style = None if tiles.style is None else style_of(tiles)
         del tiles
         with self.stage(job, "postprocess"):
-            result = await self.run(job.priority, _recover, maps, style, plan, job.outputs)
+            result = await self.run(job, _recover, maps, style, plan, job.outputs, self.crew(job))
         self._metrics.pixels.inc(maps[0].size)
         self._metrics.objects.inc(len(result.objects))
         return result
@@ -234,18 +214,15 @@ class Pipeline:
         window = asyncio.Semaphore(
             max(self._settings.tiles_in_flight_per_image, BATCHES_AHEAD * network.max_batch_size)
         )
-        flows: NDArray[np.float32] | None = None
+        flows: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(grid)
         styles = np.empty((len(grid), STYLE_SIZE), np.float32) if "style" in outputs else None
 
         async def infer(index: int) -> None:
-            nonlocal flows
             async with window:
-                tile = await self.run(job.priority, grid.cut, scaled, index, index + 1)
+                tile = await self.run(job, grid.cut, scaled, index, index + 1)
                 maps = await self.triton.infer(network.name, tile, outputs, job.priority, job.deadline)
             if maps.flows is not None:
-                if flows is None:
-                    flows = np.empty((len(grid), *maps.flows.shape[1:]), np.float32)
-                flows[index] = maps.flows[0]
+                flows[index] = maps.flows[0]  # a view of the answer's bytes: no copy while the event loop waits
             if styles is not None:
                 styles[index] = maps.style
 
@@ -256,21 +233,21 @@ class Pipeline:
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
         job.timing.tiles += len(grid)
-        return Maps(flows, styles)
+        return Maps(flows if "flows" in outputs else None, styles)
 
 
-def planes_of(image: Pixels, params: SegmentParams) -> NDArray[np.float32]:
+def planes_of(image: Pixels, params: SegmentParams, crew: Crew) -> NDArray[np.float32]:
     """Returns the planes the networks look at, normalised, [2, Y, X]; `params` are resolved."""
     assert params.cytoplasm_channel is not None  # resolved
     assert params.nucleus_channel is not None
     planes = select_channels(image, params.cytoplasm_channel, params.nucleus_channel)
-    return normalize(planes, params.normalization)
+    return normalize(planes, params.normalization, crew)
 
 
-def assemble(tiles: Maps, grid: TileGrid, shape: tuple[int, int]) -> NDArray[np.float32]:
+def assemble(tiles: Maps, grid: TileGrid, shape: tuple[int, int], crew: Crew) -> NDArray[np.float32]:
     """Returns the networks' maps at a size, [3, Y, X]; for masks the image's (paper: resized before the dynamics)."""
     assert tiles.flows is not None  # asked for
-    return _finite(resize(reassemble(tiles.flows, grid), shape))
+    return _finite(resize(reassemble(tiles.flows, grid, crew), shape, crew))
 
 
 def style_of(tiles: Maps) -> NDArray[np.float32]:
@@ -279,9 +256,9 @@ def style_of(tiles: Maps) -> NDArray[np.float32]:
     return _finite(image_style(tiles.style))
 
 
-def _prepare(image: Pixels, plan: Plan) -> NDArray[np.float32]:
+def _prepare(image: Pixels, plan: Plan, crew: Crew) -> NDArray[np.float32]:
     """Returns the networks' view of the image, [2, Y', X'] (paper: normalised, then resized)."""
-    return resize(planes_of(image, plan.params), plan.scaled)
+    return resize(planes_of(image, plan.params, crew), plan.scaled, crew)
 
 
 def _finite(values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -295,15 +272,16 @@ def _recover(
     style: NDArray[np.float32] | None,
     plan: Plan,
     outputs: frozenset[Output],
+    crew: Crew,
 ) -> Segmentation:
-    recovered = recover_masks(maps, plan.params.recovery)
+    recovered = recover_masks(maps, plan.params.recovery, crew)
     return Segmentation(
         labels=recovered.labels,
-        objects=measure_objects(recovered.labels, maps[2], recovered.flow_errors),
+        objects=measure_objects(recovered.labels, maps[2], recovered.flow_errors, crew),
         params=plan.params,
         diameter_source=plan.diameter_source,
         network=plan.network,
-        outlines=trace_outlines(recovered.labels) if "outlines" in outputs else None,
+        outlines=trace_outlines(recovered.labels, crew) if "outlines" in outputs else None,
         flows=maps[:2] / np.float32(FLOW_SCALE) if "flows" in outputs else None,
         cell_probability=maps[2] if "cell_probability" in outputs else None,
         style=style,

@@ -17,9 +17,10 @@ from .admission import Admission, Share
 from .decode import Limits, Pixels
 from .diameter import Diameters
 from .errors import InvalidRequest, NotImplementedYet, ServiceError
+from .job import Job
 from .observe import Observer, check_id
 from .params import DiameterSource
-from .pipeline import Job, Pipeline
+from .pipeline import Pipeline
 from .settings import Settings
 
 DEADLINE_MARGIN = 0.05  # share of the caller's time kept for the way back of an error
@@ -119,7 +120,7 @@ class SegmentationService(segmentation_pb2_grpc.SegmentationServiceServicer):
             result = await pipeline.segment(image, plan, job)
             with pipeline.stage(job, "encode"):
                 response = await pipeline.run(
-                    job.priority,
+                    job,
                     codec.segment_response,
                     result,
                     structlog.contextvars.get_contextvars()["request_id"],
@@ -137,7 +138,7 @@ class SegmentationService(segmentation_pb2_grpc.SegmentationServiceServicer):
         sent = codec.image_bytes(message)
         with self._admission.admit(requests=1, bytes=sent):
             with self._pipeline.stage(job, "decode"):
-                image = await self._pipeline.run(job.priority, codec.to_pixels, message, self._limits)
+                image = await self._pipeline.run(job, codec.to_pixels, message, self._limits)
             with self._admission.admit(pixels=image[0].size, bytes=max(0, image.nbytes - sent)) as share:
                 yield image, share
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -53,14 +53,14 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Maps:
-    """Network outputs of a batch of tiles.
+    """Network outputs of tiles.
 
     Attributes:
-        flows: float32 [n, 3, tile, tile]: 5 * flow_y, 5 * flow_x, cell probability logit; None if not asked for.
+        flows: float32 [3, tile, tile] of each tile: 5 * flow_y, 5 * flow_x, logit; None if not asked for.
         style: float32 [n, 256]; None if not asked for.
     """
 
-    flows: NDArray[np.float32] | None
+    flows: Sequence[NDArray[np.float32]] | NDArray[np.float32] | None
     style: NDArray[np.float32] | None
 
 

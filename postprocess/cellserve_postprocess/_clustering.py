@@ -14,15 +14,16 @@ REGION_COUNT = 2
 
 
 @kernel
-def count_ends(ends: NDArray[np.int32], counts: NDArray[np.int32]) -> None:
-    """Count the pixels that end at each position.
+def count_ends(ends: NDArray[np.int32], first: int, last: int, counts: NDArray[np.int32]) -> None:
+    """Count the pixels of the rows `first` to `last` (exclusive) that end at each position.
 
     Args:
         ends: int32 [Y, X], flat indices; negative where no pixel was followed.
-        counts: int32 [Y, X], zeros; filled in.
+        first, last: rows.
+        counts: int32 [Y, X]; added to.
     """
     flat = counts.ravel()
-    for y in range(ends.shape[0]):
+    for y in range(first, last):
         for x in range(ends.shape[1]):
             if ends[y, x] >= 0:
                 flat[ends[y, x]] += 1
@@ -68,15 +69,13 @@ def grow_all(counts: NDArray[np.int32], seeds: NDArray[np.int32], stop: NDArray[
     stack = np.empty(flat.size // (REGION_COUNT + 1) + 1, np.int32)
     objects = 0
     for seed in seeds:
-        if stop[0] != 0:
-            break
         if flat[seed] < 0:
             continue
         objects += 1
         flat[seed] = -objects
         stack[0] = seed
         depth = 1
-        while depth > 0:
+        while depth > 0 and stop[0] == 0:
             depth -= 1
             centre_y, centre_x = divmod(stack[depth], width)
             for y in range(max(0, centre_y - 1), min(height, centre_y + 2)):

@@ -42,7 +42,7 @@ def diffuse(labels: NDArray[np.int32], boxes: NDArray[np.int32]) -> NDArray[np.f
         if y_max == 0:
             continue
         height, stride = _frame(boxes[i], 1)
-        _fill_share(labels, i + 1, boxes[i], 1, share)
+        _fill_share(labels, i + 1, boxes[i], 1, share, go)
         _diffuse(share, height, stride, _centre(share, height, stride, False, lines), heat, sums, go)
         for y in range(y_min, y_max):
             for x in range(x_min, x_max):
@@ -90,7 +90,7 @@ def flow_errors(
     for i in range(numbers.size):
         block = _block(boxes[i], LONGEST)
         height, stride = _frame(boxes[i], block)
-        _fill_share(labels, numbers[i], boxes[i], block, share)
+        _fill_share(labels, numbers[i], boxes[i], block, share, stop)
         centre = _centre(share, height, stride, mean_centre, lines)
         _diffuse(share, height, stride, centre, heat, sums, stop)
         if stop[0] != 0:
@@ -100,11 +100,11 @@ def flow_errors(
                 share_64 = np.empty(largest)
                 heat_64 = np.empty(largest)
                 sums_64 = np.empty(largest)
-            _fill_share(labels, numbers[i], boxes[i], block, share_64)
+            _fill_share(labels, numbers[i], boxes[i], block, share_64, stop)
             _diffuse(share_64, height, stride, centre, heat_64, sums_64, stop)
-            errors[i] = _error(labels, numbers[i], boxes[i], block, predicted, heat_64, stride)
+            errors[i] = _error(labels, numbers[i], boxes[i], block, predicted, heat_64, stride, stop)
         else:
-            errors[i] = _error(labels, numbers[i], boxes[i], block, predicted, heat, stride)
+            errors[i] = _error(labels, numbers[i], boxes[i], block, predicted, heat, stride, stop)
     return errors
 
 
@@ -117,11 +117,14 @@ def _error(
     predicted: NDArray[np.float32],
     heat: NDArray[np.floating],
     stride: int,
+    stop: NDArray[np.uint8],
 ) -> float:
     y_min, x_min, y_max, x_max = box
     total = 0.0
     area = 0
     for y in range(y_min, y_max):
+        if stop[0] != 0:
+            return 0.0
         for x in range(x_min, x_max):
             if labels[y, x] == number:
                 at = ((y - y_min) // block + 1) * stride + (x - x_min) // block + 1
@@ -157,13 +160,20 @@ def _largest(boxes: NDArray[np.int32], longest: int, count: int) -> int:
 
 @kernel
 def _fill_share(
-    labels: NDArray[np.int32], number: int, box: NDArray[np.int32], block: int, share: NDArray[np.floating]
+    labels: NDArray[np.int32],
+    number: int,
+    box: NDArray[np.int32],
+    block: int,
+    share: NDArray[np.floating],
+    stop: NDArray[np.uint8],
 ) -> None:
     """One ninth in every block of the framed box that holds pixels of the object, else zero."""
     y_min, x_min, y_max, x_max = box
     height, stride = _frame(box, block)
     share[: height * stride + 1] = 0
     for y in range(y_min, y_max):
+        if stop[0] != 0:
+            return
         row = ((y - y_min) // block + 1) * stride + 1
         for x in range(x_min, x_max):
             if labels[y, x] == number:

@@ -62,7 +62,9 @@ def renumber(labels: NDArray[np.int32], numbers: NDArray[np.int32], first: int, 
 
 
 @kernel
-def may_have_holes(labels: NDArray[np.int32], boxes: NDArray[np.int32], first: int, last: int) -> NDArray[np.bool_]:
+def may_have_holes(
+    labels: NDArray[np.int32], boxes: NDArray[np.int32], first: int, last: int, stop: NDArray[np.uint8]
+) -> NDArray[np.bool_]:
     """Which of the objects `first` to `last` (exclusive) have background between two of their pixels in some row.
 
     Around a hole an object has pixels on both sides of it in each of its rows, so the others have none.
@@ -71,11 +73,14 @@ def may_have_holes(labels: NDArray[np.int32], boxes: NDArray[np.int32], first: i
         labels: int32 [Y, X], 0 or 1..N.
         boxes: int32 [N, 4] as `extents` returns them.
         first, last: indices of objects.
+        stop: uint8 [1]; once not zero, the work ends early.
     """
     found = np.zeros(last - first, np.bool_)
     for i in range(first, last):
         y_min, x_min, y_max, x_max = boxes[i]
         for y in range(y_min, y_max):
+            if stop[0] != 0:
+                return found
             inside = False
             gap = False
             for x in range(x_min, x_max):
@@ -131,6 +136,8 @@ def fill_holes(
                 stack[depth] = next_y * width + next_x
                 depth += 1
         for y in range(1, height - 1):
+            if stop[0] != 0:
+                return
             for x in range(1, width - 1):
                 if not outside[y * width + x] and labels[y_min + y - 1, x_min + x - 1] == 0:
                     labels[y_min + y - 1, x_min + x - 1] = i + 1

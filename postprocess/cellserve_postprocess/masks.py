@@ -78,9 +78,7 @@ def recover_masks(maps: NDArray[np.float32], params: RecoveryParams, crew: Crew 
     crew.each(lambda rows: renumber(labels, numbers, *rows), bands(labels.shape))
     if params.fill_holes:
         _fill_holes(labels, boxes[wanted], crew)
-    if np.count_nonzero(wanted) <= np.iinfo(np.uint16).max:
-        return Recovered(labels.astype(np.uint16), errors[wanted])
-    return Recovered(labels.astype(np.uint32), errors[wanted])
+    return Recovered(_shortest(labels, int(np.count_nonzero(wanted)), crew), errors[wanted])
 
 
 def _follow(
@@ -106,9 +104,10 @@ def _follow(
 def _cluster(ends: NDArray[np.int32], params: RecoveryParams, crew: Crew) -> tuple[NDArray[np.int32], int]:
     """Label image of the pixels that end together, in the memory of `ends`; and the highest number in it."""
     counts = np.zeros(ends.shape, np.int32)
-    count_ends(ends, counts)
-    crew.stop.check()
     rows = bands(ends.shape)
+    for part in rows:  # one after another: pixels of different parts may end at the same position
+        crew.stop.check()
+        count_ends(ends, *part, counts)
     seeds = np.concatenate([np.empty(0, np.int32), *crew.each(lambda rows: find_seeds(counts, *rows), rows)])
     if params.rules == "cellpose3":
         # The largest first; of equal ones the last, as a later one writes over an earlier one there.
@@ -142,10 +141,22 @@ def _flow_errors(
 
 def _fill_holes(labels: NDArray[np.int32], boxes: NDArray[np.int32], crew: Crew) -> None:
     box_areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1, dtype=np.int64)
-    found = crew.each(lambda part: may_have_holes(labels, boxes, *part), _parts(box_areas, 1 << 20))
+    found = crew.each(lambda part: may_have_holes(labels, boxes, *part, crew.stop.flag), _parts(box_areas, 1 << 20))
     hollow = np.flatnonzero(np.concatenate([np.empty(0, np.bool_), *found]))
     fill_holes(labels, boxes, hollow[np.argsort(box_areas[hollow], kind="stable")], crew.stop.flag)
     crew.stop.check()
+
+
+def _shortest(labels: NDArray[np.int32], count: int, crew: Crew) -> NDArray[np.uint16] | NDArray[np.uint32]:
+    """The label image in the shortest type that holds so many objects."""
+    result: NDArray[np.uint16] | NDArray[np.uint32]
+    result = np.empty(labels.shape, np.uint16 if count <= np.iinfo(np.uint16).max else np.uint32)
+
+    def copy(rows: tuple[int, int]) -> None:
+        result[slice(*rows)] = labels[slice(*rows)]
+
+    crew.each(copy, bands(labels.shape))
+    return result
 
 
 def _parts(costs: NDArray[np.int64], most: int) -> Sequence[tuple[int, int]]:

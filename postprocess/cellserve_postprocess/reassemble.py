@@ -1,8 +1,12 @@
 """From the outputs of overlapping tiles to the maps of an image."""
 
+from collections.abc import Sequence
+
 import numpy as np
-from cellserve_preprocess import MARGIN, TILE, TileGrid
+from cellserve_preprocess import MARGIN, TILE, Crew, TileGrid, bands
 from numpy.typing import NDArray
+
+from ._blending import add_tile
 
 TAPER_EDGE = 92.0
 """Distance from the centre of a tile, in pixels, at which its weight is one half."""
@@ -17,31 +21,46 @@ def taper() -> NDArray[np.float64]:
     return weight
 
 
-def reassemble(tiles: NDArray[np.float32], grid: TileGrid) -> NDArray[np.float32]:
+def reassemble(
+    tiles: Sequence[NDArray[np.float32]] | NDArray[np.float32], grid: TileGrid, crew: Crew | None = None
+) -> NDArray[np.float32]:
     """Average overlapping tiles into the maps of an image (paper, "Image tiling").
 
     Args:
-        tiles: float32 [n, 3, 224, 224], the network outputs (5*flow_y, 5*flow_x, logit) of all tiles of the grid, in
+        tiles: float32 [3, 224, 224] each, the network outputs (5*flow_y, 5*flow_x, logit) of all tiles of the grid, in
             its order. Tiles the grid has flipped are flipped back; the flow along a flipped axis changes its sign.
         grid: the grid that cut the image.
+        crew: threads that share the work; the caller's alone if left out. The result does not depend on it.
 
     Returns:
         float32 [3, Y, X].
+
+    Raises:
+        StoppedError: the crew was stopped.
+        ValueError: the tiles are not those of the grid.
     """
-    if tiles.shape != (len(grid), 3, TILE, TILE):
-        raise ValueError(f"the grid has {len(grid)} tiles of shape (3, {TILE}, {TILE}), not {tiles.shape}")
+    shapes = {tile.shape for tile in tiles}
+    if len(tiles) != len(grid) or shapes != {(3, TILE, TILE)}:
+        raise ValueError(f"the grid has {len(grid)} tiles of shape (3, {TILE}, {TILE}), not {len(tiles)} of {shapes}")
     height, width = grid.frame
-    weights_y = _shares(grid.starts_y, height)
-    weights_x = _shares(grid.starts_x, width)
-    maps = np.zeros((3, height, width), dtype=np.float32)
-    weighted = np.empty((3, TILE, TILE), dtype=np.float32)
-    for index, tile in enumerate(tiles):
-        row, column = grid.position(index)
-        y, x = grid.starts_y[row], grid.starts_x[column]
-        np.multiply(_unflip(tile, *grid.flips(index)), np.outer(weights_y[row], weights_x[column]), out=weighted)
-        maps[:, y : y + TILE, x : x + TILE] += weighted
-    inner = maps[:, MARGIN : MARGIN + grid.shape[0], MARGIN : MARGIN + grid.shape[1]]
-    return np.ascontiguousarray(inner)
+    shares_y = _shares(grid.starts_y, height)
+    shares_x = _shares(grid.starts_x, width)
+    maps = np.zeros((3, *grid.shape), dtype=np.float32)
+
+    def add(rows: tuple[int, int]) -> None:
+        for row, start in enumerate(grid.starts_y):
+            y = start - MARGIN
+            if y + TILE <= rows[0] or y >= rows[1]:
+                continue
+            for column, x in enumerate(grid.starts_x):
+                index = row * len(grid.starts_x) + column
+                # Kernels are compiled for contiguous arrays, read-only ones out of a message included.
+                tile = np.require(tiles[index], np.float32, ["C_CONTIGUOUS", "ALIGNED"])
+                corner, flips = (y, x - MARGIN), grid.flips(index)
+                add_tile(maps, tile, shares_y[row], shares_x[column], corner, flips, *rows)
+
+    (crew or Crew()).each(add, bands(grid.shape))
+    return maps
 
 
 def _shares(starts: tuple[int, ...], length: int) -> NDArray[np.float32]:
@@ -55,14 +74,3 @@ def _shares(starts: tuple[int, ...], length: int) -> NDArray[np.float32]:
     for start in starts:
         total[start : start + TILE] += weight
     return np.stack([weight / total[start : start + TILE] for start in starts]).astype(np.float32)
-
-
-def _unflip(tile: NDArray[np.float32], flip_y: bool, flip_x: bool) -> NDArray[np.float32]:
-    if not (flip_y or flip_x):
-        return tile
-    upright = tile[:, :: -1 if flip_y else 1, :: -1 if flip_x else 1].copy()
-    if flip_y:
-        upright[0] *= -1
-    if flip_x:
-        upright[1] *= -1
-    return upright

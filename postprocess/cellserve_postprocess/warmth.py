@@ -1,23 +1,30 @@
 """Compiling before the first image comes."""
 
 import numpy as np
+from cellserve_preprocess import TILE, TileGrid
 
 from .flows import masks_to_flows
 from .masks import recover_masks
 from .objects import measure_objects
 from .params import RecoveryParams
+from .reassemble import reassemble
 
 
 def warm_up() -> None:
     """Compile every kernel, or load it from the cache on disk, so that no image waits for it.
 
-    It takes some ten seconds the first time and a fraction of a second after that. The cache lies beside the package
+    It takes some twenty seconds the first time and a fraction of a second after that. The cache lies beside the package
     where that can be written, else in the user's cache folder; NUMBA_CACHE_DIR puts it elsewhere.
     """
     square = np.zeros((32, 32), dtype=np.uint16)
     square[8:24, 8:24] = 1
     logit = np.where(square > 0, np.float32(5), np.float32(-5))
     maps = np.concatenate([5 * masks_to_flows(square), logit[np.newaxis]])
-    for params in (RecoveryParams(interpolation="bilinear"), RecoveryParams(interpolation="nearest")):
+    for params in (RecoveryParams(), RecoveryParams(interpolation="nearest", rules="cellpose3")):
         recovered = recover_masks(maps, params)
         measure_objects(recovered.labels, logit, recovered.flow_errors)
+    grid = TileGrid.cover(square.shape)
+    tiles = np.zeros((len(grid), 3, TILE, TILE), np.float32)
+    for writeable in (True, False):  # tiles lie in read-only messages
+        tiles.flags.writeable = writeable
+        reassemble(tiles, grid)

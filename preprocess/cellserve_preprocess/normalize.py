@@ -1,16 +1,22 @@
 """Intensities as the networks expect them: about 0 to 1."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .crew import Crew, bands
 from .errors import ParameterError
 
 SMALLEST_RANGE = 1e-3
 """A channel whose percentiles lie no further apart is constant: it carries nothing but noise."""
+
+SAMPLE = 1 << 14
+"""Values in the sample that brackets a percentile, about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +57,9 @@ class Normalization:
                 raise ParameterError("normalization.rule", self.rule, "percentiles, range or off")
 
 
-def normalize(image: NDArray[np.float32], normalization: Normalization) -> NDArray[np.float32]:
+def normalize(
+    image: NDArray[np.float32], normalization: Normalization, crew: Crew | None = None
+) -> NDArray[np.float32]:
     """Map intensities to the network's input, without clipping.
 
     Percentiles are those of the whole image, so this comes before any cutting or resizing. A constant channel becomes
@@ -60,42 +68,87 @@ def normalize(image: NDArray[np.float32], normalization: Normalization) -> NDArr
     Args:
         image: float32 [2, Y, X], finite.
         normalization: the rule.
+        crew: threads that share the work; the caller's alone if left out.
 
     Returns:
         A new float32 array [2, Y, X].
+
+    Raises:
+        StoppedError: the crew was stopped.
     """
+    crew = crew or Crew()
     normalized = np.zeros_like(image, dtype=np.float32)
     for source, target in zip(image, normalized, strict=True):
         if not source.any():
             continue
         match normalization.rule:
             case "percentiles":
-                low, high = _percentiles(source, normalization.low, normalization.high)
+                low, high = percentiles(source, (normalization.low, normalization.high), crew)
                 if high - low <= SMALLEST_RANGE:
                     continue
             case "range":
                 low, high = normalization.low, normalization.high
             case "off":
                 low, high = 0.0, 1.0
-        np.subtract(source, np.float32(low), out=target)
-        target /= np.float32(high - low)
-        if normalization.invert:
-            np.subtract(np.float32(1), target, out=target)
+        crew.each(partial(_map, source, target, low, high, normalization.invert), bands(source.shape))
     return normalized
 
 
-def _percentiles(plane: NDArray[np.float32], low: float, high: float) -> tuple[float, float]:
-    """Two percentiles with linear interpolation, as np.percentile defines them, in half its time."""
-    values = plane.flatten()
+def _map(
+    source: NDArray[np.float32],
+    target: NDArray[np.float32],
+    low: float,
+    high: float,
+    invert: bool,
+    rows: tuple[int, int],
+) -> None:
+    part = target[slice(*rows)]
+    np.subtract(source[slice(*rows)], np.float32(low), out=part)
+    part /= np.float32(high - low)
+    if invert:
+        np.subtract(np.float32(1), part, out=part)
 
-    def percentile(percent: float) -> float:
+
+def percentiles(plane: NDArray[np.float32], percents: Sequence[float], crew: Crew | None = None) -> list[float]:
+    """Percentiles of a plane with linear interpolation, exactly as `np.percentile` defines them, and faster.
+
+    A sample tells between which two values a percentile will lie. Only what lies between them is sorted out; where the
+    sample misled, everything is.
+
+    Args:
+        plane: float32 [Y, X], finite, not empty.
+        percents: 0 to 100.
+        crew: threads that share the work.
+    """
+    crew = crew or Crew()
+    values = plane.reshape(-1)
+    sample = np.sort(values[:: max(1, values.size // SAMPLE) | 1])  # odd: no common factor with most widths
+    parts = bands((values.size, 1))
+    found = []
+    for percent in percents:
         position = percent / 100 * (values.size - 1)
         index = math.floor(position)
-        values.partition(index)
-        below = float(values[index])
-        if index + 1 == values.size:
-            return below
-        above = float(values[index + 1 :].min())
-        return below + (above - below) * (position - index)
+        share = percent / 100 * (sample.size - 1)
+        reach = 4 * math.sqrt(share * (1 - percent / 100)) + 4
+        low = sample[max(0, math.floor(share - reach))] if share > reach else -np.inf
+        high = sample[math.ceil(share + reach)] if share + reach < sample.size - 1 else np.inf
+        between = crew.each(partial(_between, values, low, high), parts)
+        below = sum(count for count, _ in between)
+        inside = np.concatenate([kept for _, kept in between])
+        if not below <= index <= index + 1 < below + inside.size:
+            below, inside = 0, values.copy()
+        inside.partition(index - below)
+        first = float(inside[index - below])
+        rest = inside[index - below + 1 :]
+        second = float(rest.min()) if rest.size else first
+        found.append(first + (second - first) * (position - index))
+    return found
 
-    return percentile(low), percentile(high)
+
+def _between(
+    values: NDArray[np.float32], low: np.float32 | float, high: np.float32 | float, part: tuple[int, int]
+) -> tuple[int, NDArray[np.float32]]:
+    """How many values lie below `low`; and those from `low` to `high`."""
+    some = values[slice(*part)]
+    not_below = some >= low
+    return some.size - int(np.count_nonzero(not_below)), some[not_below & (some <= high)]

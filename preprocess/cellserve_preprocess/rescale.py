@@ -4,6 +4,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .crew import Crew
+
 
 def rescaled_shape(shape: tuple[int, int], scale: float) -> tuple[int, int]:
     """Shape (Y, X) of an image after scaling: fractions of a pixel are dropped, no axis gets shorter than one pixel."""
@@ -11,20 +13,28 @@ def rescaled_shape(shape: tuple[int, int], scale: float) -> tuple[int, int]:
     return max(1, int(height * scale)), max(1, int(width * scale))
 
 
-def resize(planes: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+def resize(planes: NDArray[np.float32], shape: tuple[int, int], crew: Crew | None = None) -> NDArray[np.float32]:
     """Resize every plane bilinearly (paper, "Test time resizing").
 
     Args:
         planes: float32 [C, Y, X], C at least one.
         shape: wanted (Y', X').
+        crew: threads that share the work, one plane at a time; the caller's alone if left out.
 
     Returns:
         float32 [C, Y', X']; `planes` itself where it has that shape already.
+
+    Raises:
+        StoppedError: the crew was stopped.
     """
     if planes.shape[1:] == shape:
         return planes
     height, width = shape
-    resized = np.empty((planes.shape[0], height, width), dtype=np.float32)
-    for source, target in zip(planes, resized, strict=True):
-        cv2.resize(source, (width, height), dst=target, interpolation=cv2.INTER_LINEAR)
+    resized = np.zeros((planes.shape[0], height, width), dtype=np.float32)
+
+    def resize_plane(number: int) -> None:
+        if planes[number].any():  # a missing nucleus plane stays zeros
+            cv2.resize(planes[number], (width, height), dst=resized[number], interpolation=cv2.INTER_LINEAR)
+
+    (crew or Crew()).each(resize_plane, range(planes.shape[0]))
     return resized

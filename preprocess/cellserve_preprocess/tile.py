@@ -95,11 +95,13 @@ class TileGrid:
             raise ValueError(f"the grid covers images [C, {self.shape[0]}, {self.shape[1]}], not shape {image.shape}")
         if not 0 <= start <= stop <= len(self):
             raise ValueError(f"the grid has tiles 0 to {len(self)}, not {start} to {stop}")
-        tiles = np.zeros((stop - start, image.shape[0], TILE, TILE), dtype=np.float32)
+        tiles = np.empty((stop - start, image.shape[0], TILE, TILE), dtype=np.float32)
         for tile, index in zip(tiles, range(start, stop), strict=True):
             row, column = self.position(index)
             y, x = self.starts_y[row] - MARGIN, self.starts_x[column] - MARGIN
             part = image[:, max(y, 0) : y + TILE, max(x, 0) : x + TILE]
+            if part.shape[1:] != (TILE, TILE):
+                tile[:] = 0
             top, left = max(-y, 0), max(-x, 0)
             tile[:, top : top + part.shape[1], left : left + part.shape[2]] = part
             flip_y, flip_x = self.flips(index)

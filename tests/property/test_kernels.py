@@ -205,7 +205,7 @@ def test_objects_said_to_have_no_holes_have_none(labels):
     labels = renumbered(labels)
     count = int(labels.max())
     _, boxes = measure_extents(labels, count)
-    for i in np.flatnonzero(~_labels.may_have_holes(labels, boxes, 0, count)):
+    for i in np.flatnonzero(~_labels.may_have_holes(labels, boxes, 0, count, GO)):
         filled = labels.copy()
         reference.fill_holes(filled, boxes, np.array([i]))
         np.testing.assert_array_equal(filled, labels)

@@ -17,10 +17,11 @@ from cellserve_gateway.admission import Admission
 from cellserve_gateway.diameter import RAISE, Diameters
 from cellserve_gateway.errors import DeadlinePassed, InternalError, Overloaded
 from cellserve_gateway.families import Family, NetworkFile
+from cellserve_gateway.job import Job
 from cellserve_gateway.metrics import Metrics
 from cellserve_gateway.observe import Observer
 from cellserve_gateway.params import DiameterSource, SegmentParams
-from cellserve_gateway.pipeline import Job, Pipeline
+from cellserve_gateway.pipeline import Pipeline
 from cellserve_gateway.service import SegmentationService
 from cellserve_gateway.settings import Settings
 from cellserve_gateway.triton import Maps, Network, Priority
