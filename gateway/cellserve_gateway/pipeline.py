@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Literal, ParamSpec, TypeVar
 
@@ -37,6 +36,7 @@ from .errors import ImageTooLarge, InternalError, ModelUnknown
 from .families import Family
 from .feed import BATCHES_AHEAD
 from .job import Job, Output
+from .lanes import Lane
 from .metrics import Metrics
 from .params import DiameterSource, SegmentParams
 from .settings import Settings
@@ -103,13 +103,13 @@ class Pipeline:
         settings: Settings,
         families: Mapping[str, Family],
         triton: Triton,
-        pools: Mapping[Priority, Executor],
+        lanes: Mapping[Priority, Lane],
         metrics: Metrics,
     ) -> None:
         self.families = families
         self.triton = triton
         self._settings = settings
-        self._pools = pools
+        self._lanes = lanes
         self._metrics = metrics
 
     def family(self, name: str) -> Family:
@@ -127,8 +127,8 @@ class Pipeline:
             ) from None
 
     async def run(self, job: Job, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Runs a synchronous function on the pool of the job's lane; a job that is cancelled meanwhile is stopped."""
-        pool = self._pools[job.priority]
+        """Runs a synchronous function on a thread of the job's lane; a job that is cancelled meanwhile is stopped."""
+        pool = self._lanes[job.priority].images
         try:
             return await asyncio.get_running_loop().run_in_executor(pool, lambda: function(*args, **kwargs))
         except asyncio.CancelledError:
@@ -136,8 +136,8 @@ class Pipeline:
             raise
 
     def crew(self, job: Job) -> Crew:
-        """Returns the threads that share the work on one image: those of its lane that have nothing else to do."""
-        return Crew(self._pools[job.priority], self._settings.numeric_threads - 1, job.stop)
+        """Returns the threads that share the work on one image."""
+        return self._lanes[job.priority].crew(job.stop)
 
     @contextlib.contextmanager
     def stage(self, job: Job, name: str) -> Iterator[None]:

@@ -9,7 +9,6 @@ import logging
 import os
 import signal
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cellserve_postprocess
@@ -29,6 +28,7 @@ from .diameter import Diameters
 from .errors import ServiceError
 from .families import load_families
 from .interceptors import SERVICE, ObservingInterceptor
+from .lanes import Lane
 from .metrics import Metrics
 from .observe import Observer
 from .pipeline import Pipeline
@@ -55,16 +55,13 @@ class Gateway:
         families = load_families(settings.model_repository)
         if settings.default_model not in families:
             raise ValueError(f"the default model '{settings.default_model}' is not among {', '.join(families)}")
-        # A pool for each lane: an image from a microscope does not wait behind a hundred of a batch.
-        self._pools = {
-            lane: ThreadPoolExecutor(settings.numeric_threads, thread_name_prefix=f"numerics-{lane.name.lower()}")
-            for lane in Priority
-        }
+        # An image from a microscope does not wait behind a hundred of a batch.
+        self._lanes = {lane: Lane(lane.name.lower(), settings.numeric_threads) for lane in Priority}
         self._triton = Triton(settings.triton_address, families, self.metrics)
         self._admission = Admission(settings, self.metrics)
         self._health = health_aio.HealthServicer()
         observer = Observer(self.metrics)
-        pipeline = Pipeline(settings, families, self._triton, self._pools, self.metrics)
+        pipeline = Pipeline(settings, families, self._triton, self._lanes, self.metrics)
         self._server = grpc.aio.server(
             interceptors=[ObservingInterceptor(observer)],
             options=[
@@ -118,8 +115,8 @@ class Gateway:
                 follow.cancel()
         finally:
             await self._triton.close()
-            for pool in self._pools.values():
-                pool.shutdown(wait=False, cancel_futures=True)
+            for lane in self._lanes.values():
+                lane.close()
             http.shutdown()
             http.server_close()
             http_thread.join()
@@ -129,7 +126,9 @@ class Gateway:
 
     async def _warm_up(self) -> None:
         """Compiles the kernels: the first image must not wait for the compiler."""
-        await asyncio.get_running_loop().run_in_executor(self._pools[Priority.BATCH], cellserve_postprocess.warm_up)
+        await asyncio.get_running_loop().run_in_executor(
+            self._lanes[Priority.BATCH].images, cellserve_postprocess.warm_up
+        )
         self._warm = True
         log.info("kernels ready")
 

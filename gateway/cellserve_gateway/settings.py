@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     numeric_threads: int = Field(
         default_factory=lambda: os.cpu_count() or 1,
         gt=0,
-        description="Threads for the numerics of each lane.",
+        description="Images of each lane worked on at a time, each on a thread of its own; as many threads help them.",
     )
 
     drain_delay_s: float = Field(0.0, ge=0, description="After SIGTERM: time as NOT_SERVING before refusing work.")

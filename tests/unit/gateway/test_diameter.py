@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
@@ -18,6 +17,7 @@ from cellserve_gateway.diameter import RAISE, Diameters
 from cellserve_gateway.errors import DeadlinePassed, InternalError, Overloaded
 from cellserve_gateway.families import Family, NetworkFile
 from cellserve_gateway.job import Job
+from cellserve_gateway.lanes import Lane
 from cellserve_gateway.metrics import Metrics
 from cellserve_gateway.observe import Observer
 from cellserve_gateway.params import DiameterSource, SegmentParams
@@ -91,8 +91,8 @@ class Setup:
 @contextlib.contextmanager
 def setup(predicted: float | None, **settings) -> Iterator[Setup]:
     options, metrics, triton = Settings(**settings), Metrics(), Triton()
-    with ThreadPoolExecutor(1) as pool:
-        pipeline = Pipeline(options, {"cells": family(predicted)}, triton, dict.fromkeys(Priority, pool), metrics)
+    with contextlib.closing(Lane("test", 1)) as lane:
+        pipeline = Pipeline(options, {"cells": family(predicted)}, triton, dict.fromkeys(Priority, lane), metrics)
         job = Job(asyncio.get_running_loop().time() + 60)
         yield Setup(triton, pipeline, metrics, Admission(options, metrics), Diameters(options, pipeline, metrics), job)
 

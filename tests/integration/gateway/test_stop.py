@@ -1,0 +1,89 @@
+"""Work nobody waits for ends: mask recovery of a minute, cancelled or late after seconds."""
+
+import os
+import time
+from pathlib import Path
+
+import cv2
+import grpc
+import pytest
+from cellserve_proto.v1 import segmentation_pb2 as pb
+
+from .messages import error_info, labels_of, raw
+
+PATIENCE_S = 30
+
+
+@pytest.fixture(scope="module")
+def long_request(image):
+    """All pixels of a large image wander about for ten thousand steps; the networks see it small, in one second."""
+    pixels = cv2.resize(image("nuclei_fluorescence"), (2000, 2000), interpolation=cv2.INTER_CUBIC)
+    params = pb.SegmentParams(ensemble=False, diameter=120, cellprob_threshold=-20, niter=10_000)
+    return pb.SegmentRequest(image=raw(pixels), params=params)
+
+
+def busy(gateway, seconds):
+    """Seconds of processor time that the gateway uses in so many seconds."""
+
+    def used():
+        fields = Path(f"/proc/{gateway.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    before = used()
+    time.sleep(seconds)
+    return used() - before
+
+
+def postprocessing(scrape, gateway):
+    return scrape(gateway)['cellserve_stage_seconds_count{stage="reassemble"}']
+
+
+def wait_for_recovery(scrape, gateway, before):
+    end = time.monotonic() + PATIENCE_S
+    while postprocessing(scrape, gateway) == before and time.monotonic() < end:
+        time.sleep(0.05)
+    assert busy(gateway, 0.5) > 0.25
+
+
+@pytest.fixture(autouse=True)
+def seen(stub, image):
+    """The stages have been counted at least once."""
+    stub.Segment(pb.SegmentRequest(image=raw(image("nuclei_fluorescence")[:64, :64]), params=QUICK))
+
+
+QUICK = pb.SegmentParams(ensemble=False, diameter=30)
+
+
+def test_a_cancelled_request_ends_its_mask_recovery(stub, gateway, scrape, long_request):
+    before = postprocessing(scrape, gateway)
+    call = stub.Segment.future(long_request)
+    wait_for_recovery(scrape, gateway, before)
+    call.cancel()
+    time.sleep(0.3)
+    assert busy(gateway, 1) < 0.2
+
+
+def test_a_late_request_ends_its_mask_recovery(stub, gateway, scrape, long_request):
+    before = postprocessing(scrape, gateway)
+    call = stub.Segment.future(long_request, timeout=5)
+    wait_for_recovery(scrape, gateway, before)
+    with pytest.raises(grpc.RpcError) as caught:
+        call.result()
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    info = error_info(caught.value)
+    assert (info.reason, info.metadata["stage"]) == ("DEADLINE_EXCEEDED", "postprocess")
+    time.sleep(0.3)
+    assert busy(gateway, 1) < 0.2
+
+
+def test_a_quick_request_passes_beside_a_long_one(stub, gateway, scrape, long_request, image):
+    """A recovery that could take every thread leaves room for the next image of its lane."""
+    before = postprocessing(scrape, gateway)
+    call = stub.Segment.future(long_request)
+    wait_for_recovery(scrape, gateway, before)
+    start = time.monotonic()
+    quick = stub.Segment(pb.SegmentRequest(image=raw(image("nuclei_fluorescence")), params=QUICK))
+    assert time.monotonic() - start < 20
+    assert labels_of(quick).max() > 100
+    assert not call.done()
+    call.cancel()
