@@ -26,7 +26,7 @@ from .errors import CellServeError
 from .files import Outputs, is_output, plan_outputs, read_image, write_labels, write_png, write_table
 from .images import Image, ImageLike
 from .overlay import draw_overlay
-from .params import Compression, Interpolation, Normalization, Priority, SegmentParams
+from .params import Compression, Interpolation, MaskRules, Normalization, Priority, SegmentParams
 from .results import Segmentation
 
 app = typer.Typer(
@@ -112,6 +112,12 @@ def segment(
     exclude_on_edges: Annotated[
         bool, typer.Option("--exclude-on-edges", help="Drop objects at the image border.")
     ] = False,
+    mask_rules: Annotated[
+        MaskRules | None,
+        typer.Option(
+            help="cellpose3: masks as of Cellpose 3.1, where it departs from its paper.", show_default="paper"
+        ),
+    ] = None,
     csv: Annotated[bool, typer.Option(help="Write the table of objects.")] = True,
     overlay: Annotated[bool, typer.Option(help="Write a picture of the outlines.")] = True,
     concurrency: Annotated[int, typer.Option(help="Images in work at a time.", min=1, max=256)] = 8,
@@ -140,6 +146,7 @@ def segment(
         max_size_fraction=max_size_fraction,
         fill_holes=fill_holes,
         exclude_on_edges=exclude_on_edges,
+        mask_rules=mask_rules,
     )
     output, errors = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
     inputs = [path for path in files if not is_output(path)]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from .errors import CellServeError, ServerError, from_frame_error, refusal
 from .files import read_image
 from .images import ImageLike, decode_array, encode_image
-from .params import DiameterSource, Interpolation, Normalization, SegmentOptions, SegmentParams
+from .params import DiameterSource, Normalization, SegmentOptions, SegmentParams
 from .results import BoundingBox, DiameterEstimate, Model, ModelList, ModelVersion, Object, Segmentation, Timing
 
 K = TypeVar("K")
@@ -141,19 +141,27 @@ class Frames(Generic[K]):
             raise _invalid_answer(f"the stream ended with {len(self._open)} frames unanswered", "")
 
 
+_ENUMS = {
+    "interpolation": (pb.Interpolation, "INTERPOLATION_"),
+    "mask_rules": (pb.MaskRules, "MASK_RULES_"),
+}
+
+
 def encode_params(params: SegmentParams) -> pb.SegmentParams:
     """Packs parameters; what is None stays unset.
 
     Raises:
         TypeError: A value of a wrong type.
-        InvalidRequestError: An unknown interpolation.
+        InvalidRequestError: An unknown interpolation, or unknown mask rules.
     """
     fields = {field.name: getattr(params, field.name) for field in dataclasses.fields(params)}
-    normalization, interpolation = fields.pop("normalization"), fields.pop("interpolation")
+    normalization = fields.pop("normalization")
+    for name, (numbers, prefix) in _ENUMS.items():
+        value = fields.pop(name)
+        if value is not None:
+            fields[name] = _number(numbers, prefix, value)
     if normalization is not None:
         fields["normalization"] = _encode_normalization(normalization)
-    if interpolation is not None:
-        fields["interpolation"] = _number(pb.Interpolation, "INTERPOLATION_", interpolation)
     return pb.SegmentParams(**fields)
 
 
@@ -162,9 +170,8 @@ def decode_params(message: pb.SegmentParams) -> SegmentParams:
     fields: dict[str, Any] = {field.name: value for field, value in message.ListFields()}
     if "normalization" in fields:
         fields["normalization"] = _decode_normalization(message.normalization)
-    if "interpolation" in fields:
-        name = _name(pb.Interpolation, "INTERPOLATION_", message.interpolation)
-        fields["interpolation"] = cast(Interpolation, name)
+    for name in _ENUMS.keys() & fields.keys():
+        fields[name] = _name(*_ENUMS[name], fields[name])
     return SegmentParams(**fields)
 
 

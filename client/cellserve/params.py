@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, TypedDict
 
 Interpolation = Literal["bilinear", "nearest"]
+MaskRules = Literal["paper", "cellpose3"]
 Output = Literal["outlines", "flows", "cell_probability", "style"]
 Compression = Literal["none", "zlib"]
 Priority = Literal["acquisition", "batch"]
@@ -77,6 +78,8 @@ class SegmentParams:
         max_size_fraction: Objects larger than this share of the image are dropped; default 0.4.
         fill_holes: True (default): holes in objects are filled.
         exclude_on_edges: True: objects that touch the border of the image are dropped; default False.
+        mask_rules: "cellpose3" recovers the masks that Cellpose 3.1 does, where it departs from its paper; default
+            "paper".
     """
 
     model: str | None = None
@@ -95,6 +98,7 @@ class SegmentParams:
     max_size_fraction: float | None = None
     fill_holes: bool | None = None
     exclude_on_edges: bool | None = None
+    mask_rules: MaskRules | None = None
 
 
 class ParamFields(TypedDict, total=False):
@@ -116,6 +120,7 @@ class ParamFields(TypedDict, total=False):
     max_size_fraction: float | None
     fill_holes: bool | None
     exclude_on_edges: bool | None
+    mask_rules: MaskRules | None
 
 
 class DiameterOptions(ParamFields, total=False):

@@ -39,6 +39,7 @@ OUTPUTS: dict[int, Output] = {
     pb.OUTPUT_STYLE: "style",
 }
 INTERPOLATIONS = {"nearest": pb.INTERPOLATION_NEAREST, "bilinear": pb.INTERPOLATION_BILINEAR}
+MASK_RULES = {"paper": pb.MASK_RULES_PAPER, "cellpose3": pb.MASK_RULES_CELLPOSE3}
 SOURCES = {
     DiameterSource.CALLER: pb.DIAMETER_SOURCE_CALLER,
     DiameterSource.FAMILY_MEAN: pb.DIAMETER_SOURCE_FAMILY_MEAN,
@@ -97,10 +98,9 @@ def to_params(message: pb.SegmentParams, default_model: str) -> SegmentParams:
         return {ours: getattr(owner, theirs) for ours, theirs in names.items() if owner.HasField(theirs)}
 
     recovery = given(message, **{name: name for name in RECOVERY_FIELDS})
-    if message.interpolation:
-        recovery["interpolation"] = _lookup(
-            {v: k for k, v in INTERPOLATIONS.items()}, message.interpolation, "interpolation"
-        )
+    for name, numbers in (("interpolation", INTERPOLATIONS), ("mask_rules", MASK_RULES)):
+        if getattr(message, name):
+            recovery[name] = _lookup({v: k for k, v in numbers.items()}, getattr(message, name), name)
     fields = given(message, **{name: name for name in PARAMS_FIELDS})
     if not fields.get("diameter"):
         fields.pop("diameter", None)
@@ -229,6 +229,7 @@ def _params(params: SegmentParams) -> pb.SegmentParams:
         model=params.model,
         normalization=normalization,
         interpolation=INTERPOLATIONS[params.recovery.interpolation],
+        mask_rules=MASK_RULES[params.recovery.mask_rules],
         **{name: getattr(params, name) for name in PARAMS_FIELDS},
         **{name: getattr(params.recovery, name) for name in RECOVERY_FIELDS},
     )

@@ -109,7 +109,7 @@ def _cluster(ends: NDArray[np.int32], params: RecoveryParams, crew: Crew) -> tup
         crew.stop.check()
         count_ends(ends, *part, counts)
     seeds = np.concatenate([np.empty(0, np.int32), *crew.each(lambda rows: find_seeds(counts, *rows), rows)])
-    if params.rules == "cellpose3":
+    if params.mask_rules == "cellpose3":
         # The largest first; of equal ones the last, as a later one writes over an earlier one there.
         order = np.argsort(counts.ravel()[seeds], kind="stable")[::-1].copy()
         grow_rounds(counts, seeds, order, CELLPOSE_ROUNDS)
@@ -132,7 +132,7 @@ def _flow_errors(
     sides = np.minimum(boxes[:, 2:] - boxes[:, :2], LONGEST).astype(np.int64)
     parts = _parts(np.prod(sides, axis=1) * 2 * sides.sum(axis=1), _PART_COST)
     numbers = (indices + 1).astype(np.int32)
-    mean = params.rules == "cellpose3"
+    mean = params.mask_rules == "cellpose3"
     errors = crew.each(
         lambda part: flow_errors(labels, numbers[slice(*part)], boxes[slice(*part)], flow, mean, crew.stop.flag), parts
     )

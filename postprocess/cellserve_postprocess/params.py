@@ -19,10 +19,10 @@ class RecoveryParams:
         max_size_fraction: objects larger than this share of the image are dropped, above 0, at most 1.
         fill_holes: holes in objects are filled.
         exclude_on_edges: objects that touch the border of the image are dropped.
-        rules: where Cellpose 3.1 departs from the paper. "paper": a region grows until it is complete, so that regions
-            that touch are one object, and the heat of the flow error comes from the pixel closest to the median of
-            the object's pixels. "cellpose3": a region grows five times, regions that touch stay apart, and the heat
-            comes from the pixel closest to the mean.
+        mask_rules: where Cellpose 3.1 departs from the paper. "paper": a region grows until it is complete, so that
+            regions that touch are one object, and the heat of the flow error comes from the pixel closest to the
+            median of the object's pixels. "cellpose3": a region grows five times, regions that touch stay apart, and
+            the heat comes from the pixel closest to the mean.
 
     Raises:
         ParameterError: on construction, when a value is out of range.
@@ -36,7 +36,7 @@ class RecoveryParams:
     max_size_fraction: float = 0.4
     fill_holes: bool = True
     exclude_on_edges: bool = False
-    rules: Literal["paper", "cellpose3"] = "paper"
+    mask_rules: Literal["paper", "cellpose3"] = "paper"
 
     def __post_init__(self) -> None:
         ranges: tuple[tuple[str, float, float], ...] = (
@@ -53,5 +53,5 @@ class RecoveryParams:
             raise ParameterError("max_size_fraction", self.max_size_fraction, "above 0, at most 1")
         if self.interpolation not in ("bilinear", "nearest"):
             raise ParameterError("interpolation", self.interpolation, "bilinear or nearest")
-        if self.rules not in ("paper", "cellpose3"):
-            raise ParameterError("rules", self.rules, "paper or cellpose3")
+        if self.mask_rules not in ("paper", "cellpose3"):
+            raise ParameterError("mask_rules", self.mask_rules, "paper or cellpose3")

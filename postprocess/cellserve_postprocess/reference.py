@@ -20,13 +20,15 @@ def recover_masks(maps: NDArray[np.float32], params: RecoveryParams) -> Recovere
     """Recover masks from the outputs of a network."""
     flow, ends = keep(maps, params.cellprob_threshold)
     follow = follow_bilinear if params.interpolation == "bilinear" else follow_nearest
-    labels, count = cluster(follow(flow, ends, params.niter), CELLPOSE_ROUNDS if params.rules == "cellpose3" else None)
+    labels, count = cluster(
+        follow(flow, ends, params.niter), CELLPOSE_ROUNDS if params.mask_rules == "cellpose3" else None
+    )
     areas, boxes = extents(labels, count)
     wanted = (areas > 0) & (areas >= params.min_size) & (areas <= params.max_size_fraction * labels.size)
     if params.exclude_on_edges:
         wanted &= (boxes[:, :2] > 0).all(axis=1) & (boxes[:, 2:] < labels.shape).all(axis=1)
     numbers = np.flatnonzero(wanted) + 1
-    errors = flow_errors(labels, numbers, boxes[wanted], flow, params.rules == "cellpose3")
+    errors = flow_errors(labels, numbers, boxes[wanted], flow, params.mask_rules == "cellpose3")
     if params.flow_threshold > 0:
         numbers, errors = numbers[errors <= params.flow_threshold], errors[errors <= params.flow_threshold]
     new = np.zeros(count + 1, np.int32)

@@ -20,7 +20,7 @@ def warm_up() -> None:
     square[8:24, 8:24] = 1
     logit = np.where(square > 0, np.float32(5), np.float32(-5))
     maps = np.concatenate([5 * masks_to_flows(square), logit[np.newaxis]])
-    for params in (RecoveryParams(), RecoveryParams(interpolation="nearest", rules="cellpose3")):
+    for params in (RecoveryParams(), RecoveryParams(interpolation="nearest", mask_rules="cellpose3")):
         recovered = recover_masks(maps, params)
         measure_objects(recovered.labels, logit, recovered.flow_errors)
     grid = TileGrid.cover(square.shape)

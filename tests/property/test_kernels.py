@@ -123,7 +123,7 @@ def test_clusters(shape, seed, peaks, spread, pixels, rules):
     ends = np.full(shape, -1, np.int32)
     ends.ravel()[starts] = y * width + x
     expected, expected_count = reference.cluster(ends, masks.CELLPOSE_ROUNDS if rules == "cellpose3" else None)
-    labels, count = masks._cluster(ends, RecoveryParams(rules=rules), Crew())
+    labels, count = masks._cluster(ends, RecoveryParams(mask_rules=rules), Crew())
     assert count == expected_count
     np.testing.assert_array_equal(labels, expected)
 
@@ -222,7 +222,12 @@ def test_masks(flow, logits, interpolation, rules, edges):
     """The whole recovery, with every shortcut, against its plain twin."""
     logit = np.random.default_rng(logits).normal(1, 1, flow.shape[1:]).astype(np.float32)
     params = RecoveryParams(
-        niter=50, interpolation=interpolation, rules=rules, exclude_on_edges=edges, min_size=3, max_size_fraction=0.9
+        niter=50,
+        interpolation=interpolation,
+        mask_rules=rules,
+        exclude_on_edges=edges,
+        min_size=3,
+        max_size_fraction=0.9,
     )
     maps = maps_of(flow, logit)
     with np.errstate(invalid="ignore", over="ignore"):

@@ -13,7 +13,7 @@ SIDE = 80
 KINDS = ("ellipse", "rectangle", "crescent", "ring", "line")
 PARAMS = {
     f"{rules}, {interpolation}": RecoveryParams(
-        rules=rules, interpolation=interpolation, min_size=0, max_size_fraction=1, fill_holes=False
+        mask_rules=rules, interpolation=interpolation, min_size=0, max_size_fraction=1, fill_holes=False
     )
     for rules in ("paper", "cellpose3")
     for interpolation in ("bilinear", "nearest")
@@ -156,7 +156,7 @@ def test_transposition_changes_no_pixel_of_any_field(maps):
 @pytest.mark.parametrize("rules", ["paper", "cellpose3"])
 @given(maps=fields(), down=st.integers(0, 40), right=st.integers(0, 40))
 def test_masks_move_with_the_image(rules, maps, down, right):
-    params = replace(EXACT, rules=rules)
+    params = replace(EXACT, mask_rules=rules)
     framed = np.pad(maps, ((0, 0), (1, 1), (1, 1)), constant_values=-6)
     moved = np.pad(framed, ((0, 0), (down, 0), (right, 0)), constant_values=-6)
     masks, others = recover_masks(framed, params), recover_masks(moved, params)

@@ -35,6 +35,12 @@ class Interpolation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     INTERPOLATION_NEAREST: _ClassVar[Interpolation]
     INTERPOLATION_BILINEAR: _ClassVar[Interpolation]
 
+class MaskRules(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    MASK_RULES_UNSPECIFIED: _ClassVar[MaskRules]
+    MASK_RULES_PAPER: _ClassVar[MaskRules]
+    MASK_RULES_CELLPOSE3: _ClassVar[MaskRules]
+
 class Output(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     OUTPUT_UNSPECIFIED: _ClassVar[Output]
@@ -65,6 +71,9 @@ PRIORITY_BATCH: Priority
 INTERPOLATION_UNSPECIFIED: Interpolation
 INTERPOLATION_NEAREST: Interpolation
 INTERPOLATION_BILINEAR: Interpolation
+MASK_RULES_UNSPECIFIED: MaskRules
+MASK_RULES_PAPER: MaskRules
+MASK_RULES_CELLPOSE3: MaskRules
 OUTPUT_UNSPECIFIED: Output
 OUTPUT_OUTLINES: Output
 OUTPUT_FLOWS: Output
@@ -146,7 +155,7 @@ class Normalization(_message.Message):
     def __init__(self, percentiles: _Optional[_Union[Normalization.Percentiles, _Mapping]] = ..., range: _Optional[_Union[Normalization.Range, _Mapping]] = ..., off: _Optional[bool] = ..., invert: _Optional[bool] = ...) -> None: ...
 
 class SegmentParams(_message.Message):
-    __slots__ = ("model", "ensemble", "diameter", "cytoplasm_channel", "nucleus_channel", "normalization", "tile_overlap", "augment", "cellprob_threshold", "flow_threshold", "niter", "interpolation", "min_size", "max_size_fraction", "fill_holes", "exclude_on_edges")
+    __slots__ = ("model", "ensemble", "diameter", "cytoplasm_channel", "nucleus_channel", "normalization", "tile_overlap", "augment", "cellprob_threshold", "flow_threshold", "niter", "interpolation", "min_size", "max_size_fraction", "fill_holes", "exclude_on_edges", "mask_rules")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     ENSEMBLE_FIELD_NUMBER: _ClassVar[int]
     DIAMETER_FIELD_NUMBER: _ClassVar[int]
@@ -163,6 +172,7 @@ class SegmentParams(_message.Message):
     MAX_SIZE_FRACTION_FIELD_NUMBER: _ClassVar[int]
     FILL_HOLES_FIELD_NUMBER: _ClassVar[int]
     EXCLUDE_ON_EDGES_FIELD_NUMBER: _ClassVar[int]
+    MASK_RULES_FIELD_NUMBER: _ClassVar[int]
     model: str
     ensemble: bool
     diameter: float
@@ -179,7 +189,8 @@ class SegmentParams(_message.Message):
     max_size_fraction: float
     fill_holes: bool
     exclude_on_edges: bool
-    def __init__(self, model: _Optional[str] = ..., ensemble: _Optional[bool] = ..., diameter: _Optional[float] = ..., cytoplasm_channel: _Optional[int] = ..., nucleus_channel: _Optional[int] = ..., normalization: _Optional[_Union[Normalization, _Mapping]] = ..., tile_overlap: _Optional[float] = ..., augment: _Optional[bool] = ..., cellprob_threshold: _Optional[float] = ..., flow_threshold: _Optional[float] = ..., niter: _Optional[int] = ..., interpolation: _Optional[_Union[Interpolation, str]] = ..., min_size: _Optional[int] = ..., max_size_fraction: _Optional[float] = ..., fill_holes: _Optional[bool] = ..., exclude_on_edges: _Optional[bool] = ...) -> None: ...
+    mask_rules: MaskRules
+    def __init__(self, model: _Optional[str] = ..., ensemble: _Optional[bool] = ..., diameter: _Optional[float] = ..., cytoplasm_channel: _Optional[int] = ..., nucleus_channel: _Optional[int] = ..., normalization: _Optional[_Union[Normalization, _Mapping]] = ..., tile_overlap: _Optional[float] = ..., augment: _Optional[bool] = ..., cellprob_threshold: _Optional[float] = ..., flow_threshold: _Optional[float] = ..., niter: _Optional[int] = ..., interpolation: _Optional[_Union[Interpolation, str]] = ..., min_size: _Optional[int] = ..., max_size_fraction: _Optional[float] = ..., fill_holes: _Optional[bool] = ..., exclude_on_edges: _Optional[bool] = ..., mask_rules: _Optional[_Union[MaskRules, str]] = ...) -> None: ...
 
 class SegmentRequest(_message.Message):
     __slots__ = ("request_id", "image", "params", "outputs", "compression", "priority")

@@ -117,7 +117,7 @@ def test_all_parameters_arrive(run, service, files):
         "--model generalist --single --diameter 20 --cytoplasm-channel 0 --nucleus-channel -1 "
         "--normalization range:100,4000 --invert --tile-overlap 0.2 --augment --cellprob-threshold -1 "
         "--flow-threshold 0 --niter 50 --interpolation nearest --min-size 5 --max-size-fraction 0.9 "
-        "--no-fill-holes --exclude-on-edges --priority acquisition --compression zlib"
+        "--no-fill-holes --exclude-on-edges --mask-rules cellpose3 --priority acquisition --compression zlib"
     )
     assert run("segment", files[0], *options.split()).exit_code == 0
     (request,) = service.requests
@@ -131,6 +131,7 @@ def test_all_parameters_arrive(run, service, files):
     )
     assert (params.normalization.range.high, params.normalization.invert, params.interpolation) == (4000, True, 1)
     assert (params.fill_holes, params.exclude_on_edges, params.augment) == (False, True, True)
+    assert params.mask_rules == 2
     assert (request.priority, request.compression) == (1, 2)
 
 

@@ -30,6 +30,7 @@ FULL = SegmentParams(
     max_size_fraction=0.4,
     fill_holes=False,
     exclude_on_edges=True,
+    mask_rules="cellpose3",
 )
 
 
@@ -92,6 +93,7 @@ def test_programming_errors_are_type_errors(wrong):
     "wrong",
     [
         {"interpolation": "cubic"},
+        {"mask_rules": "cellpose4"},
         {"priority": "urgent"},
         {"compression": "gzip"},
         {"outputs": ["masks"]},

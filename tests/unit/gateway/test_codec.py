@@ -51,6 +51,7 @@ def all_params():
         max_size_fraction=st.floats(0.001, 1),
         fill_holes=st.booleans(),
         exclude_on_edges=st.booleans(),
+        mask_rules=st.sampled_from(["paper", "cellpose3"]),
     )
     return st.builds(
         SegmentParams,
@@ -162,6 +163,7 @@ def test_a_family_trained_without_nuclei():
         lambda: codec.to_outputs([pb.OUTPUT_UNSPECIFIED]),
         lambda: codec.to_priority(7),
         lambda: codec.to_params(pb.SegmentParams(interpolation=9), "generalist"),  # type: ignore[arg-type]
+        lambda: codec.to_params(pb.SegmentParams(mask_rules=9), "generalist"),  # type: ignore[arg-type]
     ],
 )
 def test_unknown_enumeration_values(convert):

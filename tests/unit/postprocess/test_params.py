@@ -9,7 +9,7 @@ def test_defaults_are_those_of_the_contract():
     params = RecoveryParams()
     assert (params.cellprob_threshold, params.flow_threshold, params.niter) == (0.0, 0.4, 200)
     assert (params.interpolation, params.min_size, params.max_size_fraction) == ("bilinear", 15, 0.4)
-    assert (params.fill_holes, params.exclude_on_edges) == (True, False)
+    assert (params.fill_holes, params.exclude_on_edges, params.mask_rules) == (True, False, "paper")
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,7 @@ def test_ends_of_the_ranges_are_allowed(arguments):
         ("max_size_fraction", 1.01),
         ("max_size_fraction", math.nan),
         ("interpolation", "cubic"),
+        ("mask_rules", "cellpose4"),
     ],
 )
 def test_out_of_range_is_refused(parameter, value):

@@ -38,7 +38,7 @@ def test_no_request_compiles_a_kernel():
     read_only = np.frombuffer(maps.tobytes(), dtype=np.float32).reshape(maps.shape)
     for variant in (maps, read_only, np.asfortranarray(maps), maps[:, ::-1], maps[:, :40]):
         for interpolation, rules in product(("bilinear", "nearest"), ("paper", "cellpose3")):
-            params = RecoveryParams(interpolation=interpolation, rules=rules, exclude_on_edges=True)
+            params = RecoveryParams(interpolation=interpolation, mask_rules=rules, exclude_on_edges=True)
             recovered = recover_masks(variant, params)
             for dtype in (np.uint16, np.uint32):
                 numbers = recovered.labels.astype(dtype)
