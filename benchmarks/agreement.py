@@ -82,10 +82,10 @@ def agreement(gateway: str, data: Path, peers: Path, weights: Path, pictures: Pa
             ours = Masks("CellServe", client.segment(image, params).labels, unfiltered.labels, errors)
             theirs = _cellpose(peers, weights, image, diameter, Path(folder))
             scores.append(float(average_precision(theirs.labels, ours.labels, [0.5])[0]))
-            differences += [*_missing(name, ours, theirs), *_missing(name, theirs, ours)]
+            differences += [*missing(name, ours, theirs), *missing(name, theirs, ours)]
             print(f"{name}: {ours.labels.max()} and {theirs.labels.max()} objects, AP {scores[-1]:.3f}", flush=True)
-            picture = _picture(image, ours.labels, theirs.labels)
-            (pictures / f"{name.replace('/', '_')}.png").write_bytes(imagecodecs.png_encode(picture))
+            drawn = imagecodecs.png_encode(picture(image, ours.labels, theirs.labels))
+            (pictures / f"{name.replace('/', '_')}.png").write_bytes(drawn)
     return float(np.mean(scores)), differences
 
 
@@ -100,7 +100,7 @@ def _cellpose(peers: Path, weights: Path, image: NDArray[np.uint8], diameter: fl
         return Masks("Cellpose", arrays["masks"], arrays["candidates"], arrays["flow_errors"])
 
 
-def _missing(name: str, has: Masks, lacks: Masks) -> list[Difference]:
+def missing(name: str, has: Masks, lacks: Masks) -> list[Difference]:
     """Returns the objects of one side that the other lacks at IoU 0.5, with what its quality filter made of them."""
     found = []
     best = _iou(has.labels, lacks.labels).max(axis=1, initial=0)
@@ -126,7 +126,7 @@ def _iou(a: NDArray, b: NDArray) -> NDArray[np.float64]:
     return (overlap / np.maximum(union, 1))[1:, 1:]
 
 
-def _picture(image: NDArray[np.uint8], ours: NDArray, theirs: NDArray) -> NDArray[np.uint8]:
+def picture(image: NDArray[np.uint8], ours: NDArray, theirs: NDArray) -> NDArray[np.uint8]:
     """Draws borders: yellow where both agree, green ours alone, magenta Cellpose's alone."""
     low, high = np.percentile(image, (1, 99.8))
     grey = (np.clip((image - low) / max(high - low, 1), 0, 1) * 255).astype(np.uint8)

@@ -12,6 +12,8 @@ from ._jit import inlined, kernel
 LONGEST = 256
 """Side of the largest box, in pixels, in which `flow_errors` computes heat pixel by pixel. Larger objects are computed
 on blocks: time would grow with the cube of the side, and networks are made for objects of 30 pixels anyway."""
+CELLPOSE_ITERATIONS = 12
+"""Iterations that Cellpose 3.1 makes beyond the paper's: it counts the sides of a box with a frame of one pixel."""
 FAINTEST = 1e-30
 """Heat below this has lost digits in single precision, or is about to: the object is computed in double precision."""
 
@@ -43,7 +45,8 @@ def diffuse(labels: NDArray[np.int32], boxes: NDArray[np.int32]) -> NDArray[np.f
             continue
         height, stride = _frame(boxes[i], 1)
         _fill_share(labels, i + 1, boxes[i], 1, share, go)
-        _diffuse(share, height, stride, _centre(share, height, stride, False, lines), heat, sums, go)
+        centre = _centre(share, height, stride, False, lines)
+        _diffuse(share, height, stride, centre, _iterations(height, stride), heat, sums, go)
         for y in range(y_min, y_max):
             for x in range(x_min, x_max):
                 if labels[y, x] == i + 1:
@@ -58,7 +61,7 @@ def flow_errors(
     numbers: NDArray[np.int32],
     boxes: NDArray[np.int32],
     predicted: NDArray[np.float32],
-    mean_centre: bool,
+    cellpose: bool,
     stop: NDArray[np.uint8],
 ) -> NDArray[np.float32]:
     """Mean squared distance between the flows of some objects and those predicted (paper, "Mask quality threshold").
@@ -71,8 +74,8 @@ def flow_errors(
         numbers: int32 [n], the objects.
         boxes: int32 [n, 4], their bounding boxes, as of `diffuse`.
         predicted: float32 [Y, X, 2] or larger, flow along y, flow along x, of about unit length.
-        mean_centre: heat comes from the pixel closest to the mean of all pixels, as Cellpose 3.1 has it, not from that
-            closest to their median, as the paper has it.
+        cellpose: as Cellpose 3.1 has it, heat comes from the pixel closest to the mean of all pixels, not to their
+            median, and for CELLPOSE_ITERATIONS more.
         stop: uint8 [1]; once not zero, the work ends early.
 
     Returns:
@@ -91,8 +94,9 @@ def flow_errors(
         block = _block(boxes[i], LONGEST)
         height, stride = _frame(boxes[i], block)
         _fill_share(labels, numbers[i], boxes[i], block, share, stop)
-        centre = _centre(share, height, stride, mean_centre, lines)
-        _diffuse(share, height, stride, centre, heat, sums, stop)
+        centre = _centre(share, height, stride, cellpose, lines)
+        iterations = _iterations(height, stride) + (CELLPOSE_ITERATIONS if cellpose else 0)
+        _diffuse(share, height, stride, centre, iterations, heat, sums, stop)
         if stop[0] != 0:
             break
         if _is_faint(heat, height * stride):
@@ -101,7 +105,7 @@ def flow_errors(
                 heat_64 = np.empty(largest)
                 sums_64 = np.empty(largest)
             _fill_share(labels, numbers[i], boxes[i], block, share_64, stop)
-            _diffuse(share_64, height, stride, centre, heat_64, sums_64, stop)
+            _diffuse(share_64, height, stride, centre, iterations, heat_64, sums_64, stop)
             errors[i] = _error(labels, numbers[i], boxes[i], block, predicted, heat_64, stride, stop)
         else:
             errors[i] = _error(labels, numbers[i], boxes[i], block, predicted, heat, stride, stop)
@@ -149,6 +153,12 @@ def _frame(box: NDArray[np.int32], block: int) -> tuple[int, int]:
 
 
 @kernel
+def _iterations(height: int, stride: int) -> int:
+    """Twice the rows and columns that lie between the outermost pixels of a framed box."""
+    return 2 * (height - 3 + stride - 2)
+
+
+@kernel
 def _largest(boxes: NDArray[np.int32], longest: int, count: int) -> int:
     """Length of the arrays that hold any of the framed boxes."""
     largest = 0
@@ -186,15 +196,16 @@ def _diffuse(
     height: int,
     stride: int,
     centre: int,
+    iterations: int,
     heat: NDArray[np.floating],
     sums: NDArray[np.floating],
     stop: NDArray[np.uint8],
 ) -> None:
-    """Let heat come from the centre and spread through the object, twice as many times as its box is high and wide."""
+    """Let heat come from the centre and spread through the object so many times."""
     size = height * stride + 1
     heat[:size] = 0
     centre_y = centre // stride
-    for step in range(1, 2 * (height - 3 + stride - 2) + 1):
+    for step in range(1, iterations + 1):
         if stop[0] != 0:
             return
         heat[centre] += 1

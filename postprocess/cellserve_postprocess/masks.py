@@ -132,10 +132,13 @@ def _flow_errors(
     sides = np.minimum(boxes[:, 2:] - boxes[:, :2], LONGEST).astype(np.int64)
     parts = _parts(np.prod(sides, axis=1) * 2 * sides.sum(axis=1), _PART_COST)
     numbers = (indices + 1).astype(np.int32)
-    mean = params.mask_rules == "cellpose3"
-    errors = crew.each(
-        lambda part: flow_errors(labels, numbers[slice(*part)], boxes[slice(*part)], flow, mean, crew.stop.flag), parts
-    )
+    cellpose = params.mask_rules == "cellpose3"
+
+    def measure(part: tuple[int, int]) -> NDArray[np.float32]:
+        some = slice(*part)
+        return flow_errors(labels, numbers[some], boxes[some], flow, cellpose, crew.stop.flag)
+
+    errors = crew.each(measure, parts)
     return np.concatenate([np.empty(0, np.float32), *errors])
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._clustering import REGION_COUNT, SEED_COUNT, SEED_REACH
-from ._diffusion import FAINTEST, LONGEST
+from ._diffusion import CELLPOSE_ITERATIONS, FAINTEST, LONGEST
 from .masks import CELLPOSE_ROUNDS, FLOW_SCALE, Recovered
 from .params import RecoveryParams
 
@@ -147,7 +147,7 @@ def flow_errors(
     numbers: NDArray[np.integer],
     boxes: NDArray[np.int32],
     predicted: NDArray[np.float32],
-    mean_centre: bool,
+    cellpose: bool,
 ) -> NDArray[np.float32]:
     """Mean squared distance between the flows of some objects and those predicted."""
     errors = np.zeros(len(boxes), dtype=np.float32)
@@ -157,26 +157,26 @@ def flow_errors(
         rows, columns = (y - y_min) // block, (x - x_min) // block
         blocks = np.zeros((rows.max() + 1, columns.max() + 1), dtype=np.bool_)
         blocks[rows, columns] = True
-        distance = _mask_flow(blocks, mean_centre, np.float32)[:, rows, columns] - predicted[y, x].T
+        distance = _mask_flow(blocks, cellpose, np.float32)[:, rows, columns] - predicted[y, x].T
         errors[i] = (distance**2).sum(axis=0).mean()
     return errors
 
 
-def _mask_flow(mask: NDArray[np.bool_], mean_centre: bool, dtype: type[np.floating]) -> NDArray[np.float64]:
+def _mask_flow(mask: NDArray[np.bool_], cellpose: bool, dtype: type[np.floating]) -> NDArray[np.float64]:
     """Unit flow [2, Y, X] of one mask; from heat in double precision where single precision is not enough."""
     framed = np.pad(mask, 1)
     y, x = np.nonzero(framed)
-    middle = np.mean if mean_centre else np.median
+    middle = np.mean if cellpose else np.median
     centre = np.argmin((y - middle(y)) ** 2 + (x - middle(x)) ** 2)
     heat = np.zeros(framed.shape, dtype)
-    for _ in range(2 * (int(np.ptp(y)) + int(np.ptp(x)))):
+    for _ in range(2 * (int(np.ptp(y)) + int(np.ptp(x))) + (CELLPOSE_ITERATIONS if cellpose else 0)):
         heat[y[centre], x[centre]] += 1
         sums = np.zeros_like(heat)
         sums[1:-1] = heat[:-2] + heat[2:] + heat[1:-1]
         heat[:, 1:-1] = sums[:, :-2] + sums[:, 2:] + sums[:, 1:-1]
         heat *= framed * dtype(1 / 9)
     if dtype is np.float32 and ((heat > 0) & (heat < FAINTEST)).any():
-        return _mask_flow(mask, mean_centre, np.float64)
+        return _mask_flow(mask, cellpose, np.float64)
     heat = heat.astype(np.float64)
     slope = np.zeros((2, *framed.shape))
     slope[0, y, x] = heat[y + 1, x] - heat[y - 1, x]

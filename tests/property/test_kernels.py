@@ -138,20 +138,20 @@ def renumbered(labels):
     return np.unique(np.append(labels, 0), return_inverse=True)[1][:-1].reshape(labels.shape).astype(np.int32)
 
 
-def assert_flow_errors(labels, mean_centre=False):
+def assert_flow_errors(labels, cellpose=False):
     count = int(labels.max())
     _, boxes = measure_extents(labels, count)
     numbers = np.arange(1, count + 1, dtype=np.int32)
     predicted = np.random.default_rng(0).normal(size=(*labels.shape, 2)).astype(np.float32)
-    errors = _diffusion.flow_errors(labels, numbers, boxes, predicted, mean_centre, GO)
-    expected = reference.flow_errors(labels, numbers, boxes, predicted, mean_centre)
+    errors = _diffusion.flow_errors(labels, numbers, boxes, predicted, cellpose, GO)
+    expected = reference.flow_errors(labels, numbers, boxes, predicted, cellpose)
     np.testing.assert_allclose(errors, expected, rtol=1e-6)
     return errors
 
 
-@given(labels=label_images(), mean_centre=st.booleans())
-def test_flow_errors(labels, mean_centre):
-    assert_flow_errors(renumbered(labels), mean_centre)
+@given(labels=label_images(), cellpose=st.booleans())
+def test_flow_errors(labels, cellpose):
+    assert_flow_errors(renumbered(labels), cellpose)
 
 
 @pytest.mark.parametrize("side", [_diffusion.LONGEST, _diffusion.LONGEST + 1, 2 * _diffusion.LONGEST + 1])
