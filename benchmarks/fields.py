@@ -14,7 +14,7 @@ from cellserve_postprocess import FLOW_SCALE, masks_to_flows, median_diameter
 from numpy.typing import NDArray
 
 OBJECT_SIZE = 30.0
-"""Diameter of the objects of a mosaic, in pixels."""
+"""Diameter of the objects of a mosaic if nothing else is said, in pixels."""
 PATCH = 256
 """Side of the pieces a mosaic is laid of, in pixels."""
 PIECES = 16
@@ -47,8 +47,8 @@ def samples(data: Path, part: str = "test") -> Iterator[Sample]:
             yield Sample(f"{path.parts[-3]}/{path.stem.removesuffix('_img')}", image, labels)
 
 
-def mosaic(data: Path, side: int, objects: int) -> Sample:
-    """Lays a square of pieces of real images, each enlarged or reduced to objects of OBJECT_SIZE.
+def mosaic(data: Path, side: int, objects: int, size: float = OBJECT_SIZE) -> Sample:
+    """Lays a square of pieces of real images, each enlarged or reduced to objects of one size.
 
     The pieces come from the training images, which are many: they serve to measure speed, not accuracy.
 
@@ -56,9 +56,10 @@ def mosaic(data: Path, side: int, objects: int) -> Sample:
         data: Folder of the data sets.
         side: Of the mosaic, in pixels, a multiple of PATCH.
         objects: How many it should hold; the nearest that PIECES pieces make is taken.
+        size: Diameter of the objects, in pixels.
     """
     places = (side // PATCH) ** 2
-    pieces = sorted((piece for sample in samples(data, "train") for piece in _pieces(sample)), key=_count)
+    pieces = sorted((piece for sample in samples(data, "train") for piece in _pieces(sample, size)), key=_count)
     counts = np.array([_count(piece) for piece in pieces])
     means = np.convolve(counts, np.full(PIECES, 1 / PIECES), "valid")
     first = int(np.abs(means - objects / places).argmin())
@@ -78,8 +79,8 @@ def mosaic(data: Path, side: int, objects: int) -> Sample:
     return Sample(f"mosaic of {side} px, {total} objects", image, labels)
 
 
-def _pieces(sample: Sample) -> Iterator[Sample]:
-    scale = OBJECT_SIZE / median_diameter(sample.labels)
+def _pieces(sample: Sample, diameter: float) -> Iterator[Sample]:
+    scale = diameter / median_diameter(sample.labels)
     size = (round(sample.image.shape[1] * scale), round(sample.image.shape[0] * scale))
     image = cv2.resize(sample.image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
     labels = cv2.resize(sample.labels, size, interpolation=cv2.INTER_NEAREST)

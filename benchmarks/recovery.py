@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 
 SIZES = {1024: 700, 2048: 2_800}
 """Side of a mosaic in pixels, and its objects."""
-LARGEST = (8192, 45_000)
+LARGEST = (8192, 46_000, 28)
+"""Side in pixels, objects, and their diameter in pixels: fields of 30 px are not that dense."""
 TWIN_SIDE = 512
 """Side of the corner on which the plain twin is measured, in pixels: it is slow."""
 ROUNDS = 5

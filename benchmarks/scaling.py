@@ -27,8 +27,11 @@ SIDES = (256, 512, 1024, 2048, 4096, 8192)
 CELLPOSE_SIDES = (256, 512, 1024, 2048)
 DENSITY = 700 / 1024**2
 OBJECTS = (10, 100, 1_000, 10_000, 50_000)
+CROWDED = 24
+"""Diameter of the objects of that sweep: 50,000 of them fit into 8192 x 8192 px."""
+SHARED = 4096
 ENLARGED = (1, 2, 4, 8)
-"""Times by which the objects of the last sweep are enlarged: 30 to 240 px."""
+"""Times by which objects of 30 px are enlarged in an image of SHARED px, so that fewer have the same pixels."""
 
 
 def main() -> None:
@@ -39,10 +42,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "performance_scaling.png")
     options = parser.parse_args()
     pixels = [_measured(mosaic(options.data, side, round(DENSITY * side**2)), options.peers) for side in SIDES]
-    dense = mosaic(options.data, SIDES[-1], 50_000)
+    dense = mosaic(options.data, SIDES[-1], 52_000, CROWDED)
     objects = [_measured(_thinned(dense, count)) for count in OBJECTS]
-    small = mosaic(options.data, 512, round(DENSITY * 512**2))
-    sizes = [_measured(_enlarged(small, factor), diameter=30 * factor) for factor in ENLARGED]
+    sizes = []
+    for factor in ENLARGED:
+        side = SHARED // factor
+        small = mosaic(options.data, side, round(DENSITY * side**2))
+        sizes.append(_measured(_enlarged(small, factor), diameter=30 * factor))
     figures = {"pixels": pixels, "objects": objects, "sizes": sizes}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     _draw(figures, options.out)
@@ -99,16 +105,19 @@ def _draw(figures: dict[str, list[dict[str, Any]]], out: Path) -> None:
     curve(axes[0], figures["pixels"], "megapixels", "cellpose_seconds", "Cellpose 3.1")
     axes[0].plot(ours[:, 0], ours[-1, 1] / ours[-1, 0] * ours[:, 0], "--", color="grey", label="proportional")
     axes[0].set(xscale="log", yscale="log", xlabel="megapixels", ylabel="seconds", title="700 objects a megapixel")
-    curve(axes[1], figures["objects"], "objects", "seconds", "CellServe")
-    axes[1].set(xscale="log", xlabel="objects of about 30 px", title="8192 x 8192 px", ylabel="seconds")
-    axes[1].set_ylim(bottom=0)
-    for point in figures["sizes"]:
-        point["ns_per_kept_pixel"] = point["seconds"] / point["kept_pixels"] * 1e9
-    curve(axes[2], figures["sizes"], "diameter", "ns_per_kept_pixel", "CellServe")
-    axes[2].set(
-        xlabel="diameter of the objects, px", ylabel="ns per pixel of an object", title="the same objects, enlarged"
-    )
-    axes[2].set_ylim(bottom=0)
+    for point in figures["objects"]:
+        point["kept_megapixels"] = point["kept_pixels"] / 1e6
+    points = curve(axes[1], figures["objects"], "kept_megapixels", "seconds", "CellServe")
+    for (x, y), point in zip(points, figures["objects"], strict=True):
+        axes[1].annotate(f"{point['objects']:,}", (x, y), xytext=(-6, 8), textcoords="offset points", fontsize=8)
+    axes[1].set(xlabel="megapixels of objects", ylabel="seconds", title="8192 x 8192 px, 10 to 50,000 objects")
+    points = curve(axes[2], figures["sizes"], "objects", "seconds", "CellServe")
+    for (x, y), point in zip(points, figures["sizes"], strict=True):
+        axes[2].annotate(f"{point['diameter']:.0f} px", (x, y), xytext=(-6, 8), textcoords="offset points", fontsize=8)
+    axes[2].set(xscale="log", xlabel="objects", ylabel="seconds", title="4096 x 4096 px, fewer but larger objects")
+    for axis in axes[1:]:
+        axis.margins(x=0.1, y=0.2)
+        axis.set_ylim(bottom=0)
     for axis in axes:
         axis.grid(alpha=0.3)
     axes[0].legend(frameon=False)

@@ -44,7 +44,7 @@ def recover_masks(maps: NDArray[np.float32], params: RecoveryParams, crew: Crew 
     are too small, too large, at the border (on request) or whose shape does not explain the predicted flows are
     dropped; then holes are filled. Sizes and flow errors are those of the shapes before filling, as in Cellpose.
 
-    Besides the maps it takes up to 19 bytes a pixel, whatever the number of objects.
+    Besides the maps it takes 16 bytes a pixel, whatever the number of objects.
 
     Args:
         maps: float32 [3, Y, X]: 5 * flow along y, 5 * flow along x, logit of the cell probability.
