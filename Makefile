@@ -3,7 +3,7 @@
 #   make demo    segment a real image through the real servers        make up      keep the servers running (ports 50051, 8000-8002, 9464)
 #   make test    all checks and tests                                 make down    stop them
 #   make check   formatting, lint, types, architecture, stubs         make proto   generate the stubs anew
-#   make bench   the figures of the README
+#   make bench   the figures of the README                            make nightly the property tests, with fifty times the examples
 
 PYTHON ?= python3
 # Triton's Python backend needs NumPy 1, which Python 3.13 has no build of.
@@ -12,7 +12,7 @@ TRITON_PYTHON ?= $(firstword $(foreach p,$(PYTHON) python3.12 python3.11,$(shell
 PIP = -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SHARED ?= ../shared
 
-.PHONY: demo test test-lowest check bench up down proto clean
+.PHONY: demo test nightly test-lowest check bench up down proto clean
 .DELETE_ON_ERROR:
 
 demo: .venv/gateway.done .venv-triton/done
@@ -34,6 +34,9 @@ bench: .venv/dev.done .venv-triton/done .venv-peers/done
 	.venv/bin/cellserve-export unpack generalist --out build/networks
 	PYTHONPATH=export .venv-peers/bin/python benchmarks/peers/network_parity.py build/networks/generalist_0.pt
 	.venv/bin/python benchmarks/run.py --data $(SHARED)/data --weights build/networks
+
+nightly: .venv/dev.done
+	HYPOTHESIS_PROFILE=nightly .venv/bin/python -m pytest tests/property tests/unit/gateway/test_codec.py --timeout=3600
 
 up: .venv/gateway.done .venv-triton/done
 	.venv/bin/python deploy/stack.py up

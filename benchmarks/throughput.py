@@ -18,6 +18,7 @@ from tritonclient.grpc.aio import InferenceServerClient
 IMAGE = (512, 512)
 TILES_PER_IMAGE = len(TileGrid.cover(IMAGE))
 CONCURRENCY = 8
+DIAMETER = 30.0  # at which the family looks at an image in its own size
 
 
 async def raw_tiles_per_s(triton: str, seconds: float) -> float:
@@ -46,7 +47,9 @@ async def gateway_images_per_s(gateway: str, image: np.ndarray, images: int) -> 
     """Returns the images per second through the gateway, CONCURRENCY at a time."""
     async with AsyncClient(gateway) as client:
         start = time.perf_counter()
-        async for _, result in client.segment_many(((i, image) for i in range(images)), concurrency=CONCURRENCY):
+        async for _, result in client.segment_many(
+            ((i, image) for i in range(images)), diameter=DIAMETER, concurrency=CONCURRENCY
+        ):
             if isinstance(result, Exception):
                 raise result
             if result.timing.tiles != TILES_PER_IMAGE:

@@ -1,5 +1,6 @@
 """Settings of the whole suite, and the labelled example images."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +11,9 @@ from hypothesis import settings
 ROOT = Path(__file__).parents[1]
 
 # Kernels compile and pages load inside the first example: a deadline per example would measure the machine.
-settings.register_profile("cellserve", deadline=None)
-settings.load_profile("cellserve")
+settings.register_profile("quick", deadline=None, max_examples=40)
+settings.register_profile("nightly", deadline=None, max_examples=2000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 @pytest.fixture(scope="session")
