@@ -69,7 +69,7 @@ def describe_settings() -> str:
     """Returns a text of all settings: variable, default, meaning."""
     entries = []
     for name, field in Settings.model_fields.items():
-        default = field.get_default(call_default_factory=True)
+        default = field.get_default(call_default_factory=True, validated_data={})
         meaning = textwrap.fill(field.description or "", 96, initial_indent="      ", subsequent_indent="      ")
         entries.append(f"  {PREFIX}{name.upper()}={'' if default is None else default}\n{meaning}")
     return "\n".join(entries)
