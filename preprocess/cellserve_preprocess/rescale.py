@@ -30,11 +30,13 @@ def resize(planes: NDArray[np.float32], shape: tuple[int, int], crew: Crew | Non
     if planes.shape[1:] == shape:
         return planes
     height, width = shape
-    resized = np.zeros((planes.shape[0], height, width), dtype=np.float32)
+    resized = np.empty((planes.shape[0], height, width), dtype=np.float32)
 
     def resize_plane(number: int) -> None:
-        if planes[number].any():  # a missing nucleus plane stays zeros
+        if planes[number].any():
             cv2.resize(planes[number], (width, height), dst=resized[number], interpolation=cv2.INTER_LINEAR)
+        else:  # a missing nucleus plane
+            resized[number] = 0
 
     (crew or Crew()).each(resize_plane, range(planes.shape[0]))
     return resized
