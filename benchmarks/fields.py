@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,7 @@ def mosaic(data: Path, side: int, objects: int, size: float = OBJECT_SIZE) -> Sa
         size: Diameter of the objects, in pixels.
     """
     places = (side // PATCH) ** 2
-    pieces = sorted((piece for sample in samples(data, "train") for piece in _pieces(sample, size)), key=_count)
+    pieces = _sorted_pieces(data, size)
     counts = np.array([_count(piece) for piece in pieces])
     means = np.convolve(counts, np.full(PIECES, 1 / PIECES), "valid")
     first = int(np.abs(means - objects / places).argmin())
@@ -77,6 +78,12 @@ def mosaic(data: Path, side: int, objects: int, size: float = OBJECT_SIZE) -> Sa
         labels[window] = np.where(part > 0, part + total, 0)
         total += int(part.max())
     return Sample(f"mosaic of {side} px, {total} objects", image, labels)
+
+
+@functools.cache
+def _sorted_pieces(data: Path, size: float) -> list[Sample]:
+    """The pieces of all training images, those with the fewest objects first; they are read once."""
+    return sorted((piece for sample in samples(data, "train") for piece in _pieces(sample, size)), key=_count)
 
 
 def _pieces(sample: Sample, diameter: float) -> Iterator[Sample]:

@@ -87,7 +87,7 @@ def _enlarged(sample: Sample, factor: int) -> Sample:
     """Enlarges the image and its objects."""
     labels = np.kron(sample.labels, np.ones((factor, factor), np.int32))
     smooth = cv2.medianBlur(labels.astype(np.uint16), 5).astype(np.int32)
-    return Sample(sample.name, sample.image, np.where(smooth > 0, smooth, 0))
+    return Sample(sample.name, sample.image, smooth)
 
 
 def _draw(figures: dict[str, list[dict[str, Any]]], out: Path) -> None:
