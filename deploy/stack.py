@@ -100,6 +100,7 @@ def start_gateway(directory: Path, triton: str, /, *, instance: str = "gateway",
         "model_repository": ROOT / "model_repository",
         "port": 0,
         "metrics_port": 0,
+        "health_port": 0,
         "ready_file": ready,
     }
     env = dict(os.environ) | {f"CELLSERVE_{key.upper()}": str(value) for key, value in (ours | settings).items()}
@@ -176,7 +177,7 @@ def up() -> int:
     try:
         (STATE / "triton.pid").write_text(str(triton.pid))
         at = triton.wait_ready()
-        gateway = start_gateway(STATE, at["grpc"], port=50051, metrics_port=9464)
+        gateway = start_gateway(STATE, at["grpc"], port=50051, health_port=50052, metrics_port=9464)
         (STATE / "gateway.pid").write_text(str(gateway.pid))
         gate = gateway.wait_ready()
         wait_serving(gate["grpc"])

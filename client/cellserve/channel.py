@@ -54,6 +54,8 @@ def channel_options() -> list[tuple[str, Any]]:
         ("grpc.initial_reconnect_backoff_ms", 200),
         ("grpc.min_reconnect_backoff_ms", 10_000),  # which is the time a connection may take to be made
         ("grpc.max_reconnect_backoff_ms", 5_000),
+        # A name is looked up again when a server closes its connection, as it does now and then for this purpose.
+        ("grpc.dns_min_time_between_resolutions_ms", 5_000),
         ("grpc.primary_user_agent", f"cellserve/{version('cellserve')}"),
     ]
 

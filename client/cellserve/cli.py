@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Literal
 
+import grpc
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -64,6 +65,18 @@ Invert = Annotated[bool, typer.Option("--invert", help="Dark objects on a bright
 
 
 @dataclass(frozen=True)
+class _Access:
+    """What a server may ask for before it lets a caller in."""
+
+    credentials: grpc.ChannelCredentials | None = None
+    token: str | None = None
+
+    @property
+    def metadata(self) -> list[tuple[str, str]]:
+        return [("authorization", f"Bearer {self.token}")] if self.token else []
+
+
+@dataclass(frozen=True)
 class _Job:
     """One image on its way through `segment`."""
 
@@ -73,6 +86,7 @@ class _Job:
 
 @app.command()
 def segment(
+    context: typer.Context,
     files: Files,
     out: Annotated[Path | None, typer.Option(help="Folder of the results.", show_default="beside each file")] = None,
     address: Address = [DEFAULT_ADDRESS],  # noqa: B006  # typer reads it, nothing changes it
@@ -177,7 +191,7 @@ def segment(
             else:
                 yield _Job(path, image), image
 
-    with _client(address, deadline_s, errors) as client, _progress(errors) as progress:
+    with _client(context, address, deadline_s, errors) as client, _progress(errors) as progress:
         client.health()  # no server at all: one error instead of one for every file
         bar = progress.add_task("segmenting", total=len(plan))
         for job, result in client.segment_many(
@@ -209,6 +223,7 @@ def segment(
 
 @app.command()
 def diameter(
+    context: typer.Context,
     files: Files,
     address: Address = [DEFAULT_ADDRESS],  # noqa: B006  # typer reads it, nothing changes it
     model: Model = None,
@@ -228,7 +243,7 @@ def diameter(
     )
     output, errors = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
     failed = False
-    with _client(address, deadline_s, errors) as client:
+    with _client(context, address, deadline_s, errors) as client:
         client.health()
         for path in files:
             try:
@@ -250,20 +265,43 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _common(
+    context: typer.Context,
+    tls: Annotated[
+        bool, typer.Option("--tls", help="Encrypt; trust the certificates that this machine trusts.")
+    ] = False,
+    ca: Annotated[Path | None, typer.Option(help="Encrypt; trust the certificates in this file, PEM.")] = None,
+    certificate: Annotated[Path | None, typer.Option(help="Certificate to show to the server, PEM.")] = None,
+    key: Annotated[Path | None, typer.Option(help="Its private key, PEM.")] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="CELLSERVE_TOKEN", help="Token to send; better in the environment, where others do not see it."
+        ),
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
     """Finds cells and nuclei in microscope images, on a CellServe server."""
+    if (certificate is None) != (key is None):
+        raise typer.BadParameter("--certificate and --key belong together")
+    context.obj = _Access(token=token)
+    if tls or ca or certificate:
+        try:
+            files = [path.read_bytes() if path else None for path in (ca, key, certificate)]
+        except OSError as error:
+            raise typer.BadParameter(f"{error.filename}: {error.strerror}") from error
+        context.obj = _Access(grpc.ssl_channel_credentials(*files), token)
 
 
 @app.command()
 def models(
+    context: typer.Context,
     address: Address = [DEFAULT_ADDRESS],  # noqa: B006  # typer reads it, nothing changes it
     deadline_s: AnswerS = 10.0,
 ) -> None:
     """Lists the model families of the server; an asterisk marks the one used when none is named."""
-    with _client(address, deadline_s, Console(stderr=True, highlight=False, soft_wrap=True)) as client:
+    with _client(context, address, deadline_s, Console(stderr=True, highlight=False, soft_wrap=True)) as client:
         listed = client.models()
     output = Console(highlight=False)
     output.print(report.model_table(listed))
@@ -272,6 +310,7 @@ def models(
 
 @app.command()
 def health(
+    context: typer.Context,
     address: Address = [DEFAULT_ADDRESS],  # noqa: B006  # typer reads it, nothing changes it
     deadline_s: AnswerS = 10.0,
 ) -> None:
@@ -279,7 +318,7 @@ def health(
     output, errors = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
     failed = False
     for server in address:
-        with contextlib.suppress(typer.Exit), _client([server], deadline_s, errors) as client:
+        with contextlib.suppress(typer.Exit), _client(context, [server], deadline_s, errors) as client:
             state = client.health()
             _say(output, f"{server}: {state}" if len(address) > 1 else state)
             failed |= state != "SERVING"
@@ -290,10 +329,11 @@ def health(
 
 
 @contextlib.contextmanager
-def _client(address: list[str], deadline_s: float, errors: Console) -> Iterator[Client]:
+def _client(context: typer.Context, address: list[str], deadline_s: float, errors: Console) -> Iterator[Client]:
     """Connects; what the server or the connection does wrong becomes one line and exit status 1."""
     try:
-        client = Client(address, deadline_s=deadline_s)
+        access: _Access = context.obj
+        client = Client(address, deadline_s=deadline_s, credentials=access.credentials, metadata=access.metadata)
     except (OSError, ValueError) as error:
         _say(errors, f"error: {error}")
         raise typer.Exit(1) from error

@@ -40,6 +40,8 @@ class Admission:
             "pixels": metrics.pixels_in_flight,
             "bytes": metrics.bytes_in_flight,
         }
+        for resource, limit in self._limits.items():
+            metrics.limits.labels(resource).set(limit)
         self._in_flight = dict.fromkeys(self._limits, 0)
         self._draining = False
 

@@ -16,10 +16,11 @@ from . import decode
 from .decode import Limits, Pixels
 from .errors import InvalidImage, InvalidRequest
 from .families import Family
+from .fleet import Fleet
 from .job import Output, Timing
 from .params import DiameterSource, SegmentParams
 from .pipeline import Segmentation
-from .triton import Network, Priority, Triton
+from .triton import Network, Priority
 
 T = TypeVar("T")
 
@@ -193,7 +194,7 @@ def model_version(family: str, network: Network) -> pb.ModelVersion:
     return pb.ModelVersion(family=family, name=network.name, version=network.version, sha256=network.sha256)
 
 
-def model(family: Family, triton: Triton) -> pb.Model:
+def model(family: Family, triton: Fleet) -> pb.Model:
     """Returns the message of a family, with what is known of it at Triton."""
     names = [family.network(ensemble=True), family.network(ensemble=False)]
     names += sorted(set(family.networks) - set(names))

@@ -28,7 +28,6 @@ from .admission import Share
 from .decode import Pixels
 from .families import Family
 from .job import Job
-from .metrics import Metrics
 from .params import DiameterSource, SegmentParams
 from .pipeline import Pipeline, Plan, assemble, planes_of, style_of
 from .settings import Settings
@@ -39,10 +38,9 @@ RAISE = 1.02  # factor by which an estimate that does not fit is raised, until i
 class Diameters:
     """Finds the diameter where the caller left it open."""
 
-    def __init__(self, settings: Settings, pipeline: Pipeline, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, pipeline: Pipeline) -> None:
         self._most_tiles = min(settings.max_tiles, settings.max_pixels_in_flight // (TILE * TILE))
         self._pipeline = pipeline
-        self._metrics = metrics
 
     async def resolve(
         self, image: Pixels, params: SegmentParams, job: Job, share: Share
@@ -65,7 +63,7 @@ class Diameters:
         family = self._pipeline.family(params.model)
         params, source = params.resolved(len(image), family)
         if source is DiameterSource.SIZE_MODEL:
-            with self._metrics.stage("estimate"):
+            with self._pipeline.watched("estimate"):
                 params = replace(params, diameter=await self._estimate(image, params, family, job, share))
         return params, source
 

@@ -6,6 +6,7 @@ ServiceError                 code                 reason
 ├── ImageTooLarge            INVALID_ARGUMENT     IMAGE_TOO_LARGE
 ├── InvalidRequest           INVALID_ARGUMENT     PARAMETER_OUT_OF_RANGE, FIELD_INVALID, FRAME_ID_IN_USE,
 │                                                 MESSAGE_MALFORMED
+├── Unauthenticated          UNAUTHENTICATED      TOKEN_MISSING, TOKEN_UNKNOWN
 ├── ModelUnknown             NOT_FOUND            MODEL_UNKNOWN
 ├── Overloaded               RESOURCE_EXHAUSTED   GATEWAY_FULL, TRITON_QUEUE_FULL          (with RetryInfo)
 ├── Draining                 UNAVAILABLE          DRAINING                                 (with RetryInfo)
@@ -78,6 +79,10 @@ class ImageTooLarge(ServiceError):
 class InvalidRequest(ServiceError):
     code = StatusCode.INVALID_ARGUMENT
     reason = "FIELD_INVALID"
+
+
+class Unauthenticated(ServiceError):
+    code = StatusCode.UNAUTHENTICATED
 
 
 class ModelUnknown(ServiceError):

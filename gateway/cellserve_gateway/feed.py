@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import Callable, Iterator
 
 BATCHES_AHEAD = 2  # one runs, one waits: its instance is never idle for want of tiles
 
@@ -30,9 +30,16 @@ class Feed:
         """Sets how many requests fill a batch, and the seconds Triton waits for one to fill."""
         self._batch, self._forming_s = batch, forming_s
 
-    @contextlib.asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Waits for a turn; the body is the request to Triton."""
+    def __len__(self) -> int:
+        """Requests at Triton or waiting."""
+        return self._at_triton + len(self._waiting)
+
+    async def turn(self) -> contextlib.AbstractContextManager[None]:
+        """Waits for a turn; the body of what it returns is the request to Triton.
+
+        Raises:
+            Exception: What `dismiss` was told.
+        """
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         self._release(answered=False)
@@ -42,9 +49,20 @@ class Feed:
             if turn.cancelled():
                 with contextlib.suppress(ValueError):  # `_release` may have met it first
                     self._waiting.remove(turn)
-            else:  # cancelled in the moment its turn came
+            elif not turn.exception():  # cancelled in the moment its turn came
                 self._answered()
             raise
+        return self._request()
+
+    def dismiss(self, error: Callable[[], Exception]) -> None:
+        """Fails all that wait, each with an exception of its own."""
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.cancelled():
+                turn.set_exception(error())
+
+    @contextlib.contextmanager
+    def _request(self) -> Iterator[None]:
         try:
             yield
         finally:

@@ -6,13 +6,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, NoReturn
 
 import grpc
-from cellserve_proto.v1 import segmentation_pb2
 from google.protobuf.message import DecodeError
 
 from .errors import InvalidRequest, ServiceError
-from .observe import Observer, translated
-
-SERVICE = segmentation_pb2.DESCRIPTOR.services_by_name["SegmentationService"].full_name
+from .observe import SERVICE, Observer, translated
 
 
 class ObservingInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
@@ -33,10 +30,10 @@ class ObservingInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         method = details.method.rpartition("/")[2]
 
         async def unary(request: Any, context: grpc.aio.ServicerContext) -> Any:
-            metadata = dict(context.invocation_metadata() or ())
+            metadata = metadata_of(context)
             request_id = getattr(request, "request_id", "") or str(metadata.get("x-request-id", ""))
             try:
-                async with self._observer.call(method, request_id):
+                async with self._observer.call(method, request_id, metadata):
                     _check(request)
                     return await handler.unary_unary(request, context)
             except ServiceError as error:
@@ -45,6 +42,7 @@ class ObservingInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         async def stream(requests: AsyncIterator[Any], context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
             try:
                 with translated():
+                    self._observer.admit(metadata_of(context))
                     async for response in handler.stream_stream(_checked(requests), context):
                         yield response
             except ServiceError as error:
@@ -58,6 +56,11 @@ class ObservingInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         if handler.request_streaming:
             return grpc.stream_stream_rpc_method_handler(stream, **kinds)
         return grpc.unary_unary_rpc_method_handler(unary, **kinds)
+
+
+def metadata_of(context: grpc.aio.ServicerContext) -> dict[str, str | bytes]:
+    """Returns what a caller sent beside its request."""
+    return dict(context.invocation_metadata() or ())
 
 
 class _Malformed:

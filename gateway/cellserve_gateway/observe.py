@@ -7,41 +7,50 @@ import contextlib
 import re
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 
 import structlog
 from cellserve_preprocess import ParameterError
+from cellserve_proto.v1 import segmentation_pb2
 
+from .access import Tokens
 from .errors import InternalError, InvalidRequest, ServiceError
 from .metrics import Metrics
+from .tracing import Tracing
 
 log = structlog.get_logger()
+SERVICE = segmentation_pb2.DESCRIPTOR.services_by_name["SegmentationService"].full_name
 PRINTABLE = re.compile(r"[\x20-\x7e]{0,128}")
 
 
 class Observer:
-    """Measures and logs calls."""
+    """Lets callers in, and measures, traces and logs their calls."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, tracing: Tracing, tokens: Tokens) -> None:
         self._metrics = metrics
+        self._tracing = tracing
+        self._tokens = tokens
 
     @contextlib.asynccontextmanager
-    async def call(self, method: str, request_id: str) -> AsyncIterator[None]:
+    async def call(self, method: str, request_id: str, metadata: Mapping[str, str | bytes]) -> AsyncIterator[None]:
         """Surrounds the work of one call, or of one frame of a stream.
 
         Args:
             method: Name of the RPC.
             request_id: The caller's; an empty one is replaced.
+            metadata: Of the call: its token, its trace.
 
         Raises:
             ServiceError: Whatever went wrong, in the form that callers see.
         """
         structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(method=method, request_id=request_id[:128] or uuid.uuid4().hex)
+        named = request_id[:128] or uuid.uuid4().hex
+        structlog.contextvars.bind_contextvars(method=method, request_id=named)
         start = time.perf_counter()
         code, reason = "OK", ""
         try:
-            with translated():
+            with self._tracing.call(SERVICE, method, named, metadata), translated():
+                self.admit(metadata)
                 check_id("request_id", request_id)
                 yield
         except ServiceError as error:
@@ -57,6 +66,11 @@ class Observer:
             self._metrics.request_seconds.labels(method).observe(seconds)
             self._count(method, code, reason)
             log.info("call", code=code, seconds=round(seconds, 4), **({"reason": reason} if reason else {}))
+
+    def admit(self, metadata: Mapping[str, str | bytes]) -> None:
+        """Raises Unauthenticated unless the caller may call; the log names callers that have a name."""
+        if caller := self._tokens.caller(metadata):
+            structlog.contextvars.bind_contextvars(caller=caller)
 
     def failed(self, method: str, error: ServiceError) -> None:
         """Records the failure of a stream as a whole; its frames are observed by `call`."""

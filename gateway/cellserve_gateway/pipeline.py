@@ -35,12 +35,14 @@ from .decode import Pixels
 from .errors import ImageTooLarge, InternalError, ModelUnknown
 from .families import Family
 from .feed import BATCHES_AHEAD
+from .fleet import Fleet
 from .job import Job, Output
 from .lanes import Lane
 from .metrics import Metrics
 from .params import DiameterSource, SegmentParams
 from .settings import Settings
-from .triton import Maps, Network, Priority, Triton
+from .tracing import Tracing
+from .triton import Maps, Network, Priority
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -102,15 +104,17 @@ class Pipeline:
         self,
         settings: Settings,
         families: Mapping[str, Family],
-        triton: Triton,
+        triton: Fleet,
         lanes: Mapping[Priority, Lane],
         metrics: Metrics,
+        tracing: Tracing,
     ) -> None:
         self.families = families
         self.triton = triton
         self._settings = settings
         self._lanes = lanes
         self._metrics = metrics
+        self._tracing = tracing
 
     def family(self, name: str) -> Family:
         """Returns a family.
@@ -141,8 +145,14 @@ class Pipeline:
 
     @contextlib.contextmanager
     def stage(self, job: Job, name: str) -> Iterator[None]:
-        """Measures a stage of a job, for its answer and for the metrics."""
-        with job.stage(name), self._metrics.stage(name):
+        """Measures a stage of a job, for its answer and for whoever watches."""
+        with job.stage(name), self.watched(name):
+            yield
+
+    @contextlib.contextmanager
+    def watched(self, name: str) -> Iterator[None]:
+        """Measures a stage for the metrics and the traces."""
+        with self._metrics.stage(name), self._tracing.stage(name):
             yield
 
     def plan(self, shape: tuple[int, int], params: SegmentParams, source: DiameterSource) -> Plan:
@@ -199,6 +209,7 @@ class Pipeline:
         with self.stage(job, "postprocess"):
             result = await self.run(job, _recover, maps, style, plan, job.outputs, self.crew(job))
         self._metrics.pixels.inc(maps[0].size)
+        self._metrics.image_pixels.observe(maps[0].size)
         self._metrics.objects.inc(len(result.objects))
         return result
 
@@ -211,9 +222,8 @@ class Pipeline:
         job: Job,
     ) -> Maps:
         """Sends each tile of an image [2, Y', X'] as a request, several at a time; returns the outputs of all tiles."""
-        window = asyncio.Semaphore(
-            max(self._settings.tiles_in_flight_per_image, BATCHES_AHEAD * network.max_batch_size)
-        )
+        ahead = BATCHES_AHEAD * network.max_batch_size * self.triton.size
+        window = asyncio.Semaphore(max(self._settings.tiles_in_flight_per_image, ahead))
         flows: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(grid)
         styles = np.empty((len(grid), STYLE_SIZE), np.float32) if "style" in outputs else None
 

@@ -19,33 +19,36 @@ from cellserve_proto.v1 import segmentation_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
-from prometheus_client import start_http_server
 from pydantic import ValidationError
 
 from . import __version__
+from .access import Tokens, server_credentials
 from .admission import Admission
 from .diameter import Diameters
-from .errors import ServiceError
 from .families import load_families
-from .interceptors import SERVICE, ObservingInterceptor
+from .fleet import Fleet
+from .interceptors import ObservingInterceptor
 from .lanes import Lane
 from .metrics import Metrics
-from .observe import Observer
+from .monitoring import HttpServer, join, start_health_server
+from .observe import SERVICE, Observer
 from .pipeline import Pipeline
 from .service import SegmentationService
 from .settings import Settings, describe_settings, unknown_settings
-from .triton import Priority, Triton
+from .tracing import Tracing
+from .triton import Priority
 
 log = structlog.get_logger()
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 LIVENESS = "liveness"  # health service that answers SERVING as long as the process lives, whatever Triton does
+POLL_PER_TRITON_S = 0.01  # looks at hundreds of Tritons are spread: each costs a fraction of a millisecond of processor
 
 
 class Gateway:
     """One gateway process.
 
-    Readiness is the health of "" and of the service's name: kernels compiled, Triton serving every network, not
+    Readiness is the health of "" and of the service's name: kernels compiled, a Triton serving every network, not
     draining.
     """
 
@@ -57,11 +60,13 @@ class Gateway:
             raise ValueError(f"the default model '{settings.default_model}' is not among {', '.join(families)}")
         # An image from a microscope does not wait behind a hundred of a batch.
         self._lanes = {lane: Lane(lane.name.lower(), settings.numeric_threads) for lane in Priority}
-        self._triton = Triton(settings.triton_address, families, self.metrics)
+        self._tracing = Tracing(settings.otlp_endpoint)
+        self._triton = Fleet(settings.triton_address, families, self.metrics, self._tracing.headers)
         self._admission = Admission(settings, self.metrics)
         self._health = health_aio.HealthServicer()
-        observer = Observer(self.metrics)
-        pipeline = Pipeline(settings, families, self._triton, self._lanes, self.metrics)
+        self._credentials = server_credentials(settings)
+        observer = Observer(self.metrics, self._tracing, Tokens(settings.tokens_file))
+        pipeline = Pipeline(settings, families, self._triton, self._lanes, self.metrics, self._tracing)
         self._server = grpc.aio.server(
             interceptors=[ObservingInterceptor(observer)],
             options=[
@@ -76,16 +81,14 @@ class Gateway:
             ],
         )
         segmentation_pb2_grpc.add_SegmentationServiceServicer_to_server(  # type: ignore[no-untyped-call]
-            SegmentationService(
-                settings, pipeline, Diameters(settings, pipeline, self.metrics), self._admission, observer
-            ),
+            SegmentationService(settings, pipeline, Diameters(settings, pipeline), self._admission, observer),
             self._server,
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(
             (SERVICE, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME), self._server
         )
-        self._warm = False
+        self._warm = self._ready = False
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -99,10 +102,20 @@ class Gateway:
             loop.add_signal_handler(number, self._stopping.set)
         await self._set_health(ready=False)
         await self._health.set(LIVENESS, SERVING)
-        port = self._server.add_insecure_port(f"{settings.host}:{settings.port}")
-        http, http_thread = start_http_server(settings.metrics_port, settings.host, self.metrics.registry)
+        http = HttpServer(settings.host, settings.metrics_port, self.metrics, lambda: self._ready)
+        health_server, health_port = await start_health_server(settings.host, settings.health_port, self._health)
+        address = join(settings.host, settings.port)
+        port = (
+            self._server.add_secure_port(address, self._credentials)
+            if self._credentials
+            else self._server.add_insecure_port(address)
+        )
         await self._server.start()
-        addresses = {"grpc": f"{settings.host}:{port}", "metrics": f"{settings.host}:{http.server_port}"}
+        addresses = {
+            "grpc": join(settings.host, port),
+            "health": join(settings.host, health_port),
+            "metrics": join(settings.host, http.port),
+        }
         log.info("listening", version=__version__, triton=settings.triton_address, **addresses)
         if settings.ready_file:
             _write_json(settings.ready_file, {"pid": os.getpid(), **addresses})
@@ -117,9 +130,9 @@ class Gateway:
             await self._triton.close()
             for lane in self._lanes.values():
                 lane.close()
-            http.shutdown()
-            http.server_close()
-            http_thread.join()
+            await health_server.stop(None)
+            http.close()
+            self._tracing.close()
             if settings.ready_file:
                 settings.ready_file.unlink(missing_ok=True)
             log.info("stopped")
@@ -133,18 +146,15 @@ class Gateway:
         log.info("kernels ready")
 
     async def _follow_triton(self) -> None:
-        """Keeps readiness in step with Triton's, and logs each change."""
-        was = None
+        """Keeps readiness in step with the Tritons', and watches how busy the event loop is."""
+        loop = asyncio.get_running_loop()
         while True:
-            try:
-                state = "ready" if await self._triton.probe() else "not ready"
-            except ServiceError as error:
-                state = f"not usable: {error.reason}, {error.message}, {error.metadata}"
-            if state != was:
-                log.info(f"Triton is {state}", address=self._triton.address)
-                was = state
-            await self._set_health(state == "ready" and self._warm and not self._stopping.is_set())
-            await asyncio.sleep(self.settings.triton_poll_s if self._warm else 0.1)
+            await self._triton.refresh()
+            await self._set_health(self._triton.is_ready and self._warm and not self._stopping.is_set())
+            pause = max(self.settings.triton_poll_s, POLL_PER_TRITON_S * self._triton.known) if self._warm else 0.1
+            due = loop.time() + pause
+            await asyncio.sleep(pause)
+            self.metrics.loop_delay_seconds.observe(loop.time() - due)
 
     async def _drain(self) -> None:
         """Lets balancers look elsewhere, refuses new work, finishes what runs."""
@@ -157,6 +167,7 @@ class Gateway:
     async def _set_health(self, ready: bool) -> None:
         for service in ("", SERVICE):
             await self._health.set(service, SERVING if ready else NOT_SERVING)
+        self._ready = ready
         self.metrics.ready.set(ready)
 
 

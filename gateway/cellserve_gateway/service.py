@@ -17,6 +17,7 @@ from .admission import Admission, Share
 from .decode import Limits, Pixels
 from .diameter import Diameters
 from .errors import InvalidRequest, NotImplementedYet, ServiceError
+from .interceptors import metadata_of
 from .job import Job
 from .observe import Observer, check_id
 from .params import DiameterSource
@@ -147,7 +148,8 @@ class SegmentationService(segmentation_pb2_grpc.SegmentationServiceServicer):
     ) -> pb.SegmentStreamResponse:
         """Segments one frame of a stream; its failure becomes its answer. `in_use`: its id is not answered yet."""
         try:
-            async with self._observer.call("SegmentStream", frame.request.request_id or frame.frame_id):
+            request_id = frame.request.request_id or frame.frame_id
+            async with self._observer.call("SegmentStream", request_id, metadata_of(context)):
                 check_id("frame_id", frame.frame_id)
                 if in_use:
                     raise InvalidRequest("a frame of this id is not answered yet", reason="FRAME_ID_IN_USE")

@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1 << 20
 PREFIX = "CELLSERVE_"
-OTHERS = {"CELLSERVE_ADDRESS", "CELLSERVE_TRITON_PYTHON"}  # of the client and of deploy/stack.py
+OTHERS = {"CELLSERVE_ADDRESS", "CELLSERVE_TOKEN", "CELLSERVE_TRITON_PYTHON"}  # of the client and of deploy/stack.py
 
 
 class Settings(BaseSettings):
@@ -22,13 +22,36 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on; a container sets 0.0.0.0.")
     port: int = Field(50051, ge=0, le=65535, description="gRPC port; 0 takes a free one.")
-    metrics_port: int = Field(9464, ge=0, le=65535, description="Prometheus port (/metrics); 0 takes a free one.")
+    metrics_port: int = Field(
+        9464, ge=0, le=65535, description="HTTP port of /metrics, /livez and /readyz; 0 takes a free one."
+    )
+    health_port: int = Field(
+        50052, ge=0, le=65535, description="gRPC port of health alone, without TLS or tokens; 0 takes a free one."
+    )
     ready_file: Path | None = Field(
         None, description="Written with the addresses (JSON) once listening; removed at exit."
     )
 
-    triton_address: str = Field("127.0.0.1:8001", description="gRPC address of Triton; dns:///name:port for several.")
-    triton_poll_s: float = Field(1.0, gt=0, description="Seconds between looks at Triton's readiness.")
+    tls_certificate: Path | None = Field(
+        None, description="PEM certificate chain of the gRPC port; read again when it changes."
+    )
+    tls_key: Path | None = Field(None, description="Its private key, PEM.")
+    tls_client_ca: Path | None = Field(None, description="PEM certificates; callers must show one that they signed.")
+    tokens_file: Path | None = Field(
+        None, description="Lines 'name token': callers must send one as bearer token. Read again when it changes."
+    )
+    otlp_endpoint: str | None = Field(
+        None, pattern="^https?://", description="OpenTelemetry collector (OTLP/gRPC) that gets traces."
+    )
+
+    triton_address: str = Field(
+        "127.0.0.1:8001",
+        description="gRPC address of Triton, host:port or dns:///host:port; all addresses of the host, or several "
+        "separated by commas, share the work.",
+    )
+    triton_poll_s: float = Field(
+        1.0, gt=0, description="Seconds between looks at the Tritons: which there are, and whether they are ready."
+    )
     model_repository: Path = Field(Path("model_repository"), description="Folder with the families' model.json.")
     default_model: str = Field("generalist", description="Family used when a request names none.")
 

@@ -1,10 +1,10 @@
-"""The only module that knows Triton's client: tiles in, maps out, Triton's exceptions turned into ours."""
+"""One Triton, and the only module that knows its client: tiles in, maps out, its exceptions turned into ours."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -15,15 +15,13 @@ from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from .errors import DeadlinePassed, InternalError, Overloaded, ServiceError, TritonUnavailable
-from .families import Family
 from .feed import Feed
 from .metrics import Metrics
 
-# Round robin over all addresses of a headless service; reconnect within seconds of a server's return.
+# Reconnect within seconds of a server's return; notice within half a minute one that vanished without a word.
 CHANNEL_ARGS = [
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
-    ("grpc.lb_policy_name", "round_robin"),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
@@ -65,66 +63,73 @@ class Maps:
 
 
 class Triton:
-    """A connection to one or several Tritons that serve the same model repository.
+    """A connection to one Triton.
 
     Args:
-        address: gRPC address, `host:port` or `dns:///host:port`.
-        families: The families that should be served, by name.
+        address: "host:port" of its gRPC interface.
+        expected: SHA-256 of each network's file, by the network's name.
         metrics: Where requests are counted.
+        headers: Gives the headers of a request: they tell Triton which trace it belongs to.
+
+    Attributes:
+        ready: Whether it served every network when last looked at or asked.
+        networks: The networks, as it served them when it last became ready.
+        fault: Why it must not be used, where it serves other files than expected; else None.
     """
 
-    def __init__(self, address: str, families: Mapping[str, Family], metrics: Metrics) -> None:
+    def __init__(
+        self, address: str, expected: Mapping[str, str], metrics: Metrics, headers: Callable[[], dict[str, str]]
+    ) -> None:
         self.address = address
+        self.ready = False
+        self.networks: dict[str, Network] = {}
+        self.fault: ServiceError | None = None
         self._client = InferenceServerClient(address, channel_args=CHANNEL_ARGS)
-        self._expected = {name: file.sha256 for family in families.values() for name, file in family.networks.items()}
-        self._networks: dict[str, Network] = {}
-        self._ready: set[str] = set()
-        self._feeds = {(name, priority): Feed() for name in self._expected for priority in Priority}
+        self._expected = expected
+        self._feeds = {(name, priority): Feed() for name in expected for priority in Priority}
         self._metrics = metrics
+        self._headers = headers
 
     async def close(self) -> None:
         """Closes the connection."""
         await self._client.close()
 
-    async def probe(self) -> bool:
-        """Looks whether Triton serves every network of every family, and reads their limits when it has (re)appeared.
-
-        Returns:
-            True if requests can be served now.
-
-        Raises:
-            ServiceError: Triton serves another file than model.json describes.
-        """
+    async def probe(self) -> None:
+        """Looks whether it serves every network, and reads their limits when it has (re)appeared."""
         try:
             if not await self._client.is_server_ready(client_timeout=PROBE_TIMEOUT_S):
-                self._ready.clear()
-                return False
-            for name in self._expected:
-                if not await self._client.is_model_ready(name, client_timeout=PROBE_TIMEOUT_S):
-                    self._ready.discard(name)
-                elif name not in self._ready:
-                    self._networks[name] = await self._read_network(name)
-                    self._ready.add(name)
+                self.ready = False
+            elif not self.ready:
+                self.networks = {name: await self._read_network(name) for name in self._expected}
+                self.fault, self.ready = None, True
+                for network in self.networks.values():
+                    self._metrics.models.labels(network.name, network.version, network.sha256).set(1)
         except InferenceServerException:
-            self._ready.clear()
-        return len(self._ready) == len(self._expected)
+            self.ready = False
+        except ServiceError as error:
+            self.fault, self.ready = error, False
+            self.networks.clear()  # answers of another file are not ours
 
-    def ready(self, name: str) -> bool:
-        """Returns whether Triton served the network when last looked at."""
-        return name in self._ready
+    @property
+    def state(self) -> str:
+        """What is to be said of it in the log."""
+        if self.fault:
+            return f"not usable: {self.fault.reason}, {self.fault.message}, {self.fault.metadata}"
+        return "ready" if self.ready else "not ready"
 
-    def network(self, name: str) -> Network:
-        """Returns a network's limits and version.
+    @property
+    def busy(self) -> bool:
+        """Whether requests are there or wait."""
+        return any(len(feed) for feed in self._feeds.values())
 
-        Raises:
-            TritonUnavailable: Triton has not been seen serving it yet.
-        """
-        try:
-            return self._networks[name]
-        except KeyError:
-            raise TritonUnavailable(
-                "the inference server cannot be reached or is still loading; try again", network=name
-            ) from None
+    def load(self, name: str, priority: Priority) -> int:
+        """Returns how many tiles of a network and lane this gateway has there, or holds back for it."""
+        return len(self._feeds[name, priority])
+
+    def dismiss(self) -> None:
+        """Fails every request that waits to be sent: another server may take it."""
+        for feed in self._feeds.values():
+            feed.dismiss(lambda: TritonUnavailable("the inference server is not ready; try again"))
 
     async def infer(
         self, name: str, tiles: NDArray[np.float32], outputs: tuple[str, ...], priority: Priority, deadline: float
@@ -144,7 +149,9 @@ class Triton:
         """
         tensor = InferInput("image", list(tiles.shape), "FP32")
         tensor.set_data_from_numpy(tiles)
-        async with self._feeds[name, priority].turn():
+        with self._metrics.triton_turn(name):
+            turn = await self._feeds[name, priority].turn()
+        with turn:
             timeout_s = deadline - asyncio.get_running_loop().time()
             if timeout_s <= 0:
                 raise DeadlinePassed("the deadline passed before the inference server was asked", stage="inference")
@@ -155,6 +162,7 @@ class Triton:
                     outputs=[InferRequestedOutput(output) for output in outputs],
                     priority=priority,
                     timeout=int(timeout_s * 1e6),
+                    headers=self._headers(),
                     client_timeout=timeout_s,
                 )
         answer = {output: result.as_numpy(output) for output in outputs}
@@ -170,10 +178,10 @@ class Triton:
         config = (await self._client.get_model_config(name, client_timeout=PROBE_TIMEOUT_S)).config
         served = config.parameters["sha256"].string_value if "sha256" in config.parameters else ""
         if served != self._expected[name]:
-            self._networks.pop(name, None)  # answers of another file are not ours
             raise InternalError(
                 f"Triton serves another file as '{name}' than model.json describes",
                 reason="MODEL_MISMATCH",
+                server=self.address,
                 served=served or "unknown",
                 described=self._expected[name],
             )

@@ -21,6 +21,7 @@ UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_le
 @dataclass(frozen=True)
 class Gateway:
     address: str
+    health: str
     metrics: str
     log: Path
     process: stack.Process
@@ -38,7 +39,7 @@ def start_gateway(tmp_path_factory) -> Iterator[Callable[..., Gateway]]:
         at = process.wait_ready()
         if serving:
             stack.wait_serving(at["grpc"])
-        return Gateway(at["grpc"], at["metrics"], process.log, process)
+        return Gateway(at["grpc"], at["health"], at["metrics"], process.log, process)
 
     yield start
     for process in started:

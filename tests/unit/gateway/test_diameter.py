@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import structlog
+from cellserve_gateway.access import Tokens
 from cellserve_gateway.admission import Admission
 from cellserve_gateway.diameter import RAISE, Diameters
 from cellserve_gateway.errors import DeadlinePassed, InternalError, Overloaded
@@ -24,6 +25,7 @@ from cellserve_gateway.params import DiameterSource, SegmentParams
 from cellserve_gateway.pipeline import Pipeline
 from cellserve_gateway.service import SegmentationService
 from cellserve_gateway.settings import Settings
+from cellserve_gateway.tracing import Tracing
 from cellserve_gateway.triton import Maps, Network, Priority
 from cellserve_postprocess import STYLE_SIZE, RecoveryParams, SizeModel, masks_to_flows
 from cellserve_preprocess import TILE, Normalization, TileGrid
@@ -60,6 +62,8 @@ class Triton:
         self.calls: list[str] = []
         self.style = np.eye(1, STYLE_SIZE, dtype=np.float32)
 
+    size = 1
+
     def network(self, name: str) -> Network:
         return Network(name, "1", "0" * 64, 8, 0.02)
 
@@ -92,9 +96,10 @@ class Setup:
 def setup(predicted: float | None, **settings) -> Iterator[Setup]:
     options, metrics, triton = Settings(**settings), Metrics(), Triton()
     with contextlib.closing(Lane("test", 1)) as lane:
-        pipeline = Pipeline(options, {"cells": family(predicted)}, triton, dict.fromkeys(Priority, lane), metrics)
+        lanes = dict.fromkeys(Priority, lane)
+        pipeline = Pipeline(options, {"cells": family(predicted)}, triton, lanes, metrics, Tracing(None))
         job = Job(asyncio.get_running_loop().time() + 60)
-        yield Setup(triton, pipeline, metrics, Admission(options, metrics), Diameters(options, pipeline, metrics), job)
+        yield Setup(triton, pipeline, metrics, Admission(options, metrics), Diameters(options, pipeline), job)
 
 
 def disks(diameter: int, shape: tuple[int, int] = SHAPE) -> np.ndarray:
@@ -241,7 +246,7 @@ async def test_the_service_says_where_a_diameter_comes_from(predicted, stated, e
     context = SimpleNamespace(time_remaining=lambda: None)
     diameter, source, network = expected
     with setup(predicted) as made, structlog.contextvars.bound_contextvars(request_id="r"):
-        observer = Observer(made.metrics)
+        observer = Observer(made.metrics, Tracing(None), Tokens(None))
         service = SegmentationService(Settings(), made.pipeline, made.diameters, made.admission, observer)
         estimate = await service.EstimateDiameter(pb.EstimateDiameterRequest(image=image, params=params), context)
         assert estimate.diameter == pytest.approx(diameter, rel=0.05)

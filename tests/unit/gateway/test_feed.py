@@ -22,7 +22,7 @@ class Triton:
         self._ends: dict[int, asyncio.Event] = {}
 
     async def request(self, number: int) -> None:
-        async with self.feed.turn():
+        with await self.feed.turn():
             self.sent.append(number)
             self._ends[number] = asyncio.Event()
             await self._ends[number].wait()

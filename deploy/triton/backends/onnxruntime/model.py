@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -109,7 +110,8 @@ def compile_properties(config: dict[str, Any], capabilities: list[str]) -> dict[
     """OpenVINO's properties for the `openvino` CPU accelerator of a model configuration (plain f32 without one).
 
     `precision`: `auto` (default) takes bf16 where the processor multiplies it natively, else f32; `bf16` insists.
-    `num_of_threads`: 0 (default) takes every core.
+    `num_of_threads`: 0 (default) takes OMP_NUM_THREADS, which a container that may use a share of the machine sets, or
+    else every core.
     """
     accelerators = config["optimization"].get("execution_accelerators", {}).get("cpu_execution_accelerator", [])
     for accelerator in accelerators:
@@ -123,10 +125,12 @@ def compile_properties(config: dict[str, Any], capabilities: list[str]) -> dict[
         settings |= given
 
     precision, threads = settings["precision"], settings.get("num_of_threads", "0")
+    if threads == "0":
+        threads = os.environ.get("OMP_NUM_THREADS", "0")
     if precision not in PRECISIONS:
         raise LoadError(f"openvino precision is '{precision}'; allowed: {', '.join(PRECISIONS)}")
     if not threads.isdecimal():
-        raise LoadError(f"openvino num_of_threads is '{threads}'; allowed: 0 (every core) or more")
+        raise LoadError(f"openvino num_of_threads or OMP_NUM_THREADS is '{threads}'; allowed: 0 (every core) or more")
     if precision == "auto":
         precision = "bf16" if "BF16" in capabilities else "f32"
     elif precision == "bf16" and "BF16" not in capabilities:

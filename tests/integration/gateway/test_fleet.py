@@ -1,0 +1,118 @@
+"""Several Tritons behind one name: tiles go to all, to new ones too, and none is lost with one that dies."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+from cellserve_proto.v1 import segmentation_pb2 as pb
+from cellserve_proto.v1 import segmentation_pb2_grpc
+
+from deploy import stack
+from deploy.names import NameServer
+
+from .messages import FAST, raw
+from .test_triton_trouble import eventually, ready
+
+NAME = "triton.test"
+
+
+class Server:
+    """A Triton on a loopback address of its own, all on the same port, as pods behind a headless Service."""
+
+    def __init__(self, directory: Path, host: str, port: int = 0) -> None:
+        directory.mkdir()
+        self.process = stack.start_triton(directory, "--host", host, "--grpc-port", str(port))
+        self.host = host
+
+    def wait(self) -> int:
+        """Waits until it is ready; returns its port."""
+        self.at = self.process.wait_ready()
+        return int(self.at["grpc"].rpartition(":")[2])
+
+    def kill(self) -> None:
+        """Kills the server below the launcher outright."""
+        os.kill(int(Path(f"/proc/{self.at['pid']}/task/{self.at['pid']}/children").read_text()), signal.SIGKILL)
+
+    def tiles(self) -> float:
+        """Returns how many tiles it has answered."""
+        with urllib.request.urlopen(f"http://{self.at['metrics']}/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith("nv_inference_request_success"))
+
+
+def test_servers_come_go_and_die(start_gateway, tmp_path, image, scrape):
+    pixels = image("nuclei_fluorescence")
+    request = pb.SegmentRequest(image=raw(pixels[:400, :400].copy()), params=FAST)
+    with contextlib.ExitStack() as cleanup:
+        names = cleanup.enter_context(contextlib.closing(NameServer()))
+        first = Server(tmp_path / "1", "127.0.0.2")
+        cleanup.callback(first.process.stop)
+        port = first.wait()
+        second = Server(tmp_path / "2", "127.0.0.3", port)
+        cleanup.callback(second.process.stop)
+        names.set(NAME, first.host)
+        gateway = start_gateway(f"dns://{names.address}/{NAME}:{port}")
+        cleanup.callback(gateway.process.stop)
+        pool = cleanup.enter_context(ThreadPoolExecutor(6))
+        channel = cleanup.enter_context(grpc.insecure_channel(gateway.address))
+        stub = segmentation_pb2_grpc.SegmentationServiceStub(channel)
+
+        def load(images: int) -> list:
+            return [pool.submit(stub.Segment, request, timeout=120) for _ in range(images)]
+
+        def servers(state: str) -> float:
+            return scrape(gateway)[f'cellserve_triton_servers{{state="{state}"}}']
+
+        # A new server is found, and gets its part.
+        second.wait()
+        names.set(NAME, first.host, second.host)
+        assert eventually(lambda: servers("ready") == 2)
+        before = first.tiles(), second.tiles()
+        expected, *_ = [answer.result().labels for answer in load(12)]
+        shares = np.subtract((first.tiles(), second.tiles()), before)
+        assert shares.min() > 0.35 * shares.sum(), shares
+
+        # One dies with tiles in it: the other one takes them, and the callers notice nothing.
+        answers = load(12)
+        time.sleep(1)
+        first.kill()
+        assert all(answer.result().labels == expected for answer in answers)
+        assert scrape(gateway)['cellserve_triton_failovers_total{network="generalist_single"}'] > 0
+        assert ready(gateway.address)
+        assert eventually(lambda: servers("ready") == 1)
+        first.process.stop()
+
+        # A server that leaves finishes what it has.
+        third = Server(tmp_path / "3", "127.0.0.4", port)
+        cleanup.callback(third.process.stop)
+        third.wait()
+        names.set(NAME, second.host, third.host)
+        assert eventually(lambda: servers("ready") == 2)
+        answers = load(8)
+        names.set(NAME, third.host)
+        assert eventually(lambda: servers("known") == 1)
+        had = second.tiles()
+        assert second.process.stop() == 0
+        assert all(answer.result().labels == expected for answer in answers)
+        assert had > 0
+
+        # The name server fails: the servers it named are kept.
+        names.close()
+        time.sleep(3)
+        assert servers("ready") == 1
+        assert load(1)[0].result().labels == expected
+
+
+@pytest.mark.parametrize("target", ["nowhere", "dns:///:1"])
+def test_a_target_that_makes_no_sense_is_told_at_the_start(start_gateway, target):
+    with pytest.raises(stack.StartError, match="HOST:PORT"):
+        start_gateway(target)
