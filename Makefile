@@ -4,6 +4,8 @@
 #   make test    all checks and tests                                 make down    stop them
 #   make check   formatting, lint, types, architecture, stubs         make proto   generate the stubs anew
 #   make bench   the figures of the README                            make nightly the property tests, with fifty times the examples
+#   make chart-test, make rules-test                                  the parts of `make test` for the Helm chart and for the alerts
+#   make cluster-demo  two gateways, two Tritons, Prometheus          make images  build the CPU images and try them (root, Debian)
 
 PYTHON ?= python3
 # Triton's Python backend needs NumPy 1, which Python 3.13 has no build of.
@@ -12,22 +14,37 @@ TRITON_PYTHON ?= $(firstword $(foreach p,$(PYTHON) python3.12 python3.11,$(shell
 PIP = -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SHARED ?= ../shared
 
-.PHONY: demo test nightly test-lowest check bench up down proto clean
+.PHONY: demo test chart-test rules-test cluster-demo images nightly test-lowest check bench up down proto clean
 .DELETE_ON_ERROR:
 
 demo: .venv/gateway.done .venv-triton/done
 	.venv/bin/python deploy/stack.py run -- .venv/bin/cellserve segment examples/images/nuclei_fluorescence.png --out build/demo
 
-test: check .venv-triton/done
+test: check .venv-triton/done build/tools/helm build/tools/promtool
 	.venv/bin/python -m pytest
+
+chart-test: .venv/dev.done build/tools/helm
+	.venv/bin/python deploy/helm/generate.py --check
+	.venv/bin/python -m pytest tests/chart
+
+rules-test: .venv/dev.done build/tools/promtool
+	build/tools/promtool check rules deploy/helm/cellserve/files/rules.yaml
+	build/tools/promtool test rules tests/alerts/alerts.yaml
+	.venv/bin/python -m pytest tests/alerts
+
+cluster-demo: .venv/dev.done .venv-triton/done build/tools/promtool
+	.venv/bin/python -m deploy.cluster
 
 check: .venv/dev.done
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	.venv/bin/mypy --strict deploy/stack.py deploy/triton/serve.py
+	.venv/bin/mypy --strict deploy/stack.py deploy/cluster deploy/grafana/dashboard.py deploy/helm/generate.py
+	.venv/bin/mypy --strict deploy/triton/serve.py deploy/triton/verify_models.py
 	.venv/bin/lint-imports
 	proto/generate.sh --check
+	.venv/bin/python deploy/helm/generate.py --check
+	.venv/bin/python deploy/grafana/dashboard.py --check
 
 bench: .venv/dev.done .venv-triton/done .venv-peers/done
 	rm -rf build/networks
@@ -56,6 +73,14 @@ proto: .venv/dev.done
 
 clean:
 	rm -rf .venv .venv-triton .venv-peers .venv-lowest build
+
+build/tools/helm: deploy/helm/get-helm.sh
+	deploy/helm/get-helm.sh
+	touch $@
+
+build/tools/promtool: deploy/prometheus/get-prometheus.sh
+	deploy/prometheus/get-prometheus.sh
+	touch $@
 
 .venv/gateway.done: pyproject.toml constraints.txt
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv

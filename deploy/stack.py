@@ -82,14 +82,19 @@ class Process:
         return self._popen.wait()
 
 
-def start_triton(directory: Path, *options: str, repository: Path = ROOT / "model_repository") -> Process:
-    """Starts Triton on free ports; `options` override those given to deploy/triton/serve.py."""
+def start_triton(
+    directory: Path,
+    *options: str,
+    repository: Path = ROOT / "model_repository",
+    environment: Mapping[str, str] | None = None,
+) -> Process:
+    """Starts Triton on free ports; `options` override those of deploy/triton/serve.py, `environment` adds to ours."""
     ready = directory / "triton.json"
     python = os.environ.get("CELLSERVE_TRITON_PYTHON", str(ROOT / ".venv-triton" / "bin" / "python"))
     free = ("--http-port", "0", "--grpc-port", "0", "--metrics-port", "0")
     files = ("--model-repository", str(repository), "--ready-file", str(ready))
     command = [python, str(SERVE), *files, *free, *options]
-    return Process("Triton", command, ready, directory / "triton.log")
+    return Process("Triton", command, ready, directory / "triton.log", dict(os.environ) | dict(environment or {}))
 
 
 def start_gateway(directory: Path, triton: str, /, *, instance: str = "gateway", **settings: Any) -> Process:

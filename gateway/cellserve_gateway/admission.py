@@ -35,11 +35,7 @@ class Admission:
             "pixels": settings.max_pixels_in_flight,
             "bytes": settings.max_bytes_in_flight,
         }
-        self._gauges = {
-            "requests": metrics.requests_in_flight,
-            "pixels": metrics.pixels_in_flight,
-            "bytes": metrics.bytes_in_flight,
-        }
+        self._gauges = {resource: metrics.in_flight.labels(resource) for resource in self._limits}
         for resource, limit in self._limits.items():
             metrics.limits.labels(resource).set(limit)
         self._in_flight = dict.fromkeys(self._limits, 0)

@@ -49,9 +49,9 @@ class Metrics:
         self.pixels = Counter("cellserve_pixels", "Pixels of the images segmented", registry=r)
         self.image_pixels = Histogram("cellserve_image_pixels", "Pixels of an image", buckets=PIXELS, registry=r)
         self.objects = Counter("cellserve_objects", "Objects found", registry=r)
-        self.requests_in_flight = Gauge("cellserve_requests_in_flight", "Images worked on or waiting", registry=r)
-        self.pixels_in_flight = Gauge("cellserve_pixels_in_flight", "Pixels worked on or waiting", registry=r)
-        self.bytes_in_flight = Gauge("cellserve_bytes_in_flight", "Bytes of images worked on or waiting", registry=r)
+        self.in_flight = Gauge(
+            "cellserve_in_flight", "Requests, their pixels and bytes worked on or waiting", ["resource"], registry=r
+        )
         self.limits = Gauge("cellserve_in_flight_limit", "What may be in flight at most", ["resource"], registry=r)
         self.triton_servers = Gauge("cellserve_triton_servers", "Tritons behind the name", ["state"], registry=r)
         self.triton_waiting = Gauge(

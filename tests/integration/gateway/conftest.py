@@ -86,5 +86,5 @@ def scrape() -> Callable[[Gateway], dict[str, float]]:
 def in_flight(scrape) -> Callable[[Gateway], dict[str, float]]:
     """Reads what a gateway has in flight."""
     return lambda gateway: {
-        what: scrape(gateway)[f"cellserve_{what}_in_flight"] for what in ("requests", "pixels", "bytes")
+        what: scrape(gateway)[f'cellserve_in_flight{{resource="{what}"}}'] for what in ("requests", "pixels", "bytes")
     }

@@ -17,7 +17,7 @@ from cellserve_proto.v1 import segmentation_pb2 as pb
 from cellserve_proto.v1 import segmentation_pb2_grpc
 
 from deploy import stack
-from deploy.names import NameServer
+from deploy.cluster.names import NameServer
 
 from .messages import FAST, raw
 from .test_triton_trouble import eventually, ready

@@ -62,7 +62,7 @@ def test_metrics_count(gateway, stub, scrape, image):
     for stage in ("decode", "preprocess", "inference", "reassemble", "postprocess", "encode"):
         assert grown(f'cellserve_stage_seconds_count{{stage="{stage}"}}') >= 1
     assert after["cellserve_ready"] == 1
-    assert after["cellserve_requests_in_flight"] == 0
+    assert after['cellserve_in_flight{resource="requests"}'] == 0
 
 
 def test_log_lines_carry_the_request_id(gateway, stub):

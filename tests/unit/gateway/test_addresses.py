@@ -8,7 +8,7 @@ import contextlib
 import pytest
 from cellserve_gateway.addresses import Addresses
 
-from deploy.names import NameServer
+from deploy.cluster.names import NameServer
 
 
 @pytest.fixture

@@ -208,7 +208,7 @@ async def test_every_step_is_admitted():
             assert set(made.triton.calls) == {"cells_style"}
         await made.resolve(np.zeros((1, 300, 300), np.uint8))
         assert "cells_single" in made.triton.calls, "alone it fits"
-        assert made.metrics.pixels_in_flight._value.get() == 0
+        assert made.metrics.in_flight.labels("pixels")._value.get() == 0
 
 
 async def test_accepted_work_goes_on_while_the_gateway_drains():

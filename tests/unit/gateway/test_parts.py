@@ -25,21 +25,21 @@ def admission(**limits: int) -> tuple[Admission, Metrics]:
 def test_admission_counts_and_forgets():
     gate, metrics = admission(max_pixels_in_flight=100)
     with gate.admit(requests=1, pixels=60):
-        assert metrics.pixels_in_flight._value.get() == 60
+        assert metrics.in_flight.labels("pixels")._value.get() == 60
         with pytest.raises(Overloaded) as error, gate.admit(pixels=41):
             pass
         assert error.value.metadata == {"resource": "pixels", "limit": "100"}
         assert error.value.retry_after_s is not None
         with gate.admit(pixels=40):
-            assert metrics.pixels_in_flight._value.get() == 100
-    assert metrics.pixels_in_flight._value.get() == metrics.requests_in_flight._value.get() == 0
+            assert metrics.in_flight.labels("pixels")._value.get() == 100
+    assert metrics.in_flight.labels("pixels")._value.get() == metrics.in_flight.labels("requests")._value.get() == 0
 
 
 def test_admission_releases_after_failure():
     gate, metrics = admission()
     with pytest.raises(RuntimeError), gate.admit(requests=1, bytes=5):
         raise RuntimeError
-    assert metrics.bytes_in_flight._value.get() == 0
+    assert metrics.in_flight.labels("bytes")._value.get() == 0
 
 
 def test_what_exceeds_a_limit_alone_is_let_in_alone():
@@ -55,17 +55,17 @@ def test_a_share_changes_within_the_limit():
         with pytest.raises(Overloaded) as error:
             share.change(pixels=41)
         assert "works on 60 pixels" in error.value.message
-        assert metrics.pixels_in_flight._value.get() == 100, "a refused change changes nothing"
+        assert metrics.in_flight.labels("pixels")._value.get() == 100, "a refused change changes nothing"
         share.change(pixels=5)
-        assert metrics.pixels_in_flight._value.get() == 65
-    assert metrics.pixels_in_flight._value.get() == 0
+        assert metrics.in_flight.labels("pixels")._value.get() == 65
+    assert metrics.in_flight.labels("pixels")._value.get() == 0
 
 
 def test_a_share_alone_may_exceed_the_limit():
     gate, metrics = admission(max_pixels_in_flight=100)
     with gate.admit(pixels=10) as share:
         share.change(pixels=1000)
-    assert metrics.pixels_in_flight._value.get() == 0
+    assert metrics.in_flight.labels("pixels")._value.get() == 0
 
 
 def test_draining_refuses():

@@ -1,4 +1,4 @@
-"""A name server on loopback, for the demonstration of a cluster and for tests: it plays Kubernetes' headless Services."""
+"""A name server on loopback, for the demonstration of a cluster and for tests: what headless Services have."""
 
 from __future__ import annotations
 
