@@ -169,7 +169,7 @@ class Demo:
 
 def run(out: Path) -> int:
     """Runs all steps; returns the exit status."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
     out.mkdir(parents=True, exist_ok=True)
     directory = Path(tempfile.mkdtemp(prefix="cellserve-cluster-"))
     start = time.time()

@@ -36,8 +36,9 @@ class Answer:
 
     @property
     def last(self) -> str:
-        """The latest values, as text."""
-        values = [f"{name}: {values[-1]:.4g}" for name, (_, values) in self.series.items()]
+        """The latest values, as text; series that ended before are left out."""
+        end = max((times[-1] for times, _ in self.series.values()), default=0.0)
+        values = [f"{name}: {values[-1]:.4g}" for name, (times, values) in self.series.items() if times[-1] == end]
         return ", ".join(values[:3]) + (f" and {len(values) - 3} more" if len(values) > 3 else "")
 
 
