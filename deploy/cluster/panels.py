@@ -73,7 +73,7 @@ def draw(answers: list[Answer], path: Path) -> None:
             for name, (times, values) in answer.series.items():
                 place.plot([at / 86400 for at in times], values, label=name, linewidth=1.2)
         place.set_title(f"{title} [{members[0].unit}]", fontsize=10)
-        place.set_ylim(bottom=0)
+        place.set_ylim(0, 1.35 * place.get_ylim()[1])  # the legend is above the lines
         place.xaxis.set_major_formatter(DateFormatter("%H:%M"))  # type: ignore[no-untyped-call]
         place.tick_params(labelsize=7)
         if any(answer.series for answer in members):

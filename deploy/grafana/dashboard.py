@@ -110,7 +110,12 @@ ROWS: dict[str, list[Panel]] = {
             (f"cellserve:saturation:ratio{{{S}}}", "{{pod}}"),
             help="The highest of images, pixels and bytes in flight. Gateways are scaled on it and on processor time.",
         ),
-        panel("In flight", "none", (f"sum by (resource) (cellserve_in_flight{{{S}}})", "{{resource}}")),
+        panel(
+            "In flight",
+            "none",
+            (f'sum(cellserve_in_flight{{{S},resource="requests"}})', "images"),
+            (f'sum(cellserve_in_flight{{{S},resource="pixels"}}) / 1e6', "megapixels of tiles"),
+        ),
         panel("Gateway processors", "none", (rate("process_cpu_seconds_total", "pod"), "{{pod}}")),
         panel("Gateway memory", "bytes", (f"process_resident_memory_bytes{{{S}}}", "{{pod}}")),
         panel(
