@@ -5,7 +5,7 @@
 #   make check   formatting, lint, types, architecture, stubs         make proto   generate the stubs anew
 #   make bench   the figures of the README                            make nightly the property tests, with fifty times the examples
 #   make chart-test, make rules-test                                  the parts of `make test` for the Helm chart and for the alerts
-#   make cluster-demo  two gateways, two Tritons, Prometheus          make images  build the CPU images and try them (root, Debian)
+#   make cluster-demo  two gateways, two Tritons, Prometheus          make images  build the CPU images and run them (root, Debian)
 
 PYTHON ?= python3
 # Triton's Python backend needs NumPy 1, which Python 3.13 has no build of.
@@ -52,6 +52,11 @@ bench: .venv/dev.done .venv-triton/done .venv-peers/done
 	PYTHONPATH=export .venv-peers/bin/python benchmarks/peers/network_parity.py build/networks/generalist_0.pt
 	.venv/bin/python benchmarks/run.py --data $(SHARED)/data --weights build/networks
 
+# As root, with Debian's buildah, debootstrap, crun and iproute2.
+images: .venv/dev.done .venv-triton/done
+	deploy/docker/build.sh
+	CELLSERVE_TEST_IMAGES=1 .venv/bin/python -m pytest tests/images
+
 nightly: .venv/dev.done
 	HYPOTHESIS_PROFILE=nightly .venv/bin/python -m pytest tests/property tests/unit/gateway/test_codec.py --timeout=3600
 
@@ -97,6 +102,7 @@ build/tools/promtool: deploy/prometheus/get-prometheus.sh
 	test -x .venv-triton/bin/python || $(TRITON_PYTHON) -m venv .venv-triton
 	.venv-triton/bin/python $(PIP) -r deploy/triton/requirements.txt
 	.venv-triton/bin/python $(PIP) --no-deps nvidia-pytriton==0.7.0
+	.venv-triton/bin/python -m pip uninstall --quiet --yes openvino-telemetry
 	touch $@
 
 .venv-peers/done: benchmarks/peers/requirements.txt constraints.txt
