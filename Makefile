@@ -21,11 +21,12 @@ demo: .venv/gateway.done .venv-triton/done
 	.venv/bin/python deploy/stack.py run -- .venv/bin/cellserve segment examples/images/nuclei_fluorescence.png --out build/demo
 
 test: check .venv-triton/done build/tools/helm build/tools/promtool
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n 2 --ignore tests/integration --ignore tests/images
+	.venv/bin/python -m pytest tests/integration
 
 chart-test: .venv/dev.done build/tools/helm
 	.venv/bin/python deploy/helm/generate.py --check
-	.venv/bin/python -m pytest tests/chart
+	.venv/bin/python -m pytest -n 2 tests/chart
 
 rules-test: .venv/dev.done build/tools/promtool
 	build/tools/promtool check rules deploy/helm/cellserve/files/rules.yaml

@@ -1,0 +1,116 @@
+"""How many pods for how many images, at what cost: measures this machine, and simulates 1 to 1,000 Tritons.
+
+Prints tables, draws docs/guides/capacity.png, writes build/capacity.json. The simulation is held to this machine first:
+one gateway and one Triton that share its cores. Prices, and whatever concerns GPUs, are inputs, not findings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+
+from cellserve_preprocess import TileGrid  # noqa: E402
+from simulation import sweep  # noqa: E402
+from simulation.measure import Measured, measure  # noqa: E402
+from simulation.plot import draw  # noqa: E402
+
+KIOSK_IMAGES_PER_H = 1e6 / 5.5
+KIOSK_DOLLARS_PER_1000 = 250 / 1000
+"""DeepCell Kiosk, Nature Methods 2021: 10^6 images of one megapixel in 5.5 h for 250 dollars."""
+GPU_TILES_PER_S = TileGrid.count((2048, 2048)) / 0.1 / 4
+"""An assumption: a GPU takes about .1 s for 2048 x 2048 px and one network, so four networks take four times that."""
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--measured", type=Path, help="an earlier measurement, instead of measuring now")
+    parser.add_argument("--rounds", type=int, default=5, help="samples of each batch size")
+    parser.add_argument("--patience-s", type=float, default=600, help="time to wait for a quiet machine, for each part")
+    parser.add_argument("--gpu-tiles-per-s", type=float, default=GPU_TILES_PER_S, help="assumed (default: %(default)g)")
+    parser.add_argument(
+        "--triton-price", type=float, default=0.10, help="dollars an hour of a Triton pod on processors"
+    )
+    parser.add_argument("--gpu-price", type=float, default=1.00, help="dollars an hour of a Triton pod with a GPU")
+    parser.add_argument("--gateway-price", type=float, default=0.10, help="dollars an hour of a gateway pod")
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "capacity.json")
+    parser.add_argument("--plot", type=Path, default=ROOT / "docs" / "guides" / "capacity.png")
+    options = parser.parse_args()
+    if options.measured:
+        measured = Measured.read(options.measured)
+    else:
+        measured = measure(options.rounds, options.patience_s)
+        measured.write(options.out.with_name("capacity_measured.json"))
+    figures: dict[str, Any] = {"processor": measured.processor, "cores": measured.cores}
+    figures["validation"] = sweep.validate(measured)
+    _show(f"the model held to {measured.processor}, {measured.cores} cores", figures["validation"])
+    prices = {"CPU": options.triton_price, "GPU": options.gpu_price}
+    for kind in sweep.kinds(measured, options.gpu_tiles_per_s):
+        figures[kind.name] = _studied(kind, prices[kind.name], options.gateway_price)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(figures, indent=1) + "\n")
+    draw(figures, KIOSK_IMAGES_PER_H, options.plot)
+    print(f"written to {options.out} and {options.plot}")
+
+
+def _studied(kind: sweep.Kind, triton_price: float, gateway_price: float) -> dict[str, Any]:
+    """Runs everything for one kind of Triton pod."""
+    per_hour = kind.rate / sweep.IMAGE.tiles * 3600
+    assumed = ", assumed" if kind.name == "GPU" else ""
+    print(
+        f"\n{kind.name}: {kind.rate:.2f} tiles/s{assumed}, {per_hour:,.0f} images of one megapixel an hour and Triton"
+    )
+    gateways, most = sweep.tritons_per_gateway(kind)
+    _show(f"{kind.name}: {sweep.SHARED} Tritons, more and fewer gateways", gateways)
+    studied = {policy: ratio for policy, ratio in most.items() if kind.name == "CPU" or policy == "feed per Triton"}
+    sizes = []
+    for policy, ratio in studied.items():
+        rows = []
+        for tritons in sweep.PODS:
+            count = math.ceil(tritons / ratio)
+            row = sweep.full(kind, tritons, count, policy)
+            wait = sweep.waiting(kind, tritons, count, policy)
+            lost = row["lost"] + wait["lost"]
+            rows.append(row | _cost(row, tritons * triton_price, count * gateway_price) | wait | {"lost": lost})
+        _show(f"{kind.name}: {policy}, {ratio:g} Tritons for each gateway", rows)
+        sizes.append({"policy": policy, "tritons_per_gateway": ratio, "rows": rows})
+    failures = [
+        sweep.failure(kind, math.ceil(sweep.FAILING / ratio), policy, silent)
+        for policy, ratio in studied.items()
+        for silent in (False, True)
+    ]
+    _show(f"{kind.name}: {sweep.GONE:.0%} of {sweep.FAILING} Tritons vanish", failures)
+    return {"images_per_h": per_hour, "gateways": gateways, "sizes": sizes, "failures": failures}
+
+
+def _cost(row: dict[str, Any], tritons: float, gateways: float) -> dict[str, float]:
+    """Returns dollars for a thousand images, given those of an hour, and what a Triton may cost to equal the Kiosk."""
+    thousands = row["images_per_h"] / 1000
+    return {
+        "dollars_per_1000": (tritons + gateways) / thousands,
+        "kiosk_price": (KIOSK_DOLLARS_PER_1000 * thousands - gateways) / row["tritons"],
+    }
+
+
+def _show(title: str, rows: Sequence[dict[str, Any]]) -> None:
+    table = Table(title=title, title_justify="left")
+    for name in rows[0]:
+        table.add_column(name.replace("_", " "), justify="right")
+    for row in rows:
+        table.add_row(*(f"{value:,.3g}" if isinstance(value, float) else f"{value}" for value in row.values()))
+    Console(width=200).print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,282 @@
+"""What the capacity model must know of a machine, measured on it with a real Triton and a real gateway.
+
+Three things: how long Triton computes on a batch, what processor time the gateway spends on an image and its tiles, and
+what callers see of both together, which the model has to predict.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Self, TypeVar
+
+import imagecodecs
+import numpy as np
+from cellserve import AsyncClient, Client
+from cellserve_preprocess import TILE, TileGrid, rescaled_shape
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+from tritonclient.grpc import InferenceServerClient, InferInput
+
+from deploy import stack
+
+from .deployment import Work
+
+ROOT = Path(__file__).resolve().parents[2]
+NETWORK = "generalist"
+BATCHES = range(1, 9)
+DIAMETER = 30.0
+"""At which the family looks at an image in its own size."""
+PROBES = ((256, 30.0), (512, 30.0), (512, 15.0), (1024, 60.0), (1024, 30.0), (2048, 60.0), (2048, 30.0))
+"""Side of an image, in pixels, and diameter stated: pixels and tiles in different proportions."""
+SIDE = 512
+"""Of the images that callers send to the whole service, in pixels."""
+QUIET = 0.03
+"""Share of the machine that others may take."""
+LISTEN_S = 4.0
+"""Time without others before a part begins."""
+IN_FLIGHT = {1: 10, 4: 16, 8: 24, 16: 32}
+"""Images under way at a time, and images in all."""
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Images sent through the gateway, so many under way at a time.
+
+    Attributes:
+        seconds: From the first image's start to the last one's answer.
+        latency_s: Of each image, as its caller sees it.
+        others: Share of the machine that processes beside ours took meanwhile.
+    """
+
+    in_flight: int
+    images: int
+    tiles: int
+    megapixels: float
+    seconds: float
+    latency_s: list[float]
+    others: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A machine.
+
+    Attributes:
+        processor: Its name.
+        batch_s: Samples of the seconds Triton computes on a batch, by the number of tiles.
+        exchange_s: Samples of the seconds one tile's request takes beside waiting and computing.
+        loop: The event loop's part of the gateway's processor time: one thread.
+        threads: All other threads' part.
+        scatter: Samples of an image's processor time, as multiples of what `loop` and `threads` tell.
+        before: Share of the processor time of an image's pixels that is spent before its tiles are sent.
+        runs: The whole service, to hold the model to.
+        others: Share of the machine that processes beside ours took during the samples above; see `Run` for those.
+    """
+
+    processor: str
+    cores: int
+    batch_s: dict[int, list[float]]
+    exchange_s: list[float]
+    loop: Work
+    threads: Work
+    scatter: list[float]
+    before: float
+    runs: list[Run]
+    others: float
+
+    def write(self, path: Path) -> None:
+        """Writes it as JSON."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(asdict(self), indent=1) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Reads what `write` wrote."""
+        content = json.loads(path.read_text())
+        content["batch_s"] = {int(tiles): samples for tiles, samples in content["batch_s"].items()}
+        content |= {name: Work(**content[name]) for name in ("loop", "threads")}
+        content["runs"] = [Run(**run) for run in content["runs"]]
+        return cls(**content)
+
+
+def measure(rounds: int, patience_s: float) -> Measured:
+    """Measures this machine; takes about eight minutes on two quiet cores.
+
+    Args:
+        rounds: Samples of each batch size before, and of full batches after each run of the whole service.
+        patience_s: Time to wait, for each part, until other processes take no more than QUIET of the machine; a part
+            that they disturb is measured again, and the least disturbed counts.
+    """
+    with tempfile.TemporaryDirectory(prefix="cellserve-") as folder, contextlib.ExitStack() as running:
+        triton = stack.start_triton(Path(folder))
+        running.callback(triton.stop)
+        address = triton.wait_ready()["grpc"]
+        gateway = stack.start_gateway(Path(folder), address)
+        running.callback(gateway.stop)
+        entrance = gateway.wait_ready()["grpc"]
+        stack.wait_serving(entrance)
+        direct = InferenceServerClient(address)
+        running.callback(direct.close)
+        batch_s: dict[int, list[float]] = {tiles: [] for tiles in BATCHES}
+        exchange_s: list[float] = []
+        noise = []
+
+        def batches(tiles: int) -> None:
+            samples, others = _quietly(lambda: [_batch(direct, tiles) for _ in range(rounds)], patience_s)
+            batch_s[tiles] += [computing for computing, _ in samples]
+            exchange_s.extend(beside for _, beside in samples if tiles == 1)
+            noise.append(others)
+
+        for tiles in BATCHES:
+            batches(tiles)
+        (loop, threads, scatter, before), others = _quietly(lambda: _gateway(entrance, gateway.pid, rounds), patience_s)
+        noise.append(others)
+        runs = []
+        for in_flight, images in IN_FLIGHT.items():
+            run, others = _quietly(partial(_sent, entrance, in_flight, images), patience_s)
+            runs.append(replace(run, others=others))
+            batches(max(BATCHES))  # a machine drifts
+    cores = os.cpu_count() or 1
+    return Measured(_processor(), cores, batch_s, exchange_s, loop, threads, scatter, before, runs, max(noise))
+
+
+def _quietly(part: Callable[[], T], patience_s: float) -> tuple[T, float]:
+    """Measures a part while others leave the machine alone; returns the result, and their share of the machine."""
+    end = time.monotonic() + patience_s
+    best: tuple[T, float] | None = None
+    while True:
+        while _disturbed(lambda: time.sleep(LISTEN_S))[1] > QUIET and time.monotonic() < end:
+            pass
+        found = _disturbed(part)
+        print(f"measured; others took {found[1]:.1%} of the machine", flush=True)
+        if best is None or found[1] < best[1]:
+            best = found
+        if best[1] <= QUIET or time.monotonic() > end:
+            return best
+
+
+def _disturbed(part: Callable[[], T]) -> tuple[T, float]:
+    """Returns a part's result, and the share of the machine that other processes took meanwhile."""
+    before, start = _used(), time.monotonic()
+    result = part()
+    machine, ours = (now - then for now, then in zip(_used(), before, strict=True))
+    return result, max(0.0, machine - ours) / ((time.monotonic() - start) * (os.cpu_count() or 1))
+
+
+def _used() -> tuple[float, float]:
+    """Returns the seconds of processor time used by all (stolen time too), and by us and our servers."""
+    tick = os.sysconf("SC_CLK_TCK")
+    user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
+    parents, times = {}, {}
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended
+            fields = (process / "stat").read_text().rsplit(")", 1)[1].split()
+            parents[int(process.name)] = int(fields[1])
+            times[int(process.name)] = int(fields[11]) + int(fields[12])
+    ours = {os.getpid()}
+    while more := {process for process, parent in parents.items() if parent in ours} - ours:
+        ours |= more
+    return (user + nice + system + irq + softirq + steal) / tick, sum(times[process] for process in ours) / tick
+
+
+def picture(side: int) -> NDArray[np.uint8]:
+    """Returns a square image laid of a real one."""
+    nuclei = imagecodecs.imread(ROOT / "examples" / "images" / "nuclei_fluorescence.png")[:512, :512]
+    repeats = -(-side // len(nuclei))
+    return np.ascontiguousarray(np.tile(nuclei, (repeats, repeats))[:side, :side])
+
+
+def _batch(direct: InferenceServerClient, tiles: int) -> tuple[float, float]:
+    """Returns the seconds Triton computes on one batch, and what its request takes beside that and its queue."""
+    tensor = InferInput("image", [tiles, 2, TILE, TILE], "FP32")
+    tensor.set_data_from_numpy(np.random.default_rng(tiles).normal(0.5, 0.3, tensor.shape()).astype(np.float32))
+    before = _spent(direct)
+    start = time.perf_counter()
+    direct.infer(NETWORK, [tensor])
+    wall = time.perf_counter() - start
+    while (after := _spent(direct))["batches"] == before["batches"]:
+        time.sleep(0.001)  # Triton counts a batch a moment after it has answered
+    spent = {name: after[name] - before[name] for name in after}
+    computing = spent["compute_input"] + spent["compute_infer"] + spent["compute_output"]
+    return computing, wall - computing - spent["queue"]
+
+
+def _spent(direct: InferenceServerClient) -> dict[str, float]:
+    """Returns the seconds Triton has spent on the network's requests, by what it did, and the batches it has run."""
+    network = direct.get_inference_statistics(NETWORK).model_stats[0]
+    stages = ("queue", "compute_input", "compute_infer", "compute_output")
+    spent = {stage: getattr(network.inference_stats, stage).ns / 1e9 for stage in stages}
+    return spent | {"batches": float(network.execution_count)}
+
+
+def _gateway(entrance: str, pid: int, rounds: int) -> tuple[Work, Work, list[float], float]:
+    """Returns `loop`, `threads`, `scatter` and `before` of `Measured`, from images sent one after another.
+
+    Of one network, which is quicker and of no consequence for the gateway.
+    """
+    rows, spent, before = [], [], []
+    with Client(entrance) as client:
+        for turn in range(rounds + 1):
+            for side, diameter in PROBES:
+                start = _processor_time(pid)
+                result = client.segment(picture(side), diameter=diameter, ensemble=False)
+                if turn == 0:
+                    continue  # first-touch costs belong to nobody
+                spent.append(_processor_time(pid) - start)
+                grid = TileGrid.count(rescaled_shape((side, side), DIAMETER / diameter))
+                assert result.timing.tiles == grid
+                rows.append((1.0, side * side / 1e6, float(grid)))
+                first = result.timing.decode_s + result.timing.preprocess_s
+                last = result.timing.reassemble_s + result.timing.postprocess_s + result.timing.encode_s
+                before.append(first / (first + last))
+    design, observed = np.array(rows), np.array(spent)
+    even = 1 / observed.sum(axis=1, keepdims=True)  # small images count as much as large ones
+    loop, threads = (nnls(design * even, observed[:, column] * even[:, 0])[0] for column in (0, 1))
+    scatter = observed.sum(axis=1) / (design @ (loop + threads))
+    return Work(*map(float, loop)), Work(*map(float, threads)), scatter.tolist(), statistics.median(before)
+
+
+def _processor_time(pid: int) -> NDArray[np.float64]:
+    """Returns the seconds of processor time of a process's main thread, and of its other threads."""
+    whole = time.clock_gettime((~pid << 3) | 2)  # clock_getcpuclockid(3): threads that have ended count, too
+    main = int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[0]) / 1e9
+    return np.array([main, whole - main])
+
+
+def _sent(entrance: str, in_flight: int, images: int) -> Run:
+    """Sends images through the gateway."""
+    latency_s = []
+    image = picture(SIDE)
+    tiles = TileGrid.count((SIDE, SIDE))
+    remaining = iter(range(images))
+
+    async def caller(client: AsyncClient) -> None:
+        for _ in remaining:
+            start = time.perf_counter()
+            result = await client.segment(image, diameter=DIAMETER)
+            assert result.timing.tiles == tiles
+            latency_s.append(time.perf_counter() - start)
+
+    async def callers() -> float:
+        async with AsyncClient(entrance) as client:
+            start = time.perf_counter()
+            await asyncio.gather(*(caller(client) for _ in range(in_flight)))
+            return time.perf_counter() - start
+
+    return Run(in_flight, images, tiles, image.size / 1e6, asyncio.run(callers()), latency_s)
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return ", ".join(sorted({line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")}))

@@ -1,0 +1,203 @@
+"""What the model says: how well it predicts this machine, and what 1 to 1,000 Tritons do."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, get_args
+
+import numpy as np
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
+from .callers import Failure, Load, simulate
+from .deployment import Deployment, Picture, Policy, Times
+from .measure import NETWORK, ROOT, Measured
+
+IMAGE = Picture(1.0, 36)
+"""1000 x 1000 px with objects of the networks' own size."""
+PODS = (1, 3, 10, 30, 100, 300, 1000)
+SHARED = 64
+"""Tritons that more and fewer gateways share."""
+ENOUGH = 0.9
+BATCHES, WARM = 24, 8
+"""Batch times a simulation lasts; the first ones, in which queues fill, are not counted."""
+BUSY = 0.7
+"""Share of the Tritons' rate at which images come where latency is asked for."""
+SEEDS = 8
+"""Simulations of each run of the machine itself."""
+POLICIES: tuple[Policy, ...] = get_args(Policy)
+FAILING, GONE = 40, 0.05
+"""Tritons of which some vanish, and their share."""
+AVOIDED_S, SILENT_S = 3.0, 25.0
+"""After which a gateway's look at a silent Triton has failed (triton_poll_s and PROBE_TIMEOUT_S), and after which its
+connection is given up (keepalive_time_ms and keepalive_timeout_ms)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of Triton pod.
+
+    Attributes:
+        pods: Its settings; numbers are filled in.
+        per_gateway: Tritons for each gateway to be tried.
+        in_flight: Images under way for each Triton when all are to be busy.
+    """
+
+    name: str
+    pods: Deployment
+    times: Times
+    per_gateway: tuple[float, ...]
+    in_flight: int
+
+    @property
+    def batch_s(self) -> float:
+        """Mean seconds of a full batch."""
+        return statistics.fmean(self.times.batch_s[self.pods.max_batch])
+
+    @property
+    def rate(self) -> float:
+        """Tiles a second of one Triton that is never idle."""
+        return self.pods.max_batch / self.batch_s
+
+
+def times_of(measured: Measured) -> Times:
+    """Returns the measured times of a Triton on a processor."""
+    return Times(
+        measured.batch_s,
+        measured.exchange_s,
+        measured.loop,
+        measured.threads,
+        measured.scatter,
+        measured.before,
+    )
+
+
+def kinds(measured: Measured, gpu_tiles_per_s: float) -> list[Kind]:
+    """Returns the pods compared: processors as measured, and GPUs of an assumed rate."""
+    cpu = Deployment(1, 1, gateway_cores=measured.cores, **_configured("config.pbtxt"))
+    times = times_of(measured)
+    gpu = replace(cpu, **_configured("configs/gpu.pbtxt"))
+    full = gpu.max_batch / gpu_tiles_per_s
+    batch_s = {tiles: [full * (0.1 + 0.9 * tiles / gpu.max_batch)] for tiles in range(1, gpu.max_batch + 1)}
+    return [
+        Kind("CPU", cpu, times, (1, 2, 4, 8, 16, 32), in_flight=3),
+        Kind("GPU", gpu, replace(times, batch_s=batch_s), (0.125, 0.25, 0.5, 1, 2), in_flight=12),
+    ]
+
+
+def _configured(file: str) -> dict[str, Any]:
+    """Returns what a Triton is told of the network."""
+    text = (ROOT / "model_repository" / NETWORK / file).read_text()
+    config = text_format.Parse(text, model_config_pb2.ModelConfig())
+    return {
+        "max_batch": config.max_batch_size,
+        "delay_s": config.dynamic_batching.max_queue_delay_microseconds / 1e6,
+        "queue_limit": config.dynamic_batching.default_queue_policy.max_queue_size,
+    }
+
+
+def validate(measured: Measured) -> list[dict[str, float]]:
+    """Predicts each run of the machine itself; medians of several simulations, errors relative to what was measured."""
+    alone = Deployment(1, 1, shared_cores=measured.cores)
+    rows = []
+    for run in measured.runs:
+        picture = Picture(run.megapixels, run.tiles)
+        load = Load(in_flight=run.in_flight, images=run.images)
+        outcomes = [simulate(alone, times_of(measured), picture, load, seed=seed) for seed in range(SEEDS)]
+        row: dict[str, float] = {"in_flight": run.in_flight, "others": run.others}
+        predicted = [_seen([latency for _, latency in o.finished], o.finished[-1][0]) for o in outcomes]
+        for name, value in _seen(run.latency_s, run.seconds).items():
+            row[f"{name} measured"] = value
+            row[f"{name} predicted"] = statistics.median(one[name] for one in predicted)
+            row[f"{name} error"] = row[f"{name} predicted"] / value - 1
+        rows.append(row)
+    return rows
+
+
+def _seen(latency_s: Sequence[float], seconds: float) -> dict[str, float]:
+    return {
+        "images_per_s": len(latency_s) / seconds,
+        "p50_s": float(np.percentile(latency_s, 50)),
+        "p95_s": float(np.percentile(latency_s, 95)),
+    }
+
+
+def full(kind: Kind, tritons: int, gateways: int, policy: Policy) -> dict[str, Any]:
+    """Runs pods whose callers always have images waiting."""
+    pods = replace(kind.pods, tritons=tritons, gateways=gateways, policy=policy)
+    batches = BATCHES * max(1, 30 // tritons)  # few Tritons need longer for steady figures
+    end = batches * kind.batch_s
+    in_flight = max(kind.in_flight * tritons, 2 * gateways)
+    outcome = simulate(pods, kind.times, IMAGE, Load(in_flight=in_flight), until_s=end)
+    counted = [tiles for time, tiles, _ in outcome.batches if WARM * kind.batch_s < time <= end]
+    tiles_per_s = sum(counted) / ((batches - WARM) * kind.batch_s)
+    return {
+        "policy": policy,
+        "tritons": tritons,
+        "gateways": gateways,
+        "images_per_h": tiles_per_s / IMAGE.tiles * 3600,
+        "efficiency": tiles_per_s / (kind.rate * tritons),
+        "tiles_per_batch": statistics.fmean(counted),
+        "refusals": outcome.refusals,
+        "lost": outcome.lost,
+    }
+
+
+def waiting(kind: Kind, tritons: int, gateways: int, policy: Policy) -> dict[str, float]:
+    """Runs pods to which images come at random, at BUSY of the Tritons' rate."""
+    pods = replace(kind.pods, tritons=tritons, gateways=gateways, policy=policy)
+    rate = BUSY * kind.rate * tritons / IMAGE.tiles
+    seconds = max(BATCHES * kind.batch_s, 200 / rate)
+    outcome = simulate(pods, kind.times, IMAGE, Load(rate=rate), until_s=seconds)
+    settled = [latency for time, latency in outcome.finished if time - latency > seconds / 4]
+    p50, p95 = np.percentile(settled, (50, 95))
+    return {"p50_s": float(p50), "p95_s": float(p95), "lost": outcome.lost}
+
+
+def tritons_per_gateway(kind: Kind) -> tuple[list[dict[str, Any]], dict[Policy, float]]:
+    """Runs SHARED Tritons with more and fewer gateways; returns all runs, and the most Tritons a gateway keeps busy.
+
+    Busy is ENOUGH of what they could do; a policy under which no number of gateways achieves that is left out.
+    """
+    rows = []
+    most: dict[Policy, float] = {}
+    for policy in POLICIES:
+        enough = True
+        for ratio in kind.per_gateway:
+            row = full(kind, SHARED, math.ceil(SHARED / ratio), policy)
+            rows.append(row | {"tritons_per_gateway": ratio})
+            enough = enough and row["efficiency"] >= ENOUGH
+            if enough:
+                most[policy] = ratio
+    return rows, most
+
+
+def failure(kind: Kind, gateways: int, policy: Policy, silent: bool) -> dict[str, Any]:
+    """Lets GONE of FAILING busy Tritons vanish; returns how deep tiles a second dip, and what became of all images.
+
+    Args:
+        silent: Their connections stay open, as when a node loses power; else they break at once.
+    """
+    pods = replace(kind.pods, tritons=FAILING, gateways=gateways, policy=policy)
+    noticed_s = SILENT_S if silent else 0.0
+    avoided_s = min(noticed_s, AVOIDED_S) if pods.per_triton else noticed_s
+    window = 2 * kind.batch_s
+    at, end = 8 * window, 16 * window + noticed_s
+    load = Load(in_flight=kind.in_flight * FAILING, seconds=end)
+    outcome = simulate(pods, kind.times, IMAGE, load, failure=Failure(at, GONE, avoided_s, noticed_s))
+    ends, tiles, _ = zip(*outcome.batches, strict=True)
+    counts = np.histogram(ends, np.arange(0, end, window), weights=tiles)[0]
+    before = counts[4:8].mean()
+    return {"policy": policy, "silent": silent, "tritons": FAILING, "gateways": gateways} | {
+        "deepest": float(counts[8:].min() / before),
+        "afterwards": float(counts[-4:].mean() / before),
+        "computed_twice": sum(tiles) / (IMAGE.tiles * len(outcome.finished)) - 1,
+        "longest_s": max(latency for _, latency in outcome.finished),
+        "started": outcome.started,
+        "answered": len(outcome.finished),
+        "lost": outcome.lost,
+        "repeats": outcome.repeats,
+    }

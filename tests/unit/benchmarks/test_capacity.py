@@ -1,0 +1,165 @@
+"""The capacity model against what is known without it."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from dataclasses import replace
+from typing import get_args
+
+import pytest
+from cellserve import channel
+
+from benchmarks.simulation import callers, pods
+from benchmarks.simulation.callers import Failure, Load, simulate
+from benchmarks.simulation.deployment import Deployment, Picture, Policy, Times, Work
+from benchmarks.simulation.events import Clock, Pool, Processor
+
+POLICIES: tuple[Policy, ...] = get_args(Policy)
+NOTHING = Work(0, 0, 0)
+SERVICE_S = 0.8
+EXACT = Times({tiles: [SERVICE_S * tiles / 8] for tiles in range(1, 9)}, [0], NOTHING, NOTHING, [1], 0)
+"""A tile takes .1 s of Triton, and nothing takes anything else."""
+REAL = Times(
+    {tiles: [SERVICE_S * tiles / 8 * factor for factor in (0.9, 1, 1.1)] for tiles in range(1, 9)},
+    [0.01, 0.02],
+    Work(0.004, 0.004, 0.003),
+    Work(0.005, 0.12, 0.003),
+    [0.9, 1, 1.1],
+    0.1,
+)
+IMAGE = Picture(1, 36)
+
+
+def test_jobs_share_cores_alike() -> None:
+    clock, ends = Clock(), {}
+    processor = Processor(clock, 2)
+    processor.run(1, lambda: ends.update(a=clock.now))
+    processor.run(1, lambda: ends.update(b=clock.now), threads=2)
+    processor.run(2, lambda: ends.update(c=clock.now))
+    clock.run()
+    # Four threads on two cores: half speed until a and b are done at 2 s; c has one more second to go, at full speed.
+    assert ends == pytest.approx({"a": 2, "b": 2, "c": 3})
+
+
+def test_a_job_that_comes_later_slows_those_before_it() -> None:
+    clock, ends = Clock(), {}
+    processor = Processor(clock, 1)
+    processor.run(2, lambda: ends.update(a=clock.now))
+    clock.at(1, lambda: processor.run(0.25, lambda: ends.update(b=clock.now)))
+    clock.run()
+    assert ends == pytest.approx({"b": 1.5, "a": 2.25})
+
+
+def test_a_pool_serves_in_order() -> None:
+    clock, ends = Clock(), []
+    pool = Pool(Processor(clock, 4), 2)
+    for name, seconds in (("a", 3), ("b", 1), ("c", 1), ("d", 2)):
+        pool.run(seconds, lambda name=name: ends.append((name, clock.now)))  # type: ignore[misc]
+    clock.run()
+    assert ends == [("b", 1), ("c", 2), ("a", 3), ("d", 4)]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_every_image_ends_once(policy: Policy) -> None:
+    deployment = Deployment(5, 3, policy)
+    outcome = simulate(deployment, REAL, IMAGE, Load(in_flight=30, images=200))
+    assert outcome.started == len(outcome.finished) == 200
+    assert sum(tiles for _, tiles, _ in outcome.batches) == 200 * IMAGE.tiles
+    assert not outcome.lost
+
+
+def test_one_triton_gives_a_batch_per_service_time() -> None:
+    outcome = simulate(Deployment(1, 1), EXACT, IMAGE, Load(in_flight=8, images=100))
+    assert outcome.finished[-1][0] == pytest.approx(100 * IMAGE.tiles / 8 * SERVICE_S, rel=0.01)
+    assert statistics.fmean(tiles for _, tiles, _ in outcome.batches) > 7.9
+
+
+def test_single_tiles_at_random_wait_as_in_the_textbook(monkeypatch: pytest.MonkeyPatch) -> None:
+    """M/D/1: the mean wait is rho / (2 (1 - rho)) of the service time; for that the batcher must not sleep."""
+    monkeypatch.setattr(pods, "LOOK_AGAIN_S", SERVICE_S / 8 / 1000)
+    busy, service = 0.7, SERVICE_S / 8
+    deployment = Deployment(1, 1, max_batch=1, delay_s=0)
+    outcome = simulate(deployment, EXACT, Picture(0.05, 1), Load(rate=busy / service, images=8_000))
+    waits = [latency - service for _, latency in outcome.finished]
+    assert statistics.fmean(waits) == pytest.approx(busy / (2 * (1 - busy)) * service, rel=0.1)
+
+
+def test_a_batcher_that_sleeps_costs_up_to_half_a_second() -> None:
+    """Eight tiles run and eight wait when the last one is sent; nothing arrives that would wake Triton (decision 5)."""
+    outcome = simulate(Deployment(1, 1), EXACT, Picture(0.8, 25), Load(in_flight=1, images=1))
+    computing = sum(seconds for _, _, seconds in outcome.batches)
+    asleep = outcome.finished[0][1] - computing
+    assert 0 < asleep <= pods.LOOK_AGAIN_S
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_more_tritons_are_never_slower(policy: Policy) -> None:
+    ends = [
+        simulate(Deployment(tritons, 2, policy), EXACT, IMAGE, Load(in_flight=32, images=96)).finished[-1][0]
+        for tritons in (1, 2, 4, 8)
+    ]
+    assert ends == sorted(ends, reverse=True)
+    assert ends[0] == pytest.approx(96 * IMAGE.tiles / 8 * SERVICE_S, rel=0.05)
+
+
+def test_one_feed_for_all_cannot_keep_many_tritons_busy() -> None:
+    """Sixteen tiles are under way, whatever the number of Tritons: of 32, at most half have one."""
+    rates = {}
+    for policy in POLICIES:
+        outcome = simulate(Deployment(32, 1, policy), EXACT, IMAGE, Load(in_flight=64), until_s=8)
+        rates[policy] = sum(tiles for _, tiles, _ in outcome.batches) / 8 / (32 * 8 / SERVICE_S)
+    assert rates["one feed"] <= 16 / 32
+    assert rates["feed per Triton"] > 0.9
+
+
+def test_a_gateway_is_limited_by_its_event_loop() -> None:
+    slow = replace(EXACT, loop=Work(0, 0, 0.01))
+    outcome = simulate(Deployment(64, 1), slow, IMAGE, Load(in_flight=8, images=100))
+    assert outcome.finished[-1][0] == pytest.approx(100 * IMAGE.tiles * 0.01, rel=0.05)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_seed_repeats_itself(policy: Policy) -> None:
+    def run(seed: int) -> list[tuple[float, float]]:
+        failure = Failure(3, 0.2, 1, 3)
+        load = Load(in_flight=40, images=60)
+        return simulate(Deployment(10, 2, policy), REAL, IMAGE, load, seed=seed, failure=failure).finished
+
+    assert run(1) == run(1)
+    assert run(1) != run(2)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize(("avoided_s", "noticed_s"), [(0, 0), (3, 25)])
+def test_nothing_is_lost_when_tritons_vanish(policy: Policy, avoided_s: float, noticed_s: float) -> None:
+    deployment = Deployment(20, 4, policy)
+    failure = Failure(6, 0.1, avoided_s if deployment.per_triton else noticed_s, noticed_s)
+    outcome = simulate(deployment, REAL, IMAGE, Load(in_flight=60, images=240), failure=failure)
+    assert len(outcome.finished) == outcome.started == 240
+    assert not outcome.lost
+    repeated = sum(tiles for _, tiles, _ in outcome.batches) > 240 * IMAGE.tiles
+    assert repeated == (outcome.repeats > 0) == (not deployment.per_triton)
+
+
+def test_images_over_the_limit_are_refused_and_come_again() -> None:
+    large = Picture(64, 2000)
+    outcome = simulate(Deployment(8, 1), EXACT, large, Load(in_flight=8, images=8))
+    assert outcome.refusals > 0
+    assert len(outcome.finished) == 8
+
+
+def test_a_full_queue_refuses() -> None:
+    deployment = Deployment(1, 8, queue_limit=40)
+    outcome = simulate(deployment, EXACT, Picture(0.25, 9), Load(in_flight=8, images=16))
+    assert outcome.refusals > 0
+    assert len(outcome.finished) == 16
+
+
+def test_callers_do_as_the_client_does() -> None:
+    config = json.loads(channel._SERVICE_CONFIG)
+    policy, throttling = config["methodConfig"][0]["retryPolicy"], config["retryThrottling"]
+    assert (callers.ATTEMPTS, f"{callers.BACKOFF_S:g}s") == (policy["maxAttempts"], policy["initialBackoff"])
+    assert policy["backoffMultiplier"] == 2
+    assert throttling["maxTokens"] == callers.RETRY_TOKENS
+    assert throttling["tokenRatio"] == callers.TOKENS_PER_SUCCESS
