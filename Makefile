@@ -21,8 +21,8 @@ demo: .venv/gateway.done .venv-triton/done
 	.venv/bin/python deploy/stack.py run -- .venv/bin/cellserve segment examples/images/nuclei_fluorescence.png --out build/demo
 
 test: check .venv-triton/done build/tools/helm build/tools/promtool
-	.venv/bin/python -m pytest -n 2 --ignore tests/integration --ignore tests/images
-	.venv/bin/python -m pytest tests/integration
+	.venv/bin/python -m pytest -n 2 --dist loadscope --ignore tests/integration/gateway --ignore tests/integration/triton --ignore tests/images
+	.venv/bin/python -m pytest tests/integration/gateway tests/integration/triton
 
 chart-test: .venv/dev.done build/tools/helm
 	.venv/bin/python deploy/helm/generate.py --check

@@ -66,7 +66,7 @@ def log(folder: Path) -> list[dict[str, str]]:
 def learned(command, tmp_path_factory) -> Path:
     """The folder of a training that is long enough to learn something."""
     folder: Path = tmp_path_factory.mktemp("learned") / "run"
-    output = run(command(folder, "--steps", "100", "--crop", "64", "--threads", "2"))
+    output = run(command(folder, "--steps", "100", "--crop", "64"))
     assert "5 images to train on, 1 for the validation curve" in output
     return folder
 
