@@ -32,7 +32,7 @@ def draw(figures: dict[str, Any], kiosk_images_per_h: float, out: Path) -> None:
             rows = [row for row in studied["gateways"] if row["policy"] == policy]
             _curve(efficiency, rows, "tritons_per_gateway", "efficiency", f"{kind}: {policy}", style, policy)
     rate.axhline(kiosk_images_per_h, color="black", linewidth=0.8)
-    rate.text(1, kiosk_images_per_h * 1.1, "DeepCell Kiosk, published", fontsize=8)
+    rate.text(25, kiosk_images_per_h * 1.1, "DeepCell Kiosk, published", fontsize=8)
     rate.set(xscale="log", yscale="log", xlabel="Tritons", ylabel="images of 1 megapixel an hour")
     rate.set_title("callers always have images waiting")
     efficiency.set_xscale("log", base=2)
@@ -62,4 +62,6 @@ def _curve(
 
 def _ratio(series: dict[str, Any]) -> str:
     ratio = series["tritons_per_gateway"]
-    return f"a gateway for {ratio:g}" if ratio >= 1 else f"{1 / ratio:g} gateways each"
+    if ratio == 1:
+        return "a gateway each"
+    return f"a gateway for {ratio:g}" if ratio > 1 else f"{1 / ratio:g} gateways each"

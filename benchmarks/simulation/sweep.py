@@ -150,7 +150,7 @@ def waiting(kind: Kind, tritons: int, gateways: int, policy: Policy) -> dict[str
     """Runs pods to which images come at random, at BUSY of the Tritons' rate."""
     pods = replace(kind.pods, tritons=tritons, gateways=gateways, policy=policy)
     rate = BUSY * kind.rate * tritons / IMAGE.tiles
-    seconds = max(BATCHES * kind.batch_s, 400 / rate)
+    seconds = max(BATCHES * kind.batch_s, 2000 / rate)
     outcome = simulate(pods, kind.times, IMAGE, Load(rate=rate), until_s=seconds)
     settled = [latency for time, latency in outcome.finished if time - latency > seconds / 4]
     p50, p95 = np.percentile(settled, (50, 95))

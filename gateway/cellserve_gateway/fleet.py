@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections.abc import Callable, Mapping
 
@@ -51,6 +52,8 @@ class Fleet:
         self._servers: dict[str, Triton] = {}
         self._leaving: list[Triton] = []
         self._told: dict[str, str] = {}
+        self._turns: dict[Triton, float] = {}  # when each was chosen last: equals take turns
+        self._turn = itertools.count(1)
 
     async def close(self) -> None:
         """Closes all connections."""
@@ -135,15 +138,20 @@ class Fleet:
         able = [server for server in self._servers.values() if name in server.networks and server not in failed]
         if not able:
             raise TritonUnavailable("no inference server can be reached, or they still load; try again", network=name)
-        # Chance decides between equals, lest all gateways prefer the same one.
-        return min(able, key=lambda server: (not server.ready, server.load(name, priority), random.random()))
+        chosen = min(able, key=lambda server: (not server.ready, server.load(name, priority), self._turns[server]))
+        self._turns[chosen] = next(self._turn)
+        return chosen
 
     async def _keep(self, addresses: frozenset[str]) -> None:
         """Makes `addresses` the servers; those that are none any more are left once their work is done."""
         for address in addresses - self._servers.keys():
-            self._servers[address] = Triton(address, self._expected, self._metrics, self._headers)
+            server = Triton(address, self._expected, self._metrics, self._headers)
+            self._servers[address] = server
+            self._turns[server] = random.random()  # the first order is another one in each gateway
         for address in self._servers.keys() - addresses:
-            self._leaving.append(self._servers.pop(address))
+            server = self._servers.pop(address)
+            self._leaving.append(server)
+            del self._turns[server]
             self._told.pop(address, None)
             log.info("Triton is gone", address=address, known=len(self._servers))
         idle = [server for server in self._leaving if not server.busy]
