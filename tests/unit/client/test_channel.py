@@ -70,6 +70,13 @@ def test_large_images_are_retried(serve):
     assert len({request.request_id for request in service.requests}) == 1
 
 
+def test_a_call_that_a_stopping_server_drops_is_retried(serve, image):
+    service = Service(failure(grpc.StatusCode.CANCELLED, "CANCELLED"))
+    with Client(serve(service)) as client:
+        assert client.segment(image).labels.shape == image.shape
+    assert len(service.requests) == 2
+
+
 def test_retries_end(serve, image):
     service = Service(*[BUSY] * 20)
     with Client(serve(service)) as client, pytest.raises(cellserve.UnavailableError) as caught:
