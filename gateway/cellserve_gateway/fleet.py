@@ -71,7 +71,7 @@ class Fleet:
         if addresses:  # a name server that fails or knows none for a moment does not take away the ones we have
             await self._keep(addresses)
         await asyncio.gather(*(server.probe() for server in self._servers.values()))
-        ready = sum(server.ready for server in self._servers.values())
+        ready = self._ready
         for server in [*self._servers.values(), *self._leaving]:
             if ready and (not server.ready or server in self._leaving):
                 server.dismiss()
@@ -90,12 +90,12 @@ class Fleet:
     @property
     def size(self) -> int:
         """Servers to spread work over: the ready ones, one at least."""
-        return max(1, sum(server.ready for server in self._servers.values()))
+        return max(1, self._ready)
 
     @property
     def is_ready(self) -> bool:
         """Whether some server served every network when last looked at."""
-        return any(server.ready for server in self._servers.values())
+        return self._ready > 0
 
     def ready(self, name: str) -> bool:
         """Returns whether some server served the network when last looked at."""
@@ -110,7 +110,7 @@ class Fleet:
         for server in sorted(self._servers.values(), key=lambda server: not server.ready):
             if name in server.networks:
                 return server.networks[name]
-        raise TritonUnavailable("no inference server can be reached, or they still load; try again", network=name)
+        raise _nobody(name)
 
     async def infer(
         self, name: str, tiles: NDArray[np.float32], outputs: tuple[str, ...], priority: Priority, deadline: float
@@ -133,11 +133,15 @@ class Fleet:
                     raise
                 self._metrics.triton_failovers.labels(name).inc()
 
+    @property
+    def _ready(self) -> int:
+        return sum(server.ready for server in self._servers.values())
+
     def _choose(self, name: str, priority: Priority, failed: list[Triton]) -> Triton:
         """Returns the least loaded server; where none is ready, one that may be: a look at it can fail of itself."""
         able = [server for server in self._servers.values() if name in server.networks and server not in failed]
         if not able:
-            raise TritonUnavailable("no inference server can be reached, or they still load; try again", network=name)
+            raise _nobody(name)
         chosen = min(able, key=lambda server: (not server.ready, server.load(name, priority), self._turns[server]))
         self._turns[chosen] = next(self._turn)
         return chosen
@@ -158,3 +162,7 @@ class Fleet:
         for server in idle:
             self._leaving.remove(server)
             await server.close()
+
+
+def _nobody(network: str) -> TritonUnavailable:
+    return TritonUnavailable("no inference server can be reached, or they still load; try again", network=network)
