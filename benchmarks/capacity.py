@@ -1,7 +1,7 @@
 """How many pods for how many images, at what cost: measures this machine, and simulates 1 to 1,000 Tritons.
 
 Prints tables, draws docs/guides/capacity.png, writes build/capacity.json. The simulation is held to this machine first:
-one gateway and one Triton that share its cores. Prices, and whatever concerns GPUs, are inputs, not findings.
+one gateway and one Triton that share its cores. What a GPU does is read from a file. Prices are inputs, not findings.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from rich.table import Table
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
-from cellserve_preprocess import TileGrid  # noqa: E402
 from simulation import sweep  # noqa: E402
 from simulation.measure import Measured, measure  # noqa: E402
 from simulation.plot import draw  # noqa: E402
@@ -28,8 +27,8 @@ from simulation.plot import draw  # noqa: E402
 KIOSK_IMAGES_PER_H = 1e6 / 5.5
 KIOSK_DOLLARS_PER_1000 = 250 / 1000
 """DeepCell Kiosk, Nature Methods 2021: 10^6 images of one megapixel in 5.5 h for 250 dollars."""
-GPU_TILES_PER_S = TileGrid.count((2048, 2048)) / 0.1 / 4
-"""An assumption: a GPU takes about .1 s for 2048 x 2048 px and one network, so four networks take four times that."""
+H100 = ROOT / "benchmarks" / "gpu" / "h100.json"
+"""Measured by benchmarks/gpu."""
 
 
 def main() -> None:
@@ -38,7 +37,7 @@ def main() -> None:
     parser.add_argument("--measured", type=Path, help="an earlier measurement, instead of measuring now")
     parser.add_argument("--rounds", type=int, default=5, help="samples of each batch size")
     parser.add_argument("--patience-s", type=float, default=600, help="time to wait for a quiet machine, for each part")
-    parser.add_argument("--gpu-tiles-per-s", type=float, default=GPU_TILES_PER_S, help="assumed (default: %(default)g)")
+    parser.add_argument("--gpu", type=Path, default=H100, help="what benchmarks/gpu/measure.py wrote of a GPU")
     parser.add_argument(
         "--triton-price", type=float, default=0.10, help="dollars an hour of a Triton pod on processors"
     )
@@ -56,7 +55,8 @@ def main() -> None:
     figures["validation"] = sweep.validate(measured)
     _show(f"the model held to {measured.processor}, {measured.cores} cores", figures["validation"])
     prices = {"CPU": options.triton_price, "GPU": options.gpu_price}
-    for kind in sweep.kinds(measured, options.gpu_tiles_per_s):
+    gpu = json.loads(options.gpu.read_text())["fp16"]
+    for kind in sweep.kinds(measured, gpu):
         figures[kind.name] = _studied(kind, prices[kind.name], options.gateway_price)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(figures, indent=1) + "\n")
@@ -67,10 +67,7 @@ def main() -> None:
 def _studied(kind: sweep.Kind, triton_price: float, gateway_price: float) -> dict[str, Any]:
     """Runs everything for one kind of Triton pod."""
     per_hour = kind.rate / sweep.IMAGE.tiles * 3600
-    assumed = ", assumed" if kind.name == "GPU" else ""
-    print(
-        f"\n{kind.name}: {kind.rate:.2f} tiles/s{assumed}, {per_hour:,.0f} images of one megapixel an hour and Triton"
-    )
+    print(f"\n{kind.name}: {kind.rate:.2f} tiles/s, {per_hour:,.0f} images of one megapixel an hour and Triton")
     gateways, most = sweep.tritons_per_gateway(kind)
     _show(f"{kind.name}: {sweep.SHARED} Tritons, more and fewer gateways", gateways)
     studied = {policy: ratio for policy, ratio in most.items() if kind.name == "CPU" or policy == "feed per Triton"}

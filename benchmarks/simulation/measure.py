@@ -133,14 +133,16 @@ def measure(rounds: int, patience_s: float) -> Measured:
         noise = []
 
         def batches(tiles: int) -> None:
-            samples, others = _quietly(lambda: [_batch(direct, tiles) for _ in range(rounds)], patience_s)
+            samples, others = _quietly(lambda: [one_batch(direct, tiles) for _ in range(rounds)], patience_s)
             batch_s[tiles] += [computing for computing, _ in samples]
             exchange_s.extend(beside for _, beside in samples if tiles == 1)
             noise.append(others)
 
         for tiles in BATCHES:
             batches(tiles)
-        (loop, threads, scatter, before), others = _quietly(lambda: _gateway(entrance, gateway.pid, rounds), patience_s)
+        (loop, threads, scatter, before), others = _quietly(
+            lambda: gateway_work(entrance, gateway.pid, rounds), patience_s
+        )
         noise.append(others)
         runs = []
         for in_flight, images in IN_FLIGHT.items():
@@ -148,7 +150,7 @@ def measure(rounds: int, patience_s: float) -> Measured:
             runs.append(replace(run, others=others))
             batches(max(BATCHES))  # a machine drifts
     cores = os.cpu_count() or 1
-    return Measured(_processor(), cores, batch_s, exchange_s, loop, threads, scatter, before, runs, max(noise))
+    return Measured(processor_name(), cores, batch_s, exchange_s, loop, threads, scatter, before, runs, max(noise))
 
 
 def _quietly(part: Callable[[], T], patience_s: float) -> tuple[T, float]:
@@ -197,30 +199,36 @@ def picture(side: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.tile(nuclei, (repeats, repeats))[:side, :side])
 
 
-def _batch(direct: InferenceServerClient, tiles: int) -> tuple[float, float]:
+def one_batch(direct: InferenceServerClient, tiles: int) -> tuple[float, float]:
     """Returns the seconds Triton computes on one batch, and what its request takes beside that and its queue."""
     tensor = InferInput("image", [tiles, 2, TILE, TILE], "FP32")
     tensor.set_data_from_numpy(np.random.default_rng(tiles).normal(0.5, 0.3, tensor.shape()).astype(np.float32))
-    before = _spent(direct)
+    before = triton_spent(direct)
     start = time.perf_counter()
     direct.infer(NETWORK, [tensor])
     wall = time.perf_counter() - start
-    while (after := _spent(direct))["batches"] == before["batches"]:
+    while (after := triton_spent(direct))["batches"] == before["batches"]:
         time.sleep(0.001)  # Triton counts a batch a moment after it has answered
     spent = {name: after[name] - before[name] for name in after}
     computing = spent["compute_input"] + spent["compute_infer"] + spent["compute_output"]
     return computing, wall - computing - spent["queue"]
 
 
-def _spent(direct: InferenceServerClient) -> dict[str, float]:
-    """Returns the seconds Triton has spent on the network's requests, by what it did, and the batches it has run."""
+def triton_spent(direct: InferenceServerClient) -> dict[str, float]:
+    """Returns the seconds Triton has spent on the network's requests, by what it did, and on batches, and their number.
+
+    "queue", "compute_input", "compute_infer" and "compute_output" count a batch once for each request in it,
+    "batch_compute" once; "batches" and "tiles" are numbers.
+    """
     network = direct.get_inference_statistics(NETWORK).model_stats[0]
     stages = ("queue", "compute_input", "compute_infer", "compute_output")
     spent = {stage: getattr(network.inference_stats, stage).ns / 1e9 for stage in stages}
-    return spent | {"batches": float(network.execution_count)}
+    computed = sum(getattr(size, stage).ns / 1e9 for size in network.batch_stats for stage in stages[1:])
+    counts = {"batches": float(network.execution_count), "tiles": float(network.inference_count)}
+    return spent | counts | {"batch_compute": computed}
 
 
-def _gateway(entrance: str, pid: int, rounds: int) -> tuple[Work, Work, list[float], float]:
+def gateway_work(entrance: str, pid: int, rounds: int) -> tuple[Work, Work, list[float], float]:
     """Returns `loop`, `threads`, `scatter` and `before` of `Measured`, from images sent one after another.
 
     Of one network, which is quicker and of no consequence for the gateway.
@@ -229,11 +237,11 @@ def _gateway(entrance: str, pid: int, rounds: int) -> tuple[Work, Work, list[flo
     with Client(entrance) as client:
         for turn in range(rounds + 1):
             for side, diameter in PROBES:
-                start = _processor_time(pid)
+                start = processor_time(pid)
                 result = client.segment(picture(side), diameter=diameter, ensemble=False)
                 if turn == 0:
                     continue  # first-touch costs belong to nobody
-                spent.append(_processor_time(pid) - start)
+                spent.append(processor_time(pid) - start)
                 grid = TileGrid.count(rescaled_shape((side, side), DIAMETER / diameter))
                 assert result.timing.tiles == grid
                 rows.append((1.0, side * side / 1e6, float(grid)))
@@ -247,7 +255,7 @@ def _gateway(entrance: str, pid: int, rounds: int) -> tuple[Work, Work, list[flo
     return Work(*map(float, loop)), Work(*map(float, threads)), scatter.tolist(), statistics.median(before)
 
 
-def _processor_time(pid: int) -> NDArray[np.float64]:
+def processor_time(pid: int) -> NDArray[np.float64]:
     """Returns the seconds of processor time of a process's main thread, and of its other threads."""
     whole = time.clock_gettime((~pid << 3) | 2)  # clock_getcpuclockid(3): threads that have ended count, too
     main = int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[0]) / 1e9
@@ -277,6 +285,7 @@ def _sent(entrance: str, in_flight: int, images: int) -> Run:
     return Run(in_flight, images, tiles, image.size / 1e6, asyncio.run(callers()), latency_s)
 
 
-def _processor() -> str:
+def processor_name() -> str:
+    """Returns what the processors of this machine call themselves."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     return ", ".join(sorted({line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")}))

@@ -24,7 +24,7 @@ def draw(figures: dict[str, Any], kiosk_images_per_h: float, out: Path) -> None:
         _ideal(rate, studied, kind)
         for series in studied["sizes"]:
             policy = series["policy"]
-            label = f"{kind}{', assumed' if kind == 'GPU' else ''}: {policy}"
+            label = f"{kind}: {policy}"
             _curve(rate, series["rows"], "tritons", "images_per_h", f"{label}, {_ratio(series)}", style, policy)
             _curve(latency, series["rows"], "tritons", "p95_s", f"{label}, 95 %", style, policy)
             _curve(latency, series["rows"], "tritons", "p50_s", None, style, policy, alpha=0.35)

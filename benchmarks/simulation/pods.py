@@ -22,7 +22,9 @@ LOOKED_AT = 8
 SETTINGS = Settings.model_construct()
 """The defaults of a gateway."""
 LOOK_AGAIN_S = 0.5
-"""Triton's batcher looks at its queue when a tile arrives, or after this time; not when its instance becomes idle."""
+"""Triton's batcher looks at its queue when a tile finds the instance idle, or after this time."""
+NOTICES = 0.5
+"""How often it looks when its instance becomes idle as well (measured, docs/decisions/0005)."""
 
 
 class World:
@@ -85,7 +87,7 @@ class Triton:
             tile.gateway.failed(tile, "refused")
         else:
             self._queue.append((self._world.clock.now, tile))
-            self._look()
+            self.look()
 
     def vanish(self) -> None:
         """Neither computes nor answers from now on."""
@@ -96,7 +98,8 @@ class Triton:
         assert self._vanished is not None
         return self._vanished
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Lets the batcher look at its queue, and begin a batch if the instance is idle."""
         if self._batch or self._vanished is not None:
             return
         deployment, clock = self._world.deployment, self._world.clock
@@ -119,7 +122,7 @@ class Triton:
 
     def _look_when_due(self) -> None:
         self._look_set = False
-        self._look()
+        self.look()
 
     def _computed(self) -> None:
         if self._vanished is not None:
@@ -128,8 +131,10 @@ class Triton:
         took = world.clock.now - self._began
         world.outcome.batches.append((world.clock.now, len(batch), took))
         world.clock.after(world.chance.choice(world.times.exchange_s), lambda: _deliver(batch))
-        if self._queue:
-            world.clock.after(LOOK_AGAIN_S - took % LOOK_AGAIN_S, self._look)
+        if self._queue and world.chance.random() < NOTICES:
+            self.look()
+        elif self._queue:
+            world.clock.after(LOOK_AGAIN_S - took % LOOK_AGAIN_S, self.look)
 
 
 def _deliver(batch: Sequence[Tile]) -> None:
@@ -151,7 +156,9 @@ class Gateway:
         self._turn = world.chance.randrange(deployment.tritons)
         self._per_triton = deployment.per_triton
         self._feeds: dict[Triton, Feed] = {}  # made when first used: many gateways never meet most Tritons
-        self._common = self._feed(1 if deployment.policy == "one feed" else deployment.tritons, self._in_turn)
+        self._common = self._feed(
+            1 if deployment.policy == "one feed" else deployment.tritons, self._in_turn, self._wake_all
+        )
 
     def segment(self, picture: Picture, done: Callable[[End], None]) -> None:
         """Works on an image; `done` is told how that ended."""
@@ -199,9 +206,12 @@ class Gateway:
             or self._pixels + picture.pixels > SETTINGS.max_pixels_in_flight
         )
 
-    def _feed(self, tritons: int, send: Callable[[Tile], None]) -> Feed:
-        deployment = self._world.deployment
-        return Feed(self._world.clock, deployment.max_batch * tritons, deployment.delay_s, send)
+    def _feed(self, tritons: int, send: Callable[[Tile], None], wake: Callable[[], None]) -> Feed:
+        return Feed(self._world.clock, self._world.deployment.max_batch * tritons, send, wake)
+
+    def _wake_all(self) -> None:
+        for triton in self._world.tritons:
+            triton.look()
 
     def _in_turn(self, tile: Tile) -> None:
         self._turn += 1
@@ -242,7 +252,7 @@ class Gateway:
         chosen = min(looked_at, key=self._load)
         self._turn += looked_at.index(chosen) + 1
         if chosen not in self._feeds:
-            self._feeds[chosen] = self._feed(1, chosen.arrive)
+            self._feeds[chosen] = self._feed(1, chosen.arrive, chosen.look)
         return self._feeds[chosen]
 
     def _load(self, triton: Triton) -> int:

@@ -13,7 +13,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from .callers import Failure, Load, simulate
-from .deployment import Deployment, Picture, Policy, Times
+from .deployment import Deployment, Picture, Policy, Times, Work
 from .measure import NETWORK, ROOT, Measured
 
 IMAGE = Picture(1.0, 36)
@@ -31,9 +31,9 @@ SEEDS = 8
 POLICIES: tuple[Policy, ...] = get_args(Policy)
 FAILING, GONE = 40, 0.05
 """Tritons of which some vanish, and their share."""
-AVOIDED_S, SILENT_S = 3.0, 25.0
-"""After which a gateway's look at a silent Triton has failed (triton_poll_s and PROBE_TIMEOUT_S), and after which its
-connection is given up (keepalive_time_ms and keepalive_timeout_ms)."""
+AVOIDED_S, SILENT_S, DEAD_S = 3.0, 6.0, 25.0
+"""After which a gateway's look at a silent Triton has failed (triton_poll_s and PROBE_TIMEOUT_S), after which it has
+given up what it sent there (SILENT_LOOKS), and after which a connection is given up (keepalive)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +75,29 @@ def times_of(measured: Measured) -> Times:
     )
 
 
-def kinds(measured: Measured, gpu_tiles_per_s: float) -> list[Kind]:
-    """Returns the pods compared: processors as measured, and GPUs of an assumed rate."""
+def kinds(measured: Measured, gpu: dict[str, Any]) -> list[Kind]:
+    """Returns the pods compared: processors, and a GPU with one arithmetic as benchmarks/gpu has measured it."""
     cpu = Deployment(1, 1, gateway_cores=measured.cores, **_configured("config.pbtxt"))
-    times = times_of(measured)
-    gpu = replace(cpu, **_configured("configs/gpu.pbtxt"))
-    full = gpu.max_batch / gpu_tiles_per_s
-    batch_s = {tiles: [full * (0.1 + 0.9 * tiles / gpu.max_batch)] for tiles in range(1, gpu.max_batch + 1)}
+    configured = replace(cpu, **_configured("configs/gpu.pbtxt"))
     return [
-        Kind("CPU", cpu, times, (1, 2, 4, 8, 16, 32), in_flight=3),
-        Kind("GPU", gpu, replace(times, batch_s=batch_s), (0.125, 0.25, 0.5, 1, 2), in_flight=12),
+        Kind("CPU", cpu, times_of(measured), (1, 2, 4, 8, 16, 32), in_flight=3),
+        Kind("GPU", configured, _gpu_times(gpu, configured.max_batch), (0.125, 0.25, 0.5, 1, 2), in_flight=12),
     ]
+
+
+def _gpu_times(gpu: dict[str, Any], most: int) -> Times:
+    """Returns the times of a GPU; of batches between those measured, what lies between."""
+    measured = {int(tiles): statistics.median(seconds) for tiles, seconds in gpu["batch_s"].items()}
+    sizes = range(1, most + 1)
+    batch_s = np.interp(sizes, sorted(measured), [measured[tiles] for tiles in sorted(measured)])
+    return Times(
+        {tiles: [float(seconds)] for tiles, seconds in zip(sizes, batch_s, strict=True)},
+        gpu["exchange_s"],
+        Work(**gpu["loop"]),
+        Work(**gpu["threads"]),
+        gpu["scatter"],
+        gpu["before"],
+    )
 
 
 def _configured(file: str) -> dict[str, Any]:
@@ -182,7 +194,7 @@ def failure(kind: Kind, gateways: int, policy: Policy, silent: bool) -> dict[str
         silent: Their connections stay open, as when a node loses power; else they break at once.
     """
     pods = replace(kind.pods, tritons=FAILING, gateways=gateways, policy=policy)
-    noticed_s = SILENT_S if silent else 0.0
+    noticed_s = (SILENT_S if pods.per_triton else DEAD_S) if silent else 0.0
     avoided_s = min(noticed_s, AVOIDED_S) if pods.per_triton else noticed_s
     window = 2 * kind.batch_s
     at, end = 8 * window, 16 * window + noticed_s

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
-from cellserve_gateway.feed import BATCHES_AHEAD
+from cellserve_gateway.feed import BATCHES_AHEAD, PATIENCE_S, QUIET_S
 
 from .deployment import Picture
 from .events import Clock
@@ -40,41 +40,46 @@ class Tile:
 
 
 class Feed:
-    """`cellserve_gateway.feed.Feed`, step by step."""
+    """`cellserve_gateway.feed.Feed`, step by step, but for a timer that starts anew with each answer or tile sent."""
 
-    def __init__(self, clock: Clock, batch: int, forming_s: float, send: Callable[[Tile], None]) -> None:
-        self._clock, self._batch, self._forming_s, self._send = clock, batch, forming_s, send
+    def __init__(self, clock: Clock, batch: int, send: Callable[[Tile], None], wake: Callable[[], None]) -> None:
+        self._clock, self._batch, self._send, self._wake = clock, batch, send, wake
         self.waiting: deque[Tile] = deque()
         self.at_triton = 0
-        self._busy_since = 0.0
+        self._heard = 0
 
     def join(self, tile: Tile) -> None:
         """A tile waits for its turn."""
         tile.feed = self
         self.waiting.append(tile)
-        self._release(answered=False)
+        self._release()
 
     def answered(self) -> None:
         """A tile came back, or was given up."""
         self.at_triton -= 1
-        self._release(answered=True)
+        self._release()
+        if self.at_triton and not self.waiting:
+            self._listen(QUIET_S)
 
-    def _release(self, *, answered: bool) -> None:
+    def _release(self) -> None:
         while self.waiting and self.at_triton < BATCHES_AHEAD * self._batch:
-            if self.waiting[0].attempt.failed:
-                self.waiting.popleft()
-                continue
-            if len(self.waiting) == 1 and not self._may_send_last(answered):
-                return
-            if self.at_triton == 0:
-                self._busy_since = self._clock.now
-            self.at_triton += 1
             tile = self.waiting.popleft()
+            if tile.attempt.failed:
+                continue
+            self.at_triton += 1
             tile.attempt.flying[tile] = None
             self._send(tile)
+            if not self.waiting:
+                self._listen(PATIENCE_S)
 
-    def _may_send_last(self, answered: bool) -> bool:
-        if self.at_triton == 0:
-            return True
-        forming = self._clock.now - self._busy_since < self._forming_s
-        return self.at_triton < self._batch and (answered or forming)
+    def _listen(self, patience_s: float) -> None:
+        self._heard += 1
+        heard = self._heard
+
+        def look() -> None:
+            if heard == self._heard and self.at_triton:
+                if not self.waiting:
+                    self._wake()
+                self._listen(max(PATIENCE_S, 2 * patience_s))
+
+        self._clock.after(patience_s, look)

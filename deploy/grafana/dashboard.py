@@ -156,6 +156,12 @@ ROWS: dict[str, list[Panel]] = {
             (f"sum(nv_inference_pending_request_count{{{S}}})", "in Triton's queues"),
         ),
         panel(
+            "Wakes per second",
+            "ops",
+            (rate("cellserve_triton_wakes_total", "network"), "{{network}}"),
+            help="Requests that only make Triton look at its queue: one or two a batch at low load, none at full load.",
+        ),
+        panel(
             "Tritons that gateways use",
             "none",
             (f'min(cellserve_triton_servers{{{S},state="ready"}})', "ready, least"),
@@ -164,8 +170,9 @@ ROWS: dict[str, list[Panel]] = {
         panel(
             "Failures per second",
             "ops",
-            (rate("nv_inference_request_failure", "reason"), "{{reason}}"),
+            (rate("nv_inference_request_failure", "reason", ',reason!="REJECTED"'), "{{reason}}"),
             (rate("cellserve_triton_failovers_total", "release"), "sent to another Triton"),
+            help="Without Triton's REJECTED: gateways wake it with requests that it rejects.",
         ),
         panel(
             "GPU utilisation",

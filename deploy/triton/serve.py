@@ -105,7 +105,7 @@ def find_server(requested: Path | None) -> Path:
     raise ServeError(f"no tritonserver at {', '.join(map(str, candidates))}; see deploy/triton/README.md")
 
 
-def assemble_backends(server: Path, target: Path) -> bool:
+def assemble_backends(server: Path, ours: Path, target: Path) -> bool:
     """Lays out a backend directory for the wheel's server; False if this server brings its own backends.
 
     Triton refuses symbolic links that leave the backend directory, so these are copies.
@@ -122,7 +122,7 @@ def assemble_backends(server: Path, target: Path) -> bool:
         )
     shutil.copytree(root / "backends" / "python", target / "python", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy2(stub, target / "python")
-    shutil.copytree(OWN_BACKENDS, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ours, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     return True
 
 
@@ -283,7 +283,7 @@ def serve(options: argparse.Namespace, endpoints: Endpoints, stop: threading.Eve
         binary = find_server(options.tritonserver)
         command = [str(binary), *server_arguments(options, endpoints, region_prefix)]
         environment = dict(os.environ)
-        if assemble_backends(binary, directory):
+        if assemble_backends(binary, options.backends, directory):
             command.append(f"--backend-directory={directory}")
             environment = wheel_environment(binary)
         server = Server(command, environment, sink)
@@ -313,6 +313,7 @@ def parse_options() -> argparse.Namespace:
     add("--model-repository", type=Path, action="append", required=True, help="may be given several times")
     add("--model-config-name", help="take <model>/configs/NAME.pbtxt where there is one, e.g. gpu")
     add("--tritonserver", type=Path, help="the binary; default: the wheel's, else the container's")
+    add("--backends", type=Path, default=OWN_BACKENDS, help="what the wheel's server has besides the Python backend")
     add("--host", default="127.0.0.1", help="address to bind")
     add("--http-port", type=int, default=8000, help="0 takes a free port")
     add("--grpc-port", type=int, default=8001, help="0 takes a free port")

@@ -1,9 +1,9 @@
-"""In which order and how far ahead tiles go to Triton (docs/decisions/0005).
+"""In which order and how far ahead tiles go to Triton, and when Triton is woken (docs/decisions/0005).
 
-With priority lanes configured, Triton forms a new batch when a request arrives or a timer of half a second fires, but
-not when its instance becomes idle. Tiles that all arrived while a batch ran would wait for that timer. So the gateway
-sends two batches ahead at most, and keeps one tile back while a batch runs: that batch's answers release it, and its
-arrival starts the next.
+With priority lanes configured, Triton forms a batch when a request finds the model's instance idle, or a timer of half
+a second fires. Of requests that came while the instance was busy it takes notice as often as not. So the gateway sends
+two batches ahead at most, and what it sends as answers come in starts the next batch. Where nothing is left to send,
+it wakes Triton once the answers have come.
 """
 
 from __future__ import annotations
@@ -14,21 +14,29 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 BATCHES_AHEAD = 2  # one runs, one waits: its instance is never idle for want of tiles
+QUIET_S = 0.003  # without another answer: the batch that ran has been answered, its instance is idle
+PATIENCE_S = 0.05  # without any answer: it may have run for somebody else; then twice as long, and so on
 
 
 class Feed:
-    """Lets requests of one network and lane pass, in order. For one event loop's thread."""
+    """Lets requests of one network and lane pass, in order. For one event loop's thread.
 
-    def __init__(self) -> None:
+    Args:
+        wake: Makes Triton look at its queue. Called only while requests are there and none waits to be sent.
+    """
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
         self._batch = 1
-        self._forming_s = 0.0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._at_triton = 0
-        self._busy_since = 0.0
+        self._patience_s = PATIENCE_S
+        self._wake_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
 
-    def expect(self, batch: int, forming_s: float) -> None:
-        """Sets how many requests fill a batch, and the seconds Triton waits for one to fill."""
-        self._batch, self._forming_s = batch, forming_s
+    def expect(self, batch: int) -> None:
+        """Sets how many requests fill a batch."""
+        self._batch = batch
 
     def __len__(self) -> int:
         """Requests at Triton or waiting."""
@@ -42,7 +50,7 @@ class Feed:
         """
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
-        self._release(answered=False)
+        self._release()
         try:
             await turn
         except asyncio.CancelledError:
@@ -70,23 +78,36 @@ class Feed:
 
     def _answered(self) -> None:
         self._at_triton -= 1
-        self._release(answered=True)
+        self._listen(QUIET_S)
+        self._release()
 
-    def _release(self, *, answered: bool) -> None:
-        now = asyncio.get_running_loop().time()
+    def _release(self) -> None:
         while self._waiting and self._at_triton < BATCHES_AHEAD * self._batch:
-            if self._waiting[0].cancelled():  # its task has not run since
-                self._waiting.popleft()
-                continue
-            if len(self._waiting) == 1 and not self._may_send_last(now, answered):
-                return
-            if self._at_triton == 0:
-                self._busy_since = now
-            self._at_triton += 1
-            self._waiting.popleft().set_result(None)
+            turn = self._waiting.popleft()
+            if not turn.cancelled():  # else its task has not run since
+                self._at_triton += 1
+                self._listen(PATIENCE_S)
+                turn.set_result(None)
 
-    def _may_send_last(self, now: float, answered: bool) -> bool:
-        """Says whether the last one waiting may go: nothing runs, the batch still forms, or the running batch ends."""
-        if self._at_triton == 0:
-            return True
-        return self._at_triton < self._batch and (answered or now - self._busy_since < self._forming_s)
+    def _listen(self, patience_s: float) -> None:
+        """Sets when to wake Triton, unless something is sent or answered before."""
+        loop = asyncio.get_running_loop()
+        self._patience_s = patience_s
+        self._wake_at = loop.time() + patience_s
+        if self._timer and self._timer.when() > self._wake_at:
+            self._timer.cancel()
+            self._timer = None
+        if not self._timer:
+            self._timer = loop.call_at(self._wake_at, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if not self._at_triton:
+            return
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._wake_at:  # it was put off meanwhile
+            self._timer = loop.call_at(self._wake_at, self._look)
+            return
+        if not self._waiting:
+            self._wake()
+        self._listen(max(PATIENCE_S, 2 * self._patience_s))

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
+from typing import Any
 
 import numpy as np
+from cellserve_preprocess import TILE
 from numpy.typing import NDArray
-from tritonclient.grpc import InferInput, InferRequestedOutput
+from tritonclient.grpc import InferInput, InferRequestedOutput, InferResult
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
@@ -18,7 +21,7 @@ from .errors import DeadlinePassed, InternalError, Overloaded, ServiceError, Tri
 from .feed import Feed
 from .metrics import Metrics
 
-# Reconnect within seconds of a server's return; notice within half a minute one that vanished without a word.
+# Reconnect within seconds of a server's return; notice within half a minute a connection that is dead.
 CHANNEL_ARGS = [
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
@@ -29,6 +32,7 @@ CHANNEL_ARGS = [
     ("grpc.keepalive_timeout_ms", 5_000),
 ]
 PROBE_TIMEOUT_S = 2.0
+SILENT_LOOKS = 2  # looks in a row without an answer, after which it has no more time for what it was sent
 
 
 class Priority(IntEnum):
@@ -46,7 +50,6 @@ class Network:
     version: str
     sha256: str
     max_batch_size: int
-    queue_delay_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +89,20 @@ class Triton:
         self.fault: ServiceError | None = None
         self._client = InferenceServerClient(address, channel_args=CHANNEL_ARGS)
         self._expected = expected
-        self._feeds = {(name, priority): Feed() for name in expected for priority in Priority}
+        self._feeds = {
+            (name, priority): Feed(partial(self._wake, name, priority)) for name in expected for priority in Priority
+        }
+        self._calls: set[asyncio.Task[InferResult]] = set()
+        self._wakes: set[asyncio.Task[None]] = set()
+        self._silent = 0
         self._metrics = metrics
         self._headers = headers
 
     async def close(self) -> None:
         """Closes the connection."""
+        for task in self._wakes:
+            task.cancel()
+        await asyncio.gather(*self._wakes, return_exceptions=True)
         await self._client.close()
 
     async def probe(self) -> None:
@@ -104,8 +115,10 @@ class Triton:
                 self.fault, self.ready = None, True
                 for network in self.networks.values():
                     self._metrics.models.labels(network.name, network.version, network.sha256).set(1)
-        except InferenceServerException:
+            self._silent = 0
+        except InferenceServerException as error:
             self.ready = False
+            self._silent = self._silent + 1 if str(error.status()) == "StatusCode.DEADLINE_EXCEEDED" else 0
         except ServiceError as error:
             self.fault, self.ready = error, False
             self.networks.clear()  # answers of another file are not ours
@@ -127,9 +140,12 @@ class Triton:
         return len(self._feeds[name, priority])
 
     def dismiss(self) -> None:
-        """Fails every request that waits to be sent: another server may take it."""
+        """Fails every request that waits to be sent, and, if it has gone silent, those sent: others may take them."""
         for feed in self._feeds.values():
             feed.dismiss(lambda: TritonUnavailable("the inference server is not ready; try again"))
+        if self._silent >= SILENT_LOOKS:
+            for call in self._calls:
+                call.cancel()
 
     async def infer(
         self, name: str, tiles: NDArray[np.float32], outputs: tuple[str, ...], priority: Priority, deadline: float
@@ -156,7 +172,7 @@ class Triton:
             if timeout_s <= 0:
                 raise DeadlinePassed("the deadline passed before the inference server was asked", stage="inference")
             with self._metrics.triton_request(name, len(tiles)), _translated(name):
-                result = await self._client.infer(
+                call = self._client.infer(
                     name,
                     [tensor],
                     outputs=[InferRequestedOutput(output) for output in outputs],
@@ -165,6 +181,7 @@ class Triton:
                     headers=self._headers(),
                     client_timeout=timeout_s,
                 )
+                result = await self._answer(call)
         answer = {output: result.as_numpy(output) for output in outputs}
         for output, array in answer.items():
             if array is None or len(array) != len(tiles):
@@ -172,6 +189,32 @@ class Triton:
                     "the inference server's answer does not fit the request", reason="TRITON_BAD_ANSWER", output=output
                 )
         return Maps(answer.get("flows"), answer.get("style"))
+
+    async def _answer(self, call: Coroutine[Any, Any, InferResult]) -> InferResult:
+        """Waits for Triton's answer, unless `dismiss` gives it up."""
+        task = asyncio.create_task(call)
+        self._calls.add(task)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            if (ours := asyncio.current_task()) and ours.cancelling():
+                raise  # our caller has left
+            raise TritonUnavailable("the inference server does not answer; try again") from None
+        finally:
+            self._calls.discard(task)
+
+    def _wake(self, name: str, priority: Priority) -> None:
+        task = asyncio.create_task(self._send_wake(name, priority))
+        self._wakes.add(task)
+        task.add_done_callback(self._wakes.discard)
+
+    async def _send_wake(self, name: str, priority: Priority) -> None:
+        """Makes Triton look at a queue, by a tile whose time is over when it gets there: nothing computes on it."""
+        tensor = InferInput("image", [1, 2, TILE, TILE], "FP32")
+        tensor.set_data_from_numpy(np.zeros(tensor.shape(), np.float32))
+        self._metrics.triton_wakes.labels(name).inc()
+        with contextlib.suppress(InferenceServerException):  # it is refused, counted by Triton as REJECTED
+            await self._client.infer(name, [tensor], priority=priority, timeout=1, client_timeout=PROBE_TIMEOUT_S)
 
     async def _read_network(self, name: str) -> Network:
         metadata = await self._client.get_model_metadata(name, client_timeout=PROBE_TIMEOUT_S)
@@ -185,15 +228,9 @@ class Triton:
                 served=served or "unknown",
                 described=self._expected[name],
             )
-        network = Network(
-            name,
-            metadata.versions[-1],
-            served,
-            max(1, config.max_batch_size),
-            config.dynamic_batching.max_queue_delay_microseconds / 1e6,
-        )
+        network = Network(name, metadata.versions[-1], served, max(1, config.max_batch_size))
         for priority in Priority:
-            self._feeds[name, priority].expect(network.max_batch_size, network.queue_delay_s)
+            self._feeds[name, priority].expect(network.max_batch_size)
         return network
 
 

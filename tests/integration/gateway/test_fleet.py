@@ -38,9 +38,9 @@ class Server:
         self.at = self.process.wait_ready()
         return int(self.at["grpc"].rpartition(":")[2])
 
-    def kill(self) -> None:
-        """Kills the server below the launcher outright."""
-        os.kill(int(Path(f"/proc/{self.at['pid']}/task/{self.at['pid']}/children").read_text()), signal.SIGKILL)
+    def signal(self, number: int) -> None:
+        """Sends a signal to the server below the launcher."""
+        os.kill(int(Path(f"/proc/{self.at['pid']}/task/{self.at['pid']}/children").read_text()), number)
 
     def tiles(self) -> float:
         """Returns how many tiles it has answered."""
@@ -84,19 +84,32 @@ def test_servers_come_go_and_die(start_gateway, tmp_path, image, scrape):
         # One dies with tiles in it: the other one takes them, and the callers notice nothing.
         answers = load(12)
         time.sleep(1)
-        first.kill()
+        first.signal(signal.SIGKILL)
         assert all(answer.result().labels == expected for answer in answers)
         assert scrape(gateway)['cellserve_triton_failovers_total{network="generalist_single"}'] > 0
         assert ready(gateway.address)
         assert eventually(lambda: servers("ready") == 1)
         first.process.stop()
 
-        # A server that leaves finishes what it has.
         third = Server(tmp_path / "3", "127.0.0.4", port)
         cleanup.callback(third.process.stop)
         third.wait()
         names.set(NAME, second.host, third.host)
         assert eventually(lambda: servers("ready") == 2)
+
+        # One goes silent with tiles in it, its connection open: two looks at it, and the other one takes them.
+        answers = load(6)
+        time.sleep(0.5)
+        start = time.monotonic()
+        third.signal(signal.SIGSTOP)
+        try:
+            assert all(answer.result().labels == expected for answer in answers)
+            assert time.monotonic() - start < 20, "not the half minute after which its connection is given up"
+        finally:
+            third.signal(signal.SIGCONT)
+        assert eventually(lambda: servers("ready") == 2)
+
+        # A server that leaves finishes what it has.
         answers = load(8)
         names.set(NAME, third.host)
         assert eventually(lambda: servers("known") == 1)

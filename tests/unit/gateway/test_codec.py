@@ -28,7 +28,7 @@ FAMILY = Family(
     tile_size=224,
     networks={},
 )
-NETWORK = Network("generalist", "1", "0" * 64, 8, 0.02)
+NETWORK = Network("generalist", "1", "0" * 64, 8)
 
 
 def normalizations():

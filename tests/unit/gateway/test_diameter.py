@@ -65,7 +65,7 @@ class Triton:
     size = 1
 
     def network(self, name: str) -> Network:
-        return Network(name, "1", "0" * 64, 8, 0.02)
+        return Network(name, "1", "0" * 64, 8)
 
     async def infer(self, name: str, tiles: np.ndarray, outputs, priority: Priority, deadline: float) -> Maps:
         self.calls.append(name)

@@ -27,7 +27,7 @@ class Server:
     async def probe(self) -> None:
         self.ready = self.up
         if self.up:
-            self.networks = {"cells": Network("cells", "1", "0" * 64, 8, 0.02)}
+            self.networks = {"cells": Network("cells", "1", "0" * 64, 8)}
 
     def load(self, name: str, priority: Priority) -> int:
         return self.held
