@@ -96,6 +96,8 @@ class Triton:
         self._wakes: set[asyncio.Task[None]] = set()
         self._silent = 0
         self._metrics = metrics
+        for name in expected:
+            metrics.triton_wakes.labels(name)  # a series from the start
         self._headers = headers
 
     async def close(self) -> None:

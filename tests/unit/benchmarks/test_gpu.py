@@ -19,7 +19,8 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
     """The backend's module; what Triton brings is not needed here."""
     monkeypatch.setitem(sys.modules, "triton_python_backend_utils", types.ModuleType("triton_python_backend_utils"))
     spec = importlib.util.spec_from_file_location("gpu_backend", ROOT / "benchmarks/gpu/backends/onnxruntime/model.py")
-    assert spec and spec.loader
+    assert spec
+    assert spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
