@@ -24,7 +24,7 @@ SETTINGS = Settings.model_construct()
 LOOK_AGAIN_S = 0.5
 """Triton's batcher looks at its queue when a tile finds the instance idle, or after this time."""
 NOTICES = 0.5
-"""How often it looks when its instance becomes idle as well (measured, docs/decisions/0005)."""
+"""How often it looks when its instance becomes idle as well: about half of the times (docs/decisions/0005)."""
 
 
 class World:
