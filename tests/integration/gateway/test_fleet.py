@@ -77,13 +77,13 @@ def test_servers_come_go_and_die(start_gateway, tmp_path, image, scrape):
         names.set(NAME, first.host, second.host)
         assert eventually(lambda: servers("ready") == 2)
         before = first.tiles(), second.tiles()
-        expected, *_ = [answer.result().labels for answer in load(12)]
+        expected, *_ = [answer.result().labels for answer in load(8)]
         shares = np.subtract((first.tiles(), second.tiles()), before)
         assert shares.min() > 0.35 * shares.sum(), shares
 
         # One dies with tiles in it: the other one takes them, and the callers notice nothing.
-        answers = load(12)
-        time.sleep(1)
+        answers = load(8)
+        time.sleep(0.3)
         first.signal(signal.SIGKILL)
         assert all(answer.result().labels == expected for answer in answers)
         assert scrape(gateway)['cellserve_triton_failovers_total{network="generalist_single"}'] > 0
@@ -98,8 +98,8 @@ def test_servers_come_go_and_die(start_gateway, tmp_path, image, scrape):
         assert eventually(lambda: servers("ready") == 2)
 
         # One goes silent with tiles in it, its connection open: two looks at it, and the other one takes them.
-        answers = load(6)
-        time.sleep(0.5)
+        answers = load(4)
+        time.sleep(0.3)
         start = time.monotonic()
         third.signal(signal.SIGSTOP)
         try:

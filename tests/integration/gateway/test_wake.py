@@ -23,13 +23,13 @@ def test_an_image_alone_does_not_wait_for_the_timer(start_gateway, scrape, tmp_p
         image = np.random.default_rng(0).integers(0, 255, (512, 512), np.uint8)
         taken = []
         with Client(gateway.address) as client:
-            for _ in range(20):
+            for _ in range(16):
                 start = time.perf_counter()
                 assert client.segment(image, diameter=30).timing.tiles == 9
                 taken.append(time.perf_counter() - start)
         print(f"seconds: {[round(seconds, 3) for seconds in sorted(taken)]}")
         assert scrape(gateway)['cellserve_triton_wakes_total{network="generalist"}'] > 0
-        assert sum(seconds > TIMER_S for seconds in taken) <= 2, "of twenty; a busy machine may be slow itself"
+        assert sum(seconds > TIMER_S for seconds in taken) <= 2, "of sixteen; a busy machine may be slow itself"
         gateway.process.stop()
     finally:
         triton.stop()
