@@ -159,7 +159,7 @@ ROWS: dict[str, list[Panel]] = {
             "Wakes per second",
             "ops",
             (rate("cellserve_triton_wakes_total", "network"), "{{network}}"),
-            help="Requests that only make Triton look at its queue: one or two a batch at low load, none at full load.",
+            help="Requests that only make Triton look at its queue: a few a batch at low load, none at full load.",
         ),
         panel(
             "Tritons that gateways use",

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -212,11 +212,9 @@ class Triton:
 
     async def _send_wake(self, name: str, priority: Priority) -> None:
         """Makes Triton look at a queue, by a tile whose time is over when it gets there: nothing computes on it."""
-        tensor = InferInput("image", [1, 2, TILE, TILE], "FP32")
-        tensor.set_data_from_numpy(np.zeros(tensor.shape(), np.float32))
         self._metrics.triton_wakes.labels(name).inc()
         with contextlib.suppress(InferenceServerException):  # it is refused, counted by Triton as REJECTED
-            await self._client.infer(name, [tensor], priority=priority, timeout=1, client_timeout=PROBE_TIMEOUT_S)
+            await self._client.infer(name, [_blank()], priority=priority, timeout=1, client_timeout=PROBE_TIMEOUT_S)
 
     async def _read_network(self, name: str) -> Network:
         metadata = await self._client.get_model_metadata(name, client_timeout=PROBE_TIMEOUT_S)
@@ -234,6 +232,14 @@ class Triton:
         for priority in Priority:
             self._feeds[name, priority].expect(network.max_batch_size)
         return network
+
+
+@cache
+def _blank() -> InferInput:
+    """A tile of zeros."""
+    tensor = InferInput("image", [1, 2, TILE, TILE], "FP32")
+    tensor.set_data_from_numpy(np.zeros(tensor.shape(), np.float32))
+    return tensor
 
 
 @contextlib.contextmanager
