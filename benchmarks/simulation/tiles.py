@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
-from cellserve_gateway.feed import BATCHES_AHEAD, PATIENCE_S, QUIET_S
+from cellserve_gateway.feed import AGAIN_S, BATCHES_AHEAD, PATIENCE_S, QUIET_S
 
 from .deployment import Picture
 from .events import Clock
@@ -80,6 +80,7 @@ class Feed:
             if heard == self._heard and self.at_triton:
                 if not self.waiting:
                     self._wake()
-                self._listen(max(PATIENCE_S, 2 * patience_s))
+                if patience_s < AGAIN_S:
+                    self._listen(AGAIN_S)
 
         self._clock.after(patience_s, look)

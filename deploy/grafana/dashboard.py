@@ -154,12 +154,13 @@ ROWS: dict[str, list[Panel]] = {
             (f"sum(cellserve_triton_requests_in_flight{{{S}}})", "at Triton"),
             (f"sum(cellserve_triton_requests_waiting{{{S}}})", "waiting in gateways"),
             (f"sum(nv_inference_pending_request_count{{{S}}})", "in Triton's queues"),
+            help="Triton's queues hold wakes, too.",
         ),
         panel(
             "Wakes per second",
             "ops",
             (rate("cellserve_triton_wakes_total", "network"), "{{network}}"),
-            help="Requests that only make Triton look at its queue: a few a batch at low load, none at full load.",
+            help="Requests that only make Triton look at its queue: one or two a batch at low load, none at full load.",
         ),
         panel(
             "Tritons that gateways use",

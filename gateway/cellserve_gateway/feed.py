@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 
 BATCHES_AHEAD = 2  # one runs, one waits: its instance is never idle for want of tiles
 QUIET_S = 0.003  # without another answer: the batch that ran has been answered, its instance is idle
-PATIENCE_S = 0.05  # without any answer: it may have run for somebody else; then twice as long, and so on
+PATIENCE_S = 0.05  # without any answer: it may have run for somebody else
+AGAIN_S = 0.2  # after the first wake; then Triton's own timer is near
 
 
 class Feed:
@@ -110,4 +111,5 @@ class Feed:
             return
         if not self._waiting:
             self._wake()
-        self._listen(max(PATIENCE_S, 2 * self._patience_s))
+        if self._patience_s < AGAIN_S:
+            self._listen(AGAIN_S)

@@ -82,7 +82,7 @@ def test_servers_come_go_and_die(start_gateway, tmp_path, image, scrape):
         assert shares.min() > 0.35 * shares.sum(), shares
 
         # One dies with tiles in it: the other one takes them, and the callers notice nothing.
-        answers = load(8)
+        answers = load(6)
         time.sleep(0.3)
         first.signal(signal.SIGKILL)
         assert all(answer.result().labels == expected for answer in answers)
@@ -98,7 +98,7 @@ def test_servers_come_go_and_die(start_gateway, tmp_path, image, scrape):
         assert eventually(lambda: servers("ready") == 2)
 
         # One goes silent with tiles in it, its connection open: two looks at it, and the other one takes them.
-        answers = load(4)
+        answers = load(3)
         time.sleep(0.3)
         start = time.monotonic()
         third.signal(signal.SIGSTOP)
@@ -110,7 +110,7 @@ def test_servers_come_go_and_die(start_gateway, tmp_path, image, scrape):
         assert eventually(lambda: servers("ready") == 2)
 
         # A server that leaves finishes what it has.
-        answers = load(8)
+        answers = load(6)
         names.set(NAME, third.host)
         assert eventually(lambda: servers("known") == 1)
         had = second.tiles()
