@@ -7,6 +7,7 @@ be faster. CELLSERVE_TRITON_PYTHON names the server's environment: requirements.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import json
 import multiprocessing
@@ -26,9 +27,10 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
-from cellserve import Client  # noqa: E402
+from cellserve import AsyncClient, Client  # noqa: E402
 from simulation import measure  # noqa: E402
-from tritonclient.grpc import InferenceServerClient, InferInput  # noqa: E402
+from tritonclient.grpc import InferenceServerClient  # noqa: E402
+from tritonclient.grpc.aio import InferenceServerClient as AsyncServerClient  # noqa: E402
 
 from deploy import stack  # noqa: E402
 
@@ -137,28 +139,24 @@ def _loaded(
     start = time.time() + 3 + options.seconds / 2
     end = start + options.seconds
     context = multiprocessing.get_context("spawn")
-    with context.Pool(count) as pool, _Utilisation() as gpu:
+    with context.Pool(count) as pool:
         callers = [pool.apply_async(_call, (entrance, end)) for entrance in entrances]
         time.sleep(max(0.0, start - time.time()))
         before, spent = measure.triton_spent(direct), [measure.processor_time(gateway.pid) for gateway in running]
-        gpu.begin()
         time.sleep(max(0.0, end - time.time()))
         after = measure.triton_spent(direct)
         used = [measure.processor_time(gateway.pid) - then for gateway, then in zip(running, spent, strict=True)]
-        utilisation = gpu.end()
         answers = [answer for caller in callers for answer in caller.get(120)]
     timely = [answer for answer in answers if start <= answer[0] < end]
     tiles = sum(answer[2] for answer in timely)
-    batches = after["batches"] - before["batches"]
     figures = {
         "gateways": count,
         "images_per_s": len(timely) / options.seconds,
         "tiles_per_s": tiles / options.seconds,
         "latency_s": statistics.median(answer[1] for answer in timely),
         "latency_95_s": float(np.quantile([answer[1] for answer in timely], 0.95)),
-        "mean_batch": (after["tiles"] - before["tiles"]) / max(batches, 1),
+        "mean_batch": _mean_batch(before, after),
         "computing": (after["batch_compute"] - before["batch_compute"]) / options.seconds,
-        "gpu_utilisation": utilisation,
         "event_loop": [float(part[0]) / options.seconds for part in used],
         "threads": [float(part[1]) / options.seconds for part in used],
         "objects": sorted({answer[3] for answer in timely}),
@@ -169,10 +167,6 @@ def _loaded(
 
 def _call(entrance: str, end: float) -> list[tuple[float, float, int, int]]:
     """Keeps IN_FLIGHT images under way until `end`; returns when, after how long, with how many tiles and objects."""
-    import asyncio
-
-    from cellserve import AsyncClient
-
     image, answers = measure.picture(SIDE), []
 
     async def caller(client: AsyncClient) -> None:
@@ -201,20 +195,15 @@ def _directly(direct: InferenceServerClient, address: str, batch: int, seconds: 
         after = measure.triton_spent(direct)
         for feeder in feeders:
             feeder.get(120)
-    batches = after["batches"] - before["batches"]
-    return {
-        "tiles_per_s": (after["tiles"] - before["tiles"]) / seconds,
-        "mean_batch": (after["tiles"] - before["tiles"]) / max(batches, 1),
-    }
+    return {"tiles_per_s": (after["tiles"] - before["tiles"]) / seconds, "mean_batch": _mean_batch(before, after)}
+
+
+def _mean_batch(before: dict[str, float], after: dict[str, float]) -> float:
+    return (after["tiles"] - before["tiles"]) / max(after["batches"] - before["batches"], 1)
 
 
 def _feed(address: str, batch: int, end: float) -> None:
-    import asyncio
-
-    from tritonclient.grpc.aio import InferenceServerClient as AsyncServerClient
-
-    tensor = InferInput("image", [batch, 2, 224, 224], "FP32")
-    tensor.set_data_from_numpy(np.random.default_rng(0).normal(0.5, 0.3, tensor.shape()).astype(np.float32))
+    tensor = measure.random_tiles(batch)
 
     async def feeder(client: AsyncServerClient) -> None:
         while time.time() < end:
@@ -226,33 +215,6 @@ def _feed(address: str, batch: int, end: float) -> None:
         await client.close()
 
     asyncio.run(feeders())
-
-
-class _Utilisation:
-    """The GPU's share of time in which any kernel ran, as nvidia-smi samples it; nothing where there is none."""
-
-    def __enter__(self) -> _Utilisation:
-        command = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "-lms", "200"]
-        self._process = None
-        with contextlib.suppress(FileNotFoundError):
-            self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        return self
-
-    def begin(self) -> None:
-        self._begin = time.monotonic()
-
-    def end(self) -> float | None:
-        """Mean over the samples of the last seconds, from `begin` on."""
-        if self._process is None:
-            return None
-        self._process.terminate()
-        samples = [float(line) for line in self._process.communicate()[0].split() if line.strip().isdigit()]
-        count = int((time.monotonic() - self._begin) / 0.2)
-        return statistics.mean(samples[-count:]) if samples else None
-
-    def __exit__(self, *_: object) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self._process.kill()
 
 
 def _gpu() -> str | None:

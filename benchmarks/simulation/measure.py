@@ -199,10 +199,16 @@ def picture(side: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.tile(nuclei, (repeats, repeats))[:side, :side])
 
 
-def one_batch(direct: InferenceServerClient, tiles: int) -> tuple[float, float]:
-    """Returns the seconds Triton computes on one batch, and what its request takes beside that and its queue."""
+def random_tiles(tiles: int) -> InferInput:
+    """Returns a request's input of so many tiles, of values such as images have."""
     tensor = InferInput("image", [tiles, 2, TILE, TILE], "FP32")
     tensor.set_data_from_numpy(np.random.default_rng(tiles).normal(0.5, 0.3, tensor.shape()).astype(np.float32))
+    return tensor
+
+
+def one_batch(direct: InferenceServerClient, tiles: int) -> tuple[float, float]:
+    """Returns the seconds Triton computes on one batch, and what its request takes beside that and its queue."""
+    tensor = random_tiles(tiles)
     before = triton_spent(direct)
     start = time.perf_counter()
     direct.infer(NETWORK, [tensor])
