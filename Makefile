@@ -72,7 +72,7 @@ test-lowest:
 	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/python $(PIP) uv
 	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct -e '.[gateway,dev]'
-	.venv-lowest/bin/python -m pytest tests/unit/gateway tests/unit/client tests/unit/preprocess tests/unit/postprocess tests/property
+	.venv-lowest/bin/python -m pytest tests/unit/gateway tests/unit/client tests/unit/parallel tests/unit/preprocess tests/unit/postprocess tests/property
 
 proto: .venv/dev.done
 	proto/generate.sh

@@ -19,9 +19,9 @@ import imagecodecs
 import numpy as np
 from agreement import Difference, Masks, missing, picture
 from cellserve import Client
+from cellserve_parallel import ThreadGroup
 from cellserve_postprocess import RecoveryParams, recover_masks, reference, warm_up
 from cellserve_postprocess.metrics import average_precision
-from cellserve_preprocess import Crew
 from fields import mosaic, network_maps, perfect_maps, samples
 from numpy.typing import NDArray
 
@@ -100,11 +100,11 @@ def _speed(name: str, maps: NDArray[np.float32], peer: Cellpose, folder: Path) -
     params = RecoveryParams()
     seconds: dict[str, list[float]] = {"cellpose": [], "all_threads": [], "one_thread": []}
     with ThreadPoolExecutor(THREADS) as pool:
-        crew = Crew(pool, THREADS - 1)
+        threads = ThreadGroup(pool, THREADS - 1)
         peer.recover(path)  # first-touch costs belong to nobody
         for _ in range(ROUNDS):
             seconds["cellpose"].append(peer.recover(path))
-            seconds["all_threads"].append(_seconds(lambda: recover_masks(maps, params, crew)))
+            seconds["all_threads"].append(_seconds(lambda: recover_masks(maps, params, threads)))
             seconds["one_thread"].append(_seconds(lambda: recover_masks(maps, params)))
     ratios = {
         key: statistics.median(c / s for c, s in zip(seconds["cellpose"], seconds[key], strict=True))
@@ -192,7 +192,7 @@ def main() -> None:
     before = _memory("VmRSS")
     with ThreadPoolExecutor(THREADS) as pool:
         start = time.perf_counter()
-        found = recover_masks(maps, RecoveryParams(), Crew(pool, THREADS - 1))
+        found = recover_masks(maps, RecoveryParams(), ThreadGroup(pool, THREADS - 1))
         seconds = time.perf_counter() - start
     most = _memory("VmHWM")
     print(

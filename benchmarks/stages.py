@@ -26,13 +26,13 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 from cellserve import Client, SegmentParams  # noqa: E402
-from cellserve_gateway import codec  # noqa: E402
-from cellserve_gateway.decode import Limits  # noqa: E402
-from cellserve_gateway.params import DiameterSource  # noqa: E402
-from cellserve_gateway.params import SegmentParams as Params  # noqa: E402
-from cellserve_gateway.pipeline import Segmentation  # noqa: E402
+from cellserve_gateway.app.decode import Limits  # noqa: E402
+from cellserve_gateway.app.networks import Network  # noqa: E402
+from cellserve_gateway.app.params import DiameterSource  # noqa: E402
+from cellserve_gateway.app.params import SegmentParams as Params  # noqa: E402
+from cellserve_gateway.app.pipeline import Segmentation  # noqa: E402
+from cellserve_gateway.fronts.grpc import codec  # noqa: E402
 from cellserve_gateway.settings import Settings  # noqa: E402
-from cellserve_gateway.triton import Network  # noqa: E402
 from cellserve_postprocess import (  # noqa: E402
     RecoveryParams,
     measure_objects,
@@ -120,7 +120,7 @@ def _stages(image: np.ndarray, maps: np.ndarray) -> dict[str, float]:
     objects = measured("measure objects", lambda: measure_objects(found.labels, maps[2], found.flow_errors))
     measured("outlines (on request)", lambda: trace_outlines(found.labels))
     params = Params(model="generalist", diameter=20.0, cytoplasm_channel=0, nucleus_channel=-1)
-    network = Network("generalist", "1", "0" * 64, 8, 0.01)
+    network = Network("generalist", "1", "0" * 64, 8)
     result = Segmentation(found.labels, objects, params, DiameterSource.CALLER, network)
     measured("encode", lambda: codec.segment_response(result, "id", pb.COMPRESSION_ZLIB).SerializeToString())
     return figures

@@ -104,7 +104,7 @@ def start_gateway(directory: Path, triton: str, /, *, instance: str = "gateway",
         "triton_address": triton,
         "model_repository": ROOT / "model_repository",
         "port": 0,
-        "metrics_port": 0,
+        "monitoring_port": 0,
         "health_port": 0,
         "ready_file": ready,
     }
@@ -144,7 +144,7 @@ def running(directory: Path, /, **settings: Any) -> Iterator[dict[str, str]]:
         wait_serving(gate["grpc"])
         yield {
             "gateway": gate["grpc"],
-            "metrics": gate["metrics"],
+            "metrics": gate["monitoring"],
             "triton": at["grpc"],
             "triton_http": at["http"],
             "triton_metrics": at["metrics"],
@@ -182,14 +182,16 @@ def up() -> int:
     try:
         (STATE / "triton.pid").write_text(str(triton.pid))
         at = triton.wait_ready()
-        gateway = start_gateway(STATE, at["grpc"], port=50051, health_port=50052, metrics_port=9464)
+        gateway = start_gateway(STATE, at["grpc"], port=50051, health_port=50052, monitoring_port=9464)
         (STATE / "gateway.pid").write_text(str(gateway.pid))
         gate = gateway.wait_ready()
         wait_serving(gate["grpc"])
     except BaseException:
         down()
         raise
-    print(f"serving on {gate['grpc']}; metrics on http://{gate['metrics']}/metrics; logs in {STATE.relative_to(ROOT)}")
+    print(
+        f"serving on {gate['grpc']}; metrics on http://{gate['monitoring']}/metrics; logs in {STATE.relative_to(ROOT)}"
+    )
     return 0
 
 

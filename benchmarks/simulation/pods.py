@@ -10,7 +10,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from cellserve_gateway.feed import BATCHES_AHEAD
+from cellserve_gateway.backends.triton.dispatcher import BATCHES_AHEAD
 from cellserve_gateway.settings import Settings
 
 from .deployment import Deployment, Outcome, Picture, Times

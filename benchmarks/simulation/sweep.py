@@ -32,8 +32,8 @@ POLICIES: tuple[Policy, ...] = get_args(Policy)
 FAILING, GONE = 40, 0.05
 """Tritons of which some vanish, and their share."""
 AVOIDED_S, SILENT_S, DEAD_S = 3.0, 6.0, 25.0
-"""After which a gateway's look at a silent Triton has failed (triton_poll_s and PROBE_TIMEOUT_S), after which it has
-given up what it sent there (SILENT_LOOKS), and after which a connection is given up (keepalive)."""
+"""Seconds until a health probe of a silent Triton has failed (triton_probe_interval_s, PROBE_TIMEOUT_S), until it has
+given up what it sent there (MAX_FAILED_PROBES), and after which a connection is given up (keepalive)."""
 
 
 @dataclass(frozen=True, slots=True)

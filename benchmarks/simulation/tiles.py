@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
-from cellserve_gateway.feed import AGAIN_S, BATCHES_AHEAD, PATIENCE_S, QUIET_S
+from cellserve_gateway.backends.triton.dispatcher import AGAIN_S, BATCHES_AHEAD, PATIENCE_S, QUIET_S
 
 from .deployment import Picture
 from .events import Clock

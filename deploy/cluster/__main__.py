@@ -41,7 +41,7 @@ GATEWAY: dict[str, Any] = {
     "max_connection_age_s": CONNECTION_AGE_S,
     "drain_delay_s": 2.0,
     "drain_s": 30.0,
-    "numeric_threads": 1,
+    "worker_threads": 1,
 }
 
 

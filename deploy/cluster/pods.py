@@ -39,7 +39,7 @@ class Pod:
         kind: "gateway" or "triton".
         host: Its address.
         process: The server.
-        at: The addresses it reported: "metrics", "grpc", ...
+        at: The addresses it reported: "grpc", and "monitoring" or "metrics".
         named: Whether its address is among those of its name.
     """
 
@@ -50,20 +50,24 @@ class Pod:
     at: dict[str, str] = field(default_factory=dict)
     named: bool = False
 
+    @property
+    def scraped(self) -> str:
+        """Address of its metrics."""
+        return self.at["monitoring" if self.kind == "gateway" else "metrics"]
+
     def ready(self) -> bool:
         """Says what its readiness probe would."""
         try:
-            path = (
-                "readyz" if self.kind == "gateway" else "metrics"
-            )  # Triton opens its ports when all models are loaded
-            with urllib.request.urlopen(f"http://{self.at['metrics']}/{path}", timeout=2):
+            # Triton opens its ports when all models are loaded.
+            path = "readyz" if self.kind == "gateway" else "metrics"
+            with urllib.request.urlopen(f"http://{self.scraped}/{path}", timeout=2):
                 return True
         except OSError:
             return False
 
     def counter(self, name: str) -> float:
         """Returns the sum of a counter's samples; 0 where there are none."""
-        with urllib.request.urlopen(f"http://{self.at['metrics']}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://{self.scraped}/metrics", timeout=5) as answer:
             lines = answer.read().decode().splitlines()
         return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((f"{name}{{", f"{name} ")))
 

@@ -61,7 +61,7 @@ class Prometheus:
         labels = {"namespace": "cellserve", "release": "cellserve"}
         content = [
             {
-                "targets": [pod.at["metrics"]],
+                "targets": [pod.scraped],
                 "labels": {**labels, "pod": pod.name, "job": f"cellserve-{pod.kind}"},
             }
             for pod in pods

@@ -43,5 +43,5 @@ USER 10001:10001
 RUN ["python3", "/opt/cellserve/verify_models.py", "/models", "--partial"]
 EXPOSE 50051 50052 9464
 # The kernels compile at the first start.
-HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 CMD ["python3", "-c", "import http.client, os; connection = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('CELLSERVE_METRICS_PORT', 9464)), timeout=4); connection.request('GET', '/readyz'); raise SystemExit(connection.getresponse().status != 200)"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 CMD ["python3", "-c", "import http.client, os; connection = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('CELLSERVE_MONITORING_PORT', 9464)), timeout=4); connection.request('GET', '/readyz'); raise SystemExit(connection.getresponse().status != 200)"]
 ENTRYPOINT ["cellserve-gateway"]

@@ -32,7 +32,7 @@ CHART_SETTINGS = frozenset(
         "host",
         "port",
         "health_port",
-        "metrics_port",
+        "monitoring_port",
         "ready_file",
         "triton_address",
         "model_repository",

@@ -8,38 +8,47 @@ ServiceError                 code                 reason
 │                                                 MESSAGE_MALFORMED
 ├── Unauthenticated          UNAUTHENTICATED      TOKEN_MISSING, TOKEN_UNKNOWN
 ├── ModelUnknown             NOT_FOUND            MODEL_UNKNOWN
-├── Overloaded               RESOURCE_EXHAUSTED   GATEWAY_FULL, TRITON_QUEUE_FULL          (with RetryInfo)
-├── Draining                 UNAVAILABLE          DRAINING                                 (with RetryInfo)
-├── TritonUnavailable        UNAVAILABLE          TRITON_UNAVAILABLE                       (with RetryInfo)
+├── Overloaded               RESOURCE_EXHAUSTED   GATEWAY_FULL, TRITON_QUEUE_FULL           (retry_after_s)
+├── Draining                 UNAVAILABLE          DRAINING                                  (retry_after_s)
+├── BackendUnavailable       UNAVAILABLE          TRITON_UNAVAILABLE                        (retry_after_s)
 ├── DeadlinePassed           DEADLINE_EXCEEDED    DEADLINE_EXCEEDED
 ├── NotImplementedYet        UNIMPLEMENTED        NOT_IMPLEMENTED
 └── InternalError            INTERNAL             INTERNAL, MODEL_MISMATCH, TRITON_REFUSED, TRITON_BAD_ANSWER
 
-The boundaries translate: `triton.py` the inference server's exceptions, `codec.py` and `decode.py` bad input,
-`observe.py` whatever is left (to INTERNAL, showing nothing of the inside). docs/errors.md explains each reason.
+Each boundary translates foreign exceptions into this tree: a backend those of its servers, a front's codec bad input,
+`app.calls.translated` everything else (to INTERNAL, without internals). Each front translates this tree into its
+protocol. docs/errors.md explains each reason.
 """
 
 from __future__ import annotations
 
-from google.protobuf.duration_pb2 import Duration
-from google.protobuf.message import Message
-from google.rpc import error_details_pb2, status_pb2
-from grpc import StatusCode
+from enum import IntEnum
 
-DOMAIN = "cellserve"
+
+class Code(IntEnum):
+    """Canonical status codes (google.rpc.Code), by which every front answers."""
+
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    RESOURCE_EXHAUSTED = 8
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    UNAUTHENTICATED = 16
 
 
 class ServiceError(Exception):
-    """A failure with a gRPC status code, a machine-readable reason and the facts behind it.
+    """A failure with a status code, a machine-readable reason and the facts behind it.
 
     Args:
         message: One sentence for a person: what is wrong, the limit, what to do.
-        reason: UPPER_SNAKE_CASE word of the table above; the class's own where it has just one.
-        retry_after_s: Seconds after which a retry makes sense; None where it does not.
+        reason: UPPER_SNAKE_CASE word of the table above. Default: the reason of the class.
+        retry_after_s: Seconds after which a retry makes sense. None: a retry makes no sense.
         **metadata: Facts for programs, sent as strings.
     """
 
-    code: StatusCode = StatusCode.INTERNAL
+    code: Code = Code.INTERNAL
     reason: str = "INTERNAL"
     retry_after_s: float | None = None
 
@@ -52,69 +61,55 @@ class ServiceError(Exception):
         self.retry_after_s = retry_after_s if retry_after_s is not None else self.retry_after_s
         self.metadata = {key: str(value) for key, value in metadata.items()}
 
-    def to_status(self) -> status_pb2.Status:
-        """Returns the google.rpc.Status with ErrorInfo and, where a retry makes sense, RetryInfo."""
-        details: list[Message] = [
-            error_details_pb2.ErrorInfo(reason=self.reason, domain=DOMAIN, metadata=self.metadata)
-        ]
-        if self.retry_after_s is not None:
-            delay = Duration()
-            delay.FromMilliseconds(round(self.retry_after_s * 1000))
-            details.append(error_details_pb2.RetryInfo(retry_delay=delay))
-        status = status_pb2.Status(code=self.code.value[0], message=self.message)
-        for detail in details:
-            status.details.add().Pack(detail)
-        return status
-
 
 class InvalidImage(ServiceError):
-    code = StatusCode.INVALID_ARGUMENT
+    code = Code.INVALID_ARGUMENT
 
 
 class ImageTooLarge(ServiceError):
-    code = StatusCode.INVALID_ARGUMENT
+    code = Code.INVALID_ARGUMENT
     reason = "IMAGE_TOO_LARGE"
 
 
 class InvalidRequest(ServiceError):
-    code = StatusCode.INVALID_ARGUMENT
+    code = Code.INVALID_ARGUMENT
     reason = "FIELD_INVALID"
 
 
 class Unauthenticated(ServiceError):
-    code = StatusCode.UNAUTHENTICATED
+    code = Code.UNAUTHENTICATED
 
 
 class ModelUnknown(ServiceError):
-    code = StatusCode.NOT_FOUND
+    code = Code.NOT_FOUND
     reason = "MODEL_UNKNOWN"
 
 
 class Overloaded(ServiceError):
-    code = StatusCode.RESOURCE_EXHAUSTED
+    code = Code.RESOURCE_EXHAUSTED
     reason = "GATEWAY_FULL"
     retry_after_s = 1.0
 
 
 class Draining(ServiceError):
-    code = StatusCode.UNAVAILABLE
+    code = Code.UNAVAILABLE
     reason = "DRAINING"
     retry_after_s = 0.5
 
 
-class TritonUnavailable(ServiceError):
-    code = StatusCode.UNAVAILABLE
+class BackendUnavailable(ServiceError):
+    code = Code.UNAVAILABLE
     reason = "TRITON_UNAVAILABLE"
     retry_after_s = 1.0
 
 
 class DeadlinePassed(ServiceError):
-    code = StatusCode.DEADLINE_EXCEEDED
+    code = Code.DEADLINE_EXCEEDED
     reason = "DEADLINE_EXCEEDED"
 
 
 class NotImplementedYet(ServiceError):
-    code = StatusCode.UNIMPLEMENTED
+    code = Code.UNIMPLEMENTED
     reason = "NOT_IMPLEMENTED"
 
 

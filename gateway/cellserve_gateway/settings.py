@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import os
+import re
 import textwrap
 from pathlib import Path
 from typing import Literal
@@ -12,7 +14,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1 << 20
 PREFIX = "CELLSERVE_"
-OTHERS = {"CELLSERVE_ADDRESS", "CELLSERVE_TOKEN", "CELLSERVE_TRITON_PYTHON"}  # of the client and of deploy/stack.py
+OTHERS = {"CELLSERVE_ADDRESS", "CELLSERVE_HTTP_URL", "CELLSERVE_TOKEN", "CELLSERVE_TRITON_PYTHON"}
+"""Variables of the client and of the development stack."""
+
+
+_SERVICE_LINK = re.compile(r"CELLSERVE_(\w+_)?(SERVICE_(HOST|PORT)\w*|PORT_\d+_\w+)=.*|\w+_PORT=(tcp|udp)://.*")
+"""Variables that Kubernetes sets for a Service of our name (enableServiceLinks)."""
 
 
 class Settings(BaseSettings):
@@ -22,7 +29,7 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on; a container sets 0.0.0.0.")
     port: int = Field(50051, ge=0, le=65535, description="gRPC port; 0 takes a free one.")
-    metrics_port: int = Field(
+    monitoring_port: int = Field(
         9464, ge=0, le=65535, description="HTTP port of /metrics, /livez and /readyz; 0 takes a free one."
     )
     health_port: int = Field(
@@ -49,8 +56,8 @@ class Settings(BaseSettings):
         description="gRPC address of Triton, host:port or dns:///host:port; all addresses of the host, or several "
         "separated by commas, share the work.",
     )
-    triton_poll_s: float = Field(
-        1.0, gt=0, description="Seconds between looks at the Tritons: which there are, and whether they are ready."
+    triton_probe_interval_s: float = Field(
+        1.0, gt=0, description="Seconds between health probes of the Tritons and resolutions of their name."
     )
     model_repository: Path = Field(Path("model_repository"), description="Folder with the families' model.json.")
     default_model: str = Field("generalist", description="Family used when a request names none.")
@@ -71,13 +78,14 @@ class Settings(BaseSettings):
     tiles_in_flight_per_image: int = Field(
         32,
         gt=0,
-        description="Tiles of one image under way, or two of the model's batches if that is more: bounds memory, lets "
-        "small images pass large ones.",
+        description="Tiles of one image in flight, or two of the model's batches per Triton if that is more. Bounds "
+        "memory, and lets small images pass large ones.",
     )
-    numeric_threads: int = Field(
+    worker_threads: int = Field(
         default_factory=lambda: os.cpu_count() or 1,
         gt=0,
-        description="Images of each lane worked on at a time, each on a thread of its own; as many threads help them.",
+        description="Images of each priority class processed at the same time, each on a thread of its own. As many "
+        "threads, less one, help them.",
     )
 
     drain_delay_s: float = Field(0.0, ge=0, description="After SIGTERM: time as NOT_SERVING before refusing work.")
@@ -86,6 +94,10 @@ class Settings(BaseSettings):
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe level logged.")
     log_format: Literal["json", "console"] = Field("json", description="JSON lines, or text for a person.")
+
+    def address(self, port: int) -> str:
+        """Returns "host:port", the host of IPv6 in brackets."""
+        return f"[{self.host}]:{port}" if ":" in self.host else f"{self.host}:{port}"
 
 
 def describe_settings() -> str:
@@ -98,7 +110,17 @@ def describe_settings() -> str:
     return "\n".join(entries)
 
 
-def unknown_settings() -> list[str]:
-    """Returns the names of environment variables that look like settings and are none: misspelt ones."""
-    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | OTHERS
-    return sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
+def refuse_unknown_settings() -> None:
+    """Refuses environment variables that look like settings and are none.
+
+    Raises:
+        ValueError: Names each unknown variable, and the nearest known name.
+    """
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    messages = []
+    for name in sorted(name for name in os.environ if name.startswith(PREFIX)):
+        if name not in known | OTHERS and not _SERVICE_LINK.fullmatch(f"{name}={os.environ[name]}"):
+            nearest = difflib.get_close_matches(name, known, 1, 0)[0]
+            messages.append(f"{name} is not a setting; the nearest is {nearest}")
+    if messages:
+        raise ValueError("; ".join(messages))

@@ -50,7 +50,7 @@ def find_seeds(counts: NDArray[np.int32], first: int, last: int) -> NDArray[np.i
 
 
 @kernel
-def grow_all(counts: NDArray[np.int32], seeds: NDArray[np.int32], stop: NDArray[np.uint8]) -> int:
+def grow_all(counts: NDArray[np.int32], seeds: NDArray[np.int32], cancelled: NDArray[np.uint8]) -> int:
     """Let the region of each seed grow through all neighbouring positions that enough pixels end at (paper).
 
     Seeds whose regions touch would contest every position of them, so the largest takes all: they are one object.
@@ -58,7 +58,7 @@ def grow_all(counts: NDArray[np.int32], seeds: NDArray[np.int32], stop: NDArray[
     Args:
         counts: int32 [Y, X], of `count_ends`; positions of object n become -n.
         seeds: of `find_seeds`; objects are numbered in their order.
-        stop: uint8 [1]; once not zero, the work ends early.
+        cancelled: uint8 [1]; once not zero, the work ends early.
 
     Returns:
         The number of objects.
@@ -75,7 +75,7 @@ def grow_all(counts: NDArray[np.int32], seeds: NDArray[np.int32], stop: NDArray[
         flat[seed] = -objects
         stack[0] = seed
         depth = 1
-        while depth > 0 and stop[0] == 0:
+        while depth > 0 and cancelled[0] == 0:
             depth -= 1
             centre_y, centre_x = divmod(stack[depth], width)
             for y in range(max(0, centre_y - 1), min(height, centre_y + 2)):

@@ -62,7 +62,7 @@ def flow_errors(
     boxes: NDArray[np.int32],
     predicted: NDArray[np.float32],
     cellpose: bool,
-    stop: NDArray[np.uint8],
+    cancelled: NDArray[np.uint8],
 ) -> NDArray[np.float32]:
     """Mean squared distance between the flows of some objects and those predicted (paper, "Mask quality threshold").
 
@@ -76,7 +76,7 @@ def flow_errors(
         predicted: float32 [Y, X, 2] or larger, flow along y, flow along x, of about unit length.
         cellpose: as Cellpose 3.1 has it, heat comes from the pixel closest to the mean of all pixels, not to their
             median, and for CELLPOSE_ITERATIONS more.
-        stop: uint8 [1]; once not zero, the work ends early.
+        cancelled: uint8 [1]; once not zero, the work ends early.
 
     Returns:
         float32 [n].
@@ -93,22 +93,22 @@ def flow_errors(
     for i in range(numbers.size):
         block = _block(boxes[i], LONGEST)
         height, stride = _frame(boxes[i], block)
-        _fill_share(labels, numbers[i], boxes[i], block, share, stop)
+        _fill_share(labels, numbers[i], boxes[i], block, share, cancelled)
         centre = _centre(share, height, stride, cellpose, lines)
         iterations = _iterations(height, stride) + (CELLPOSE_ITERATIONS if cellpose else 0)
-        _diffuse(share, height, stride, centre, iterations, heat, sums, stop)
-        if stop[0] != 0:
+        _diffuse(share, height, stride, centre, iterations, heat, sums, cancelled)
+        if cancelled[0] != 0:
             break
         if _is_faint(heat, height * stride):
             if share_64.size == 0:
                 share_64 = np.empty(largest)
                 heat_64 = np.empty(largest)
                 sums_64 = np.empty(largest)
-            _fill_share(labels, numbers[i], boxes[i], block, share_64, stop)
-            _diffuse(share_64, height, stride, centre, iterations, heat_64, sums_64, stop)
-            errors[i] = _error(labels, numbers[i], boxes[i], block, predicted, heat_64, stride, stop)
+            _fill_share(labels, numbers[i], boxes[i], block, share_64, cancelled)
+            _diffuse(share_64, height, stride, centre, iterations, heat_64, sums_64, cancelled)
+            errors[i] = _error(labels, numbers[i], boxes[i], block, predicted, heat_64, stride, cancelled)
         else:
-            errors[i] = _error(labels, numbers[i], boxes[i], block, predicted, heat, stride, stop)
+            errors[i] = _error(labels, numbers[i], boxes[i], block, predicted, heat, stride, cancelled)
     return errors
 
 
@@ -121,13 +121,13 @@ def _error(
     predicted: NDArray[np.float32],
     heat: NDArray[np.floating],
     stride: int,
-    stop: NDArray[np.uint8],
+    cancelled: NDArray[np.uint8],
 ) -> float:
     y_min, x_min, y_max, x_max = box
     total = 0.0
     area = 0
     for y in range(y_min, y_max):
-        if stop[0] != 0:
+        if cancelled[0] != 0:
             return 0.0
         for x in range(x_min, x_max):
             if labels[y, x] == number:
@@ -175,14 +175,14 @@ def _fill_share(
     box: NDArray[np.int32],
     block: int,
     share: NDArray[np.floating],
-    stop: NDArray[np.uint8],
+    cancelled: NDArray[np.uint8],
 ) -> None:
     """One ninth in every block of the framed box that holds pixels of the object, else zero."""
     y_min, x_min, y_max, x_max = box
     height, stride = _frame(box, block)
     share[: height * stride + 1] = 0
     for y in range(y_min, y_max):
-        if stop[0] != 0:
+        if cancelled[0] != 0:
             return
         row = ((y - y_min) // block + 1) * stride + 1
         for x in range(x_min, x_max):
@@ -199,14 +199,14 @@ def _diffuse(
     iterations: int,
     heat: NDArray[np.floating],
     sums: NDArray[np.floating],
-    stop: NDArray[np.uint8],
+    cancelled: NDArray[np.uint8],
 ) -> None:
     """Let heat come from the centre and spread through the object so many times."""
     size = height * stride + 1
     heat[:size] = 0
     centre_y = centre // stride
     for step in range(1, iterations + 1):
-        if stop[0] != 0:
+        if cancelled[0] != 0:
             return
         heat[centre] += 1
         # Heat moves one pixel an iteration: beyond these rows all is zero.

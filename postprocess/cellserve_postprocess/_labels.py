@@ -63,7 +63,7 @@ def renumber(labels: NDArray[np.int32], numbers: NDArray[np.int32], first: int, 
 
 @kernel
 def may_have_holes(
-    labels: NDArray[np.int32], boxes: NDArray[np.int32], first: int, last: int, stop: NDArray[np.uint8]
+    labels: NDArray[np.int32], boxes: NDArray[np.int32], first: int, last: int, cancelled: NDArray[np.uint8]
 ) -> NDArray[np.bool_]:
     """Which of the objects `first` to `last` (exclusive) have background between two of their pixels in some row.
 
@@ -73,13 +73,13 @@ def may_have_holes(
         labels: int32 [Y, X], 0 or 1..N.
         boxes: int32 [N, 4] as `extents` returns them.
         first, last: indices of objects.
-        stop: uint8 [1]; once not zero, the work ends early.
+        cancelled: uint8 [1]; once not zero, the work ends early.
     """
     found = np.zeros(last - first, np.bool_)
     for i in range(first, last):
         y_min, x_min, y_max, x_max = boxes[i]
         for y in range(y_min, y_max):
-            if stop[0] != 0:
+            if cancelled[0] != 0:
                 return found
             inside = False
             gap = False
@@ -93,7 +93,7 @@ def may_have_holes(
 
 @kernel
 def fill_holes(
-    labels: NDArray[np.int32], boxes: NDArray[np.int32], order: NDArray[np.int64], stop: NDArray[np.uint8]
+    labels: NDArray[np.int32], boxes: NDArray[np.int32], order: NDArray[np.int64], cancelled: NDArray[np.uint8]
 ) -> None:
     """Give background that an object encloses to that object, in place.
 
@@ -105,7 +105,7 @@ def fill_holes(
         labels: int32 [Y, X], 0 or 1..N.
         boxes: int32 [N, 4] as `extents` returns them.
         order: int64, indices of the objects to fill, smallest box first.
-        stop: uint8 [1]; once not zero, the work ends early.
+        cancelled: uint8 [1]; once not zero, the work ends early.
     """
     largest = 0
     for i in order:
@@ -122,7 +122,7 @@ def fill_holes(
         stack[0] = 0
         depth = 1
         while depth > 0:
-            if stop[0] != 0:
+            if cancelled[0] != 0:
                 return
             depth -= 1
             y, x = divmod(stack[depth], width)
@@ -136,7 +136,7 @@ def fill_holes(
                 stack[depth] = next_y * width + next_x
                 depth += 1
         for y in range(1, height - 1):
-            if stop[0] != 0:
+            if cancelled[0] != 0:
                 return
             for x in range(1, width - 1):
                 if not outside[y * width + x] and labels[y_min + y - 1, x_min + x - 1] == 0:

@@ -98,7 +98,7 @@ def follow_bilinear(
     first: int,
     last: int,
     ends: NDArray[np.int32],
-    stop: NDArray[np.uint8],
+    cancelled: NDArray[np.uint8],
 ) -> None:
     """Follow bilinearly interpolated flows from the pixels of the rows `first` to `last` (exclusive).
 
@@ -110,7 +110,7 @@ def follow_bilinear(
         first, last: rows.
         ends: int32 [Y, X], not negative where a pixel is to be followed; becomes the flat index of the pixel its
             position lies in at the end, fractions dropped.
-        stop: uint8 [1]; once not zero, the work ends early.
+        cancelled: uint8 [1]; once not zero, the work ends early.
     """
     height, width = ends.shape
     flat_ends = ends.ravel()
@@ -122,7 +122,7 @@ def follow_bilinear(
     x = np.empty(SQUARE * SQUARE, np.float32)
     for top in range(first, last, SQUARE):
         for left in range(0, width, SQUARE):
-            if stop[0] != 0:
+            if cancelled[0] != 0:
                 return
             active = _gather(ends, top, min(top + SQUARE, last), left, min(left + SQUARE, width), index, y, x)
             done = 0
@@ -130,7 +130,7 @@ def follow_bilinear(
                 if done % ROUND < ROUND - 2 or done > niter - 2:
                     active = _advance(flat_flow, height, width, flat_traps, active, index, y, x, flat_ends)
                     done += 1
-                elif stop[0] != 0:
+                elif cancelled[0] != 0:
                     return
                 else:
                     active = _watch(flat_flow, height, width, niter - done, slack, active, index, y, x, flat_ends)
@@ -304,7 +304,7 @@ def follow_nearest(
     first: int,
     last: int,
     ends: NDArray[np.int32],
-    stop: NDArray[np.uint8],
+    cancelled: NDArray[np.uint8],
 ) -> None:
     """Follow the flow of the nearest pixel (as the paper does) to the nearest pixel. Arguments: `follow_bilinear`."""
     height, width = ends.shape
@@ -321,7 +321,7 @@ def follow_nearest(
             for step in range(niter):
                 if active == 0:
                     break
-                if step % ROUND == 0 and stop[0] != 0:
+                if step % ROUND == 0 and cancelled[0] != 0:
                     return
                 moving = np.int64(0)
                 for i in range(active):

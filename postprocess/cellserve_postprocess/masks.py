@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from cellserve_preprocess import Crew, bands
+from cellserve_parallel import ThreadGroup, bands
 from numpy.typing import NDArray
 
 from ._arrays import kernel_floats
@@ -37,7 +37,7 @@ class Recovered:
     flow_errors: NDArray[np.float32]
 
 
-def recover_masks(maps: NDArray[np.float32], params: RecoveryParams, crew: Crew | None = None) -> Recovered:
+def recover_masks(maps: NDArray[np.float32], params: RecoveryParams, threads: ThreadGroup | None = None) -> Recovered:
     """Recover masks from the outputs of a network (paper, "Mask recovery via gradient flow tracking").
 
     Every pixel above the probability threshold follows the flows; pixels that end together make an object. Objects that
@@ -49,7 +49,7 @@ def recover_masks(maps: NDArray[np.float32], params: RecoveryParams, crew: Crew 
     Args:
         maps: float32 [3, Y, X]: 5 * flow along y, 5 * flow along x, logit of the cell probability.
         params: validated parameters.
-        crew: threads that share the work; the caller's alone if left out. Results do not depend on it.
+        threads: threads that share the work; the calling thread alone if left out. Results do not depend on it.
 
     Returns:
         The label image and the flow error of each object. Objects are numbered by the row, then the column, where their
@@ -57,32 +57,32 @@ def recover_masks(maps: NDArray[np.float32], params: RecoveryParams, crew: Crew 
 
     Raises:
         ValueError: the maps have other axes, or 2**31 pixels or more.
-        StoppedError: the crew was stopped.
+        WorkCancelledError: the work was cancelled.
     """
     if maps.ndim != 3 or maps.shape[0] != 3 or maps[0].size > np.iinfo(np.int32).max:
         raise ValueError(f"network outputs have axes [3, Y, X] and less than 2**31 pixels, not shape {maps.shape}")
-    crew = crew or Crew()
-    flow, ends = _follow(kernel_floats(maps), params, crew)
-    labels, count = _cluster(ends, params, crew)
-    areas, boxes = measure_extents(labels, count, crew)
+    threads = threads or ThreadGroup()
+    flow, ends = _follow(kernel_floats(maps), params, threads)
+    labels, count = _cluster(ends, params, threads)
+    areas, boxes = measure_extents(labels, count, threads)
     wanted = (areas >= max(1, params.min_size)) & (areas <= params.max_size_fraction * labels.size)
     if params.exclude_on_edges:
         wanted &= (boxes[:, :2] > 0).all(axis=1) & (boxes[:, 2:] < labels.shape).all(axis=1)
     errors = np.zeros(count, np.float32)
-    errors[wanted] = _flow_errors(labels, np.flatnonzero(wanted), boxes[wanted], flow, params, crew)
+    errors[wanted] = _flow_errors(labels, np.flatnonzero(wanted), boxes[wanted], flow, params, threads)
     del flow
     if params.flow_threshold > 0:
         wanted &= errors <= params.flow_threshold
     numbers = np.zeros(count + 1, np.int32)
     numbers[1:][wanted] = np.arange(1, np.count_nonzero(wanted) + 1)
-    crew.each(lambda rows: renumber(labels, numbers, *rows), bands(labels.shape))
+    threads.each(lambda rows: renumber(labels, numbers, *rows), bands(labels.shape))
     if params.fill_holes:
-        _fill_holes(labels, boxes[wanted], crew)
-    return Recovered(_shortest(labels, int(np.count_nonzero(wanted)), crew), errors[wanted])
+        _fill_holes(labels, boxes[wanted], threads)
+    return Recovered(_shortest(labels, int(np.count_nonzero(wanted)), threads), errors[wanted])
 
 
 def _follow(
-    maps: NDArray[np.float32], params: RecoveryParams, crew: Crew
+    maps: NDArray[np.float32], params: RecoveryParams, threads: ThreadGroup
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     """Flows of the kept pixels, float32 [Y + 1, X + 1, 2], zero elsewhere; and where they end, int32 [Y, X]."""
     height, width = maps.shape[1:]
@@ -90,33 +90,35 @@ def _follow(
     ends = np.empty((height, width), np.int32)
     rows = bands(ends.shape)
     threshold, scale = np.float32(params.cellprob_threshold), np.float32(FLOW_SCALE)
-    crew.each(lambda rows: keep(maps, threshold, scale, *rows, flow, ends), rows)
+    threads.each(lambda rows: keep(maps, threshold, scale, *rows, flow, ends), rows)
     if params.interpolation == "nearest":
-        crew.each(lambda rows: follow_nearest(flow, params.niter, *rows, ends, crew.stop.flag), rows)
+        threads.each(lambda rows: follow_nearest(flow, params.niter, *rows, ends, threads.cancellation.flag), rows)
     else:
         traps = np.zeros((height + 1, width + 1), np.bool_)
-        crew.each(lambda rows: find_traps(flow, *rows, traps), rows)
+        threads.each(lambda rows: find_traps(flow, *rows, traps), rows)
         rows = bands(ends.shape, multiple=SQUARE)
-        crew.each(lambda rows: follow_bilinear(flow, traps, params.niter, *rows, ends, crew.stop.flag), rows)
+        threads.each(
+            lambda rows: follow_bilinear(flow, traps, params.niter, *rows, ends, threads.cancellation.flag), rows
+        )
     return flow, ends
 
 
-def _cluster(ends: NDArray[np.int32], params: RecoveryParams, crew: Crew) -> tuple[NDArray[np.int32], int]:
+def _cluster(ends: NDArray[np.int32], params: RecoveryParams, threads: ThreadGroup) -> tuple[NDArray[np.int32], int]:
     """Label image of the pixels that end together, in the memory of `ends`; and the highest number in it."""
     counts = np.zeros(ends.shape, np.int32)
     rows = bands(ends.shape)
     for part in rows:  # one after another: pixels of different parts may end at the same position
-        crew.stop.check()
+        threads.cancellation.raise_if_cancelled()
         count_ends(ends, *part, counts)
-    seeds = np.concatenate([np.empty(0, np.int32), *crew.each(lambda rows: find_seeds(counts, *rows), rows)])
+    seeds = np.concatenate([np.empty(0, np.int32), *threads.each(lambda rows: find_seeds(counts, *rows), rows)])
     if params.mask_rules == "cellpose3":
         # The largest first; of equal ones the last, as a later one writes over an earlier one there.
         order = np.argsort(counts.ravel()[seeds], kind="stable")[::-1].copy()
         grow_rounds(counts, seeds, order, CELLPOSE_ROUNDS)
         count = seeds.size
     else:
-        count = grow_all(counts, seeds, crew.stop.flag)
-    crew.each(lambda rows: assign(ends, counts, *rows), rows)
+        count = grow_all(counts, seeds, threads.cancellation.flag)
+    threads.each(lambda rows: assign(ends, counts, *rows), rows)
     return ends, count
 
 
@@ -126,7 +128,7 @@ def _flow_errors(
     boxes: NDArray[np.int32],
     flow: NDArray[np.float32],
     params: RecoveryParams,
-    crew: Crew,
+    threads: ThreadGroup,
 ) -> NDArray[np.float32]:
     """Flow errors of the objects of these indices, float32 [n]."""
     sides = np.minimum(boxes[:, 2:] - boxes[:, :2], LONGEST).astype(np.int64)
@@ -136,21 +138,23 @@ def _flow_errors(
 
     def measure(part: tuple[int, int]) -> NDArray[np.float32]:
         some = slice(*part)
-        return flow_errors(labels, numbers[some], boxes[some], flow, cellpose, crew.stop.flag)
+        return flow_errors(labels, numbers[some], boxes[some], flow, cellpose, threads.cancellation.flag)
 
-    errors = crew.each(measure, parts)
+    errors = threads.each(measure, parts)
     return np.concatenate([np.empty(0, np.float32), *errors])
 
 
-def _fill_holes(labels: NDArray[np.int32], boxes: NDArray[np.int32], crew: Crew) -> None:
+def _fill_holes(labels: NDArray[np.int32], boxes: NDArray[np.int32], threads: ThreadGroup) -> None:
     box_areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1, dtype=np.int64)
-    found = crew.each(lambda part: may_have_holes(labels, boxes, *part, crew.stop.flag), _parts(box_areas, 1 << 20))
+    found = threads.each(
+        lambda part: may_have_holes(labels, boxes, *part, threads.cancellation.flag), _parts(box_areas, 1 << 20)
+    )
     hollow = np.flatnonzero(np.concatenate([np.empty(0, np.bool_), *found]))
-    fill_holes(labels, boxes, hollow[np.argsort(box_areas[hollow], kind="stable")], crew.stop.flag)
-    crew.stop.check()
+    fill_holes(labels, boxes, hollow[np.argsort(box_areas[hollow], kind="stable")], threads.cancellation.flag)
+    threads.cancellation.raise_if_cancelled()
 
 
-def _shortest(labels: NDArray[np.int32], count: int, crew: Crew) -> NDArray[np.uint16] | NDArray[np.uint32]:
+def _shortest(labels: NDArray[np.int32], count: int, threads: ThreadGroup) -> NDArray[np.uint16] | NDArray[np.uint32]:
     """The label image in the shortest type that holds so many objects."""
     result: NDArray[np.uint16] | NDArray[np.uint32]
     result = np.empty(labels.shape, np.uint16 if count <= np.iinfo(np.uint16).max else np.uint32)
@@ -158,7 +162,7 @@ def _shortest(labels: NDArray[np.int32], count: int, crew: Crew) -> NDArray[np.u
     def copy(rows: tuple[int, int]) -> None:
         result[slice(*rows)] = labels[slice(*rows)]
 
-    crew.each(copy, bands(labels.shape))
+    threads.each(copy, bands(labels.shape))
     return result
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from cellserve_preprocess import Crew, bands
+from cellserve_parallel import ThreadGroup, bands
 from numpy.typing import NDArray
 
 from ._arrays import kernel_floats, kernel_labels
@@ -39,7 +39,10 @@ class ObjectTable:
 
 
 def measure_objects(
-    labels: NDArray[Any], logit: NDArray[np.float32], flow_errors: NDArray[np.float32], crew: Crew | None = None
+    labels: NDArray[Any],
+    logit: NDArray[np.float32],
+    flow_errors: NDArray[np.float32],
+    threads: ThreadGroup | None = None,
 ) -> ObjectTable:
     """Measure every object of a label image.
 
@@ -47,22 +50,23 @@ def measure_objects(
         labels: integers [Y, X], 0 is background; objects are numbered 1..N without gaps.
         logit: float32 [Y, X], logit of the cell probability.
         flow_errors: float32 [N].
-        crew: threads that share the work; the caller's alone if left out.
+        threads: threads that share the work; the calling thread alone if left out.
 
     Raises:
-        StoppedError: the crew was stopped.
+        WorkCancelledError: the work was cancelled.
         ValueError: the arrays do not fit each other, or a number is missing.
     """
     objects = kernel_labels(labels)
     count = len(flow_errors)
     if logit.shape != objects.shape or int(objects.max(initial=0)) != count:
         raise ValueError(f"labels {objects.shape} do not fit a logit of shape {logit.shape} and {count} flow errors")
-    area, bounding_box = measure_extents(objects, count, crew)
+    area, bounding_box = measure_extents(objects, count, threads)
     if not area.all():
         raise ValueError("objects must be numbered without gaps")
     heights = kernel_floats(logit)
     sums = np.sum(
-        (crew or Crew()).each(lambda rows: moments(objects, heights, count, *rows), _slabs(labels.shape)), axis=0
+        (threads or ThreadGroup()).each(lambda rows: moments(objects, heights, count, *rows), _slabs(labels.shape)),
+        axis=0,
     )
     means = (sums / area[:, np.newaxis]).astype(np.float32)
     return ObjectTable(
@@ -77,10 +81,10 @@ def measure_objects(
 
 
 def measure_extents(
-    labels: NDArray[np.int32], count: int, crew: Crew | None = None
+    labels: NDArray[np.int32], count: int, threads: ThreadGroup | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """Areas and bounding boxes of the objects 1..count, as the kernel `extents` returns them."""
-    found = (crew or Crew()).each(lambda rows: extents(labels, count, *rows), _slabs(labels.shape))
+    found = (threads or ThreadGroup()).each(lambda rows: extents(labels, count, *rows), _slabs(labels.shape))
     areas, boxes = found[0]
     for more_areas, more_boxes in found[1:]:
         begun, ended = areas == 0, more_areas == 0

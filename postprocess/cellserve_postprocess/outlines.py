@@ -4,7 +4,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from cellserve_preprocess import Crew
+from cellserve_parallel import ThreadGroup
 from numpy.typing import NDArray
 
 from ._arrays import kernel_labels
@@ -14,26 +14,26 @@ PART = 32
 """Objects that one thread traces at a time."""
 
 
-def trace_outlines(labels: NDArray[Any], crew: Crew | None = None) -> list[NDArray[np.int32]]:
+def trace_outlines(labels: NDArray[Any], threads: ThreadGroup | None = None) -> list[NDArray[np.int32]]:
     """Trace the outer border of every object.
 
     Args:
         labels: integers [Y, X], 0 is background.
-        crew: threads that share the work; the caller's alone if left out.
+        threads: threads that share the work; the calling thread alone if left out.
 
     Returns:
         For each number 1..N an int32 array [k, 2]: (y, x) of the border pixels in order, each next to the one before.
         Of an object in several pieces the longest outline is given; a number not in use has k = 0.
 
     Raises:
-        StoppedError: the crew was stopped.
+        WorkCancelledError: the work was cancelled.
     """
-    crew = crew or Crew()
+    threads = threads or ThreadGroup()
     objects = kernel_labels(labels)
-    _, boxes = measure_extents(objects, int(objects.max(initial=0)), crew)
+    _, boxes = measure_extents(objects, int(objects.max(initial=0)), threads)
     numbers = range(1, len(boxes) + 1)
     parts = [numbers[first : first + PART] for first in range(0, len(boxes), PART)]
-    traced = crew.each(lambda part: [_trace(objects, number, boxes[number - 1]) for number in part], parts)
+    traced = threads.each(lambda part: [_trace(objects, number, boxes[number - 1]) for number in part], parts)
     return [outline for part in traced for outline in part]
 
 

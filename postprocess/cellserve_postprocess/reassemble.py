@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 import numpy as np
-from cellserve_preprocess import MARGIN, TILE, Crew, TileGrid, bands
+from cellserve_parallel import ThreadGroup, bands
+from cellserve_preprocess import MARGIN, TILE, TileGrid
 from numpy.typing import NDArray
 
 from ._blending import add_tile
@@ -22,7 +23,7 @@ def taper() -> NDArray[np.float64]:
 
 
 def reassemble(
-    tiles: Sequence[NDArray[np.float32]] | NDArray[np.float32], grid: TileGrid, crew: Crew | None = None
+    tiles: Sequence[NDArray[np.float32]] | NDArray[np.float32], grid: TileGrid, threads: ThreadGroup | None = None
 ) -> NDArray[np.float32]:
     """Average overlapping tiles into the maps of an image (paper, "Image tiling").
 
@@ -30,13 +31,13 @@ def reassemble(
         tiles: float32 [3, 224, 224] each, the network outputs (5*flow_y, 5*flow_x, logit) of all tiles of the grid, in
             its order. Tiles the grid has flipped are flipped back; the flow along a flipped axis changes its sign.
         grid: the grid that cut the image.
-        crew: threads that share the work; the caller's alone if left out. The result does not depend on it.
+        threads: threads that share the work; the calling thread alone if left out. The result does not depend on it.
 
     Returns:
         float32 [3, Y, X].
 
     Raises:
-        StoppedError: the crew was stopped.
+        WorkCancelledError: the work was cancelled.
         ValueError: the tiles are not those of the grid.
     """
     shapes = {tile.shape for tile in tiles}
@@ -59,7 +60,7 @@ def reassemble(
                 corner, flips = (y, x - MARGIN), grid.flips(index)
                 add_tile(maps, tile, shares_y[row], shares_x[column], corner, flips, *rows)
 
-    (crew or Crew()).each(add, bands(grid.shape))
+    (threads or ThreadGroup()).each(add, bands(grid.shape))
     return maps
 
 

@@ -7,9 +7,9 @@ from functools import partial
 from typing import Literal
 
 import numpy as np
+from cellserve_parallel import ThreadGroup, bands
 from numpy.typing import NDArray
 
-from .crew import Crew, bands
 from .errors import ParameterError
 
 SMALLEST_RANGE = 1e-3
@@ -58,7 +58,7 @@ class Normalization:
 
 
 def normalize(
-    image: NDArray[np.float32], normalization: Normalization, crew: Crew | None = None
+    image: NDArray[np.float32], normalization: Normalization, threads: ThreadGroup | None = None
 ) -> NDArray[np.float32]:
     """Map intensities to the network's input, without clipping.
 
@@ -68,29 +68,29 @@ def normalize(
     Args:
         image: float32 [2, Y, X], finite.
         normalization: the rule.
-        crew: threads that share the work; the caller's alone if left out.
+        threads: threads that share the work; the calling thread alone if left out.
 
     Returns:
         A new float32 array [2, Y, X].
 
     Raises:
-        StoppedError: the crew was stopped.
+        WorkCancelledError: the work was cancelled.
     """
-    crew = crew or Crew()
+    threads = threads or ThreadGroup()
     normalized = np.zeros_like(image, dtype=np.float32)
     for source, target in zip(image, normalized, strict=True):
         if not source.any():
             continue
         match normalization.rule:
             case "percentiles":
-                low, high = percentiles(source, (normalization.low, normalization.high), crew)
+                low, high = percentiles(source, (normalization.low, normalization.high), threads)
                 if high - low <= SMALLEST_RANGE:
                     continue
             case "range":
                 low, high = normalization.low, normalization.high
             case "off":
                 low, high = 0.0, 1.0
-        crew.each(partial(_map, source, target, low, high, normalization.invert), bands(source.shape))
+        threads.each(partial(_map, source, target, low, high, normalization.invert), bands(source.shape))
     return normalized
 
 
@@ -109,7 +109,9 @@ def _map(
         np.subtract(np.float32(1), part, out=part)
 
 
-def percentiles(plane: NDArray[np.float32], percents: Sequence[float], crew: Crew | None = None) -> list[float]:
+def percentiles(
+    plane: NDArray[np.float32], percents: Sequence[float], threads: ThreadGroup | None = None
+) -> list[float]:
     """Percentiles of a plane with linear interpolation, exactly as `np.percentile` defines them, and faster.
 
     A sample tells between which two values a percentile will lie. Only what lies between them is sorted out; where the
@@ -118,9 +120,9 @@ def percentiles(plane: NDArray[np.float32], percents: Sequence[float], crew: Cre
     Args:
         plane: float32 [Y, X], finite, not empty.
         percents: 0 to 100.
-        crew: threads that share the work.
+        threads: threads that share the work.
     """
-    crew = crew or Crew()
+    threads = threads or ThreadGroup()
     values = plane.reshape(-1)
     sample = np.sort(values[:: max(1, values.size // SAMPLE) | 1])  # odd: no common factor with most widths
     parts = bands((values.size, 1))
@@ -132,7 +134,7 @@ def percentiles(plane: NDArray[np.float32], percents: Sequence[float], crew: Cre
         reach = 4 * math.sqrt(share * (1 - percent / 100)) + 4
         low = sample[max(0, math.floor(share - reach))] if share > reach else -np.inf
         high = sample[math.ceil(share + reach)] if share + reach < sample.size - 1 else np.inf
-        between = crew.each(partial(_between, values, low, high), parts)
+        between = threads.each(partial(_between, values, low, high), parts)
         below = sum(count for count, _ in between)
         inside = np.concatenate([kept for _, kept in between])
         if not below <= index <= index + 1 < below + inside.size:

@@ -2,9 +2,8 @@
 
 import cv2
 import numpy as np
+from cellserve_parallel import ThreadGroup
 from numpy.typing import NDArray
-
-from .crew import Crew
 
 
 def rescaled_shape(shape: tuple[int, int], scale: float) -> tuple[int, int]:
@@ -13,19 +12,21 @@ def rescaled_shape(shape: tuple[int, int], scale: float) -> tuple[int, int]:
     return max(1, int(height * scale)), max(1, int(width * scale))
 
 
-def resize(planes: NDArray[np.float32], shape: tuple[int, int], crew: Crew | None = None) -> NDArray[np.float32]:
+def resize(
+    planes: NDArray[np.float32], shape: tuple[int, int], threads: ThreadGroup | None = None
+) -> NDArray[np.float32]:
     """Resize every plane bilinearly (paper, "Test time resizing").
 
     Args:
         planes: float32 [C, Y, X], C at least one.
         shape: wanted (Y', X').
-        crew: threads that share the work, one plane at a time; the caller's alone if left out.
+        threads: threads that share the work, one plane at a time; the calling thread alone if left out.
 
     Returns:
         float32 [C, Y', X']; `planes` itself where it has that shape already.
 
     Raises:
-        StoppedError: the crew was stopped.
+        WorkCancelledError: the work was cancelled.
     """
     if planes.shape[1:] == shape:
         return planes
@@ -38,5 +39,5 @@ def resize(planes: NDArray[np.float32], shape: tuple[int, int], crew: Crew | Non
         else:  # a missing nucleus plane
             resized[number] = 0
 
-    (crew or Crew()).each(resize_plane, range(planes.shape[0]))
+    (threads or ThreadGroup()).each(resize_plane, range(planes.shape[0]))
     return resized

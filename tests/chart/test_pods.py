@@ -197,14 +197,14 @@ def test_threads_follow_cpu_limits(render):
         return {"resourceFieldRef": {"containerName": name, "resource": "limits.cpu"}}
 
     limited = render()
-    assert limited.settings()["CELLSERVE_NUMERIC_THREADS"] == threads(GATEWAY)
+    assert limited.settings()["CELLSERVE_WORKER_THREADS"] == threads(GATEWAY)
     assert environment(limited.container("-triton", TRITON))["OMP_NUM_THREADS"] == threads(TRITON)
     none = {"resources": {"limits": {"cpu": None}}}
     free = render(values={"gateway": none, "triton": {"cpu": none}})
-    assert "CELLSERVE_NUMERIC_THREADS" not in free.settings()
+    assert "CELLSERVE_WORKER_THREADS" not in free.settings()
     assert "OMP_NUM_THREADS" not in environment(free.container("-triton", TRITON))
-    stated = render(values={"gateway": {"settings": {"numeric_threads": 3}}})
-    assert stated.settings()["CELLSERVE_NUMERIC_THREADS"] == "3"
+    stated = render(values={"gateway": {"settings": {"worker_threads": 3}}})
+    assert stated.settings()["CELLSERVE_WORKER_THREADS"] == "3"
     assert "OMP_NUM_THREADS" not in environment(render("gpu").container("-triton", TRITON))
 
 

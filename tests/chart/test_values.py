@@ -199,7 +199,7 @@ def test_a_parent_chart_may_have_globals(render):
 def test_settings_are_the_gateways_own():
     offered = set(SCHEMA["definitions"]["gatewaySettings"]["properties"])
     assert offered < set(Settings.model_fields)
-    assert {"max_requests_in_flight", "default_model", "log_level", "numeric_threads"} <= offered
+    assert {"max_requests_in_flight", "default_model", "log_level", "worker_threads"} <= offered
 
 
 def test_chart_sets_the_settings_that_it_does_not_offer(render):
@@ -216,7 +216,7 @@ def test_the_gateway_takes_what_its_pods_are_given(render, monkeypatch, ci):
         monkeypatch.setenv(name, value)
     settings = Settings()
     assert not unknown_settings()
-    assert (settings.host, settings.port, settings.metrics_port) == ("0.0.0.0", 50051, 9464)
+    assert (settings.host, settings.port, settings.monitoring_port) == ("0.0.0.0", 50051, 9464)
     assert settings.triton_address == given["CELLSERVE_TRITON_ADDRESS"]
 
 

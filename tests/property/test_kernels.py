@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from cellserve_parallel import ThreadGroup
 from cellserve_postprocess import RecoveryParams, _diffusion, _labels, _tracking, masks, recover_masks, reference
 from cellserve_postprocess.objects import measure_extents
-from cellserve_preprocess import Crew
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -59,7 +59,7 @@ def assert_followed(flow, niter, interpolation="bilinear", away=(0, 0)):
     expected_flow, indices = reference.keep(maps, 0)
     with np.errstate(invalid="ignore", over="ignore"):
         expected = getattr(reference, f"follow_{interpolation}")(expected_flow, indices, niter)
-    kept, ends = masks._follow(maps, params, Crew())
+    kept, ends = masks._follow(maps, params, ThreadGroup())
     np.testing.assert_array_equal(kept, expected_flow)
     np.testing.assert_array_equal(ends, expected)
     assert ((ends >= 0) == (maps[2] > 0)).all()
@@ -123,7 +123,7 @@ def test_clusters(shape, seed, peaks, spread, pixels, rules):
     ends = np.full(shape, -1, np.int32)
     ends.ravel()[starts] = y * width + x
     expected, expected_count = reference.cluster(ends, masks.CELLPOSE_ROUNDS if rules == "cellpose3" else None)
-    labels, count = masks._cluster(ends, RecoveryParams(mask_rules=rules), Crew())
+    labels, count = masks._cluster(ends, RecoveryParams(mask_rules=rules), ThreadGroup())
     assert count == expected_count
     np.testing.assert_array_equal(labels, expected)
 

@@ -22,7 +22,7 @@ UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_le
 class Gateway:
     address: str
     health: str
-    metrics: str
+    monitoring: str
     log: Path
     process: stack.Process
 
@@ -39,7 +39,7 @@ def start_gateway(tmp_path_factory) -> Iterator[Callable[..., Gateway]]:
         at = process.wait_ready()
         if serving:
             stack.wait_serving(at["grpc"])
-        return Gateway(at["grpc"], at["health"], at["metrics"], process.log, process)
+        return Gateway(at["grpc"], at["health"], at["monitoring"], process.log, process)
 
     yield start
     for process in started:
@@ -75,7 +75,7 @@ def scrape() -> Callable[[Gateway], dict[str, float]]:
     """Reads a gateway's metrics: sample name with its labels -> value."""
 
     def read(gateway: Gateway) -> dict[str, float]:
-        with urllib.request.urlopen(f"http://{gateway.metrics}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://{gateway.monitoring}/metrics", timeout=10) as answer:
             lines = answer.read().decode().splitlines()
         return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line[:1] != "#")}
 

@@ -138,7 +138,7 @@ def test_the_command_line_gets_in(secured, authority, tmp_path):
 @pytest.mark.parametrize(("path", "status"), [("livez", 200), ("readyz", 200), ("metrics", 200), ("", 404)])
 def test_pages_beside_the_service(secured, path, status):
     try:
-        with urllib.request.urlopen(f"http://{secured[0].metrics}/{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://{secured[0].monitoring}/{path}", timeout=10) as answer:
             assert answer.status == status
     except urllib.error.HTTPError as error:
         assert error.code == status

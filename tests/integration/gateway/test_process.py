@@ -117,11 +117,12 @@ def test_sigterm_finishes_what_runs(triton, start_gateway, image):
         ("MODEL_REPOSITORY", "/nowhere", "CELLSERVE_MODEL_REPOSITORY"),
         ("DEFAULT_MODEL", "nobody", "nobody"),
         ("HOST", "256.0.0.1", "256.0.0.1"),
+        ("LOG_LEVLE", "info", "the nearest is CELLSERVE_LOG_LEVEL"),
     ],
 )
 def test_wrong_settings_are_told_in_a_line(request, monkeypatch, setting, value, text):
     monkeypatch.setenv("CELLSERVE_PORT", "0")
-    monkeypatch.setenv("CELLSERVE_METRICS_PORT", "0")
+    monkeypatch.setenv("CELLSERVE_MONITORING_PORT", "0")
     monkeypatch.setenv(f"CELLSERVE_{setting}", value)
     command = [sys.executable, "-m", "cellserve_gateway.server"]
     result = subprocess.run(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from cellserve_gateway.access import Tokens, server_credentials
+from cellserve_gateway.access.certificates import CertificateFiles
+from cellserve_gateway.access.tokens import ANONYMOUS, Tokens
 from cellserve_gateway.errors import Unauthenticated
 from cellserve_gateway.settings import Settings
 
@@ -22,7 +23,7 @@ def bearer(token: str) -> dict[str, str]:
 
 
 def test_without_a_file_everybody_is_let_in():
-    assert Tokens(None).caller({}) is None
+    assert Tokens(None).caller({}) == ANONYMOUS
 
 
 def test_callers_are_known_by_their_tokens(path):
@@ -81,7 +82,7 @@ def test_a_secret_is_not_in_the_error(path):
 
 
 def test_half_a_certificate_is_refused(tmp_path):
-    assert server_credentials(Settings()) is None
+    assert CertificateFiles.of(Settings()) is None
     for given in ("tls_certificate", "tls_key", "tls_client_ca"):
         with pytest.raises(ValueError, match="CELLSERVE_TLS_KEY"):
-            server_credentials(Settings(**{given: tmp_path / "x"}))
+            CertificateFiles.of(Settings(**{given: tmp_path / "x"}))

@@ -6,12 +6,13 @@ import zlib
 
 import numpy as np
 import pytest
-from cellserve_gateway import codec
+from cellserve_gateway.app.context import Priority
+from cellserve_gateway.app.families import Family
+from cellserve_gateway.app.networks import Network
+from cellserve_gateway.app.params import DiameterSource, SegmentParams
+from cellserve_gateway.app.pipeline import Segmentation
 from cellserve_gateway.errors import InvalidRequest
-from cellserve_gateway.families import Family
-from cellserve_gateway.params import DiameterSource, SegmentParams
-from cellserve_gateway.pipeline import Segmentation
-from cellserve_gateway.triton import Network, Priority
+from cellserve_gateway.fronts.grpc import codec
 from cellserve_postprocess import RecoveryParams, measure_objects
 from cellserve_preprocess import Normalization, ParameterError
 from cellserve_proto.v1 import segmentation_pb2 as pb
@@ -137,7 +138,7 @@ def test_channels(planes, given_channels, expected):
     params = SegmentParams("generalist", cytoplasm_channel=given_channels[0], nucleus_channel=given_channels[1])
     resolved, source = params.resolved(planes, FAMILY)
     assert (resolved.cytoplasm_channel, resolved.nucleus_channel) == expected
-    assert (resolved.diameter, source) == (30.0, DiameterSource.FAMILY_MEAN)
+    assert (resolved.diameter, source) == (30.0, DiameterSource.WORKING_DIAMETER)
 
 
 @pytest.mark.parametrize(

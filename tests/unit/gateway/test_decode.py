@@ -12,8 +12,8 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from cellserve_gateway import decode
-from cellserve_gateway.decode import Limits
+from cellserve_gateway.app import decode
+from cellserve_gateway.app.decode import Limits
 from cellserve_gateway.errors import ImageTooLarge, InvalidImage, ServiceError
 from hypothesis import given
 from hypothesis import strategies as st

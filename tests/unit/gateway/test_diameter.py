@@ -6,27 +6,25 @@ import asyncio
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
-import structlog
-from cellserve_gateway.access import Tokens
-from cellserve_gateway.admission import Admission
-from cellserve_gateway.diameter import RAISE, Diameters
+from cellserve_gateway.app.admission import Admission
+from cellserve_gateway.app.context import RequestContext
+from cellserve_gateway.app.diameter import RAISE, DiameterEstimator
+from cellserve_gateway.app.families import Families, Family, NetworkFile
+from cellserve_gateway.app.networks import Network, TileOutputs
+from cellserve_gateway.app.params import DiameterSource, SegmentParams
+from cellserve_gateway.app.pipeline import Pipeline
+from cellserve_gateway.app.segmenter import Segmenter
+from cellserve_gateway.app.threads import WorkerThreads
 from cellserve_gateway.errors import DeadlinePassed, InternalError, Overloaded
-from cellserve_gateway.families import Family, NetworkFile
-from cellserve_gateway.job import Job
-from cellserve_gateway.lanes import Lane
-from cellserve_gateway.metrics import Metrics
-from cellserve_gateway.observe import Observer
-from cellserve_gateway.params import DiameterSource, SegmentParams
-from cellserve_gateway.pipeline import Pipeline
-from cellserve_gateway.service import SegmentationService
+from cellserve_gateway.fronts.grpc.service import SegmentationService
+from cellserve_gateway.ops.instruments import Instruments
+from cellserve_gateway.ops.metrics import Metrics
+from cellserve_gateway.ops.tracing import Tracing
 from cellserve_gateway.settings import Settings
-from cellserve_gateway.tracing import Tracing
-from cellserve_gateway.triton import Maps, Network, Priority
 from cellserve_postprocess import STYLE_SIZE, RecoveryParams, SizeModel, masks_to_flows
 from cellserve_preprocess import TILE, Normalization, TileGrid
 from cellserve_proto.v1 import segmentation_pb2 as pb
@@ -62,20 +60,24 @@ class Triton:
         self.calls: list[str] = []
         self.style = np.eye(1, STYLE_SIZE, dtype=np.float32)
 
-    size = 1
+    def ready(self, name: str) -> bool:
+        return True
+
+    def tiles_ahead(self, network: Network) -> int:
+        return 16
 
     def network(self, name: str) -> Network:
         return Network(name, "1", "0" * 64, 8)
 
-    async def infer(self, name: str, tiles: np.ndarray, outputs, priority: Priority, deadline: float) -> Maps:
+    async def infer(self, name: str, tiles: np.ndarray, outputs, context: RequestContext) -> TileOutputs:
         self.calls.append(name)
         if name == "cells_style":
             assert outputs == ("style",)
-            return Maps(None, self.style)
+            return TileOutputs(None, self.style)
         inside = tiles[0, 0] > 0.5
         _, labels = cv2.connectedComponents(inside.astype(np.uint8))
         flows = 5 * masks_to_flows(labels.astype(np.uint16))
-        return Maps(np.concatenate([flows, np.where(inside, 5, -5)[None]])[None].astype(np.float32), None)
+        return TileOutputs(np.concatenate([flows, np.where(inside, 5, -5)[None]])[None].astype(np.float32), None)
 
 
 @dataclass
@@ -84,22 +86,25 @@ class Setup:
     pipeline: Pipeline
     metrics: Metrics
     admission: Admission
-    diameters: Diameters
-    job: Job
+    diameters: DiameterEstimator
+    context: RequestContext
+    segmenter: Segmenter
 
     async def resolve(self, image: np.ndarray, **params) -> tuple[SegmentParams, DiameterSource]:
-        with self.admission.admit(requests=1, pixels=image[0].size) as share:
-            return await self.diameters.resolve(image, SegmentParams("cells", **params), self.job, share)
+        with self.admission.admit(requests=1, pixels=image[0].size) as reservation:
+            return await self.diameters.resolve(image, SegmentParams("cells", **params), self.context, reservation)
 
 
 @contextlib.contextmanager
 def setup(predicted: float | None, **settings) -> Iterator[Setup]:
     options, metrics, triton = Settings(**settings), Metrics(), Triton()
-    with contextlib.closing(Lane("test", 1)) as lane:
-        lanes = dict.fromkeys(Priority, lane)
-        pipeline = Pipeline(options, {"cells": family(predicted)}, triton, lanes, metrics, Tracing(None))
-        job = Job(asyncio.get_running_loop().time() + 60)
-        yield Setup(triton, pipeline, metrics, Admission(options, metrics), Diameters(options, pipeline), job)
+    instruments, families = Instruments(metrics, Tracing(None)), Families([family(predicted)], "cells")
+    with contextlib.closing(WorkerThreads(1)) as workers:
+        parts = options, families, triton, workers, instruments
+        pipeline = Pipeline(*parts)
+        context = RequestContext("r", deadline=asyncio.get_running_loop().time() + 60)
+        estimator = DiameterEstimator(options, pipeline)
+        yield Setup(triton, pipeline, metrics, Admission(options, metrics), estimator, context, Segmenter(*parts))
 
 
 def disks(diameter: int, shape: tuple[int, int] = SHAPE) -> np.ndarray:
@@ -118,7 +123,7 @@ async def test_what_is_found_counts(predicted):
         assert source is DiameterSource.SIZE_MODEL
         assert params.diameter == pytest.approx(40, rel=0.05)
         assert (params.cytoplasm_channel, params.nucleus_channel) == (0, -1), "nothing is left open"
-        assert made.triton.calls == ["cells_style", *["cells_single"] * (made.job.timing.tiles - 1)]
+        assert made.triton.calls == ["cells_style", *["cells_single"] * (made.context.timing.tiles - 1)]
 
 
 async def test_prediction_stays_where_nothing_is_found():
@@ -129,7 +134,7 @@ async def test_prediction_stays_where_nothing_is_found():
 
 @pytest.mark.parametrize(
     ("predicted", "stated", "expected"),
-    [(50.0, 17.0, (17, DiameterSource.CALLER)), (None, None, (30, DiameterSource.FAMILY_MEAN))],
+    [(50.0, 17.0, (17, DiameterSource.CALLER)), (None, None, (30, DiameterSource.WORKING_DIAMETER))],
 )
 async def test_no_estimate_where_none_is_wanted(predicted, stated, expected):
     with setup(predicted) as made:
@@ -192,7 +197,7 @@ async def test_a_style_that_is_no_number_is_the_inference_servers_fault():
 
 async def test_deadline():
     with setup(30.0) as made:
-        made.job.deadline = asyncio.get_running_loop().time()
+        made.context.deadline = asyncio.get_running_loop().time()
         with pytest.raises(DeadlinePassed):
             await made.resolve(disks(40))
     assert not made.triton.calls
@@ -213,9 +218,9 @@ async def test_every_step_is_admitted():
 
 async def test_accepted_work_goes_on_while_the_gateway_drains():
     image = disks(40)
-    with setup(30.0) as made, made.admission.admit(requests=1, pixels=image[0].size) as share:
+    with setup(30.0) as made, made.admission.admit(requests=1, pixels=image[0].size) as reservation:
         made.admission.drain()
-        params, _ = await made.diameters.resolve(image, SegmentParams("cells"), made.job, share)
+        params, _ = await made.diameters.resolve(image, SegmentParams("cells"), made.context, reservation)
         assert params.diameter == pytest.approx(40, rel=0.05)
 
 
@@ -225,7 +230,7 @@ async def test_time_is_told_to_the_caller_and_counted_once():
 
     with setup(30.0) as made:
         await made.resolve(disks(40))
-        timing = made.job.timing
+        timing = made.context.timing
         assert min(timing.preprocess, timing.inference, timing.reassemble, timing.postprocess) > 0
         assert (count("estimate"), count("inference")) == (1, 0)
 
@@ -243,15 +248,15 @@ async def test_the_service_says_where_a_diameter_comes_from(predicted, stated, e
     array = pb.Array(data_type=pb.DATA_TYPE_UINT8, shape=pixels.shape, data=pixels.tobytes())
     image = pb.Image(raw=pb.RawImage(pixels=array, axes="YX"))
     params = pb.SegmentParams(model="cells", diameter=stated)
-    context = SimpleNamespace(time_remaining=lambda: None)
     diameter, source, network = expected
-    with setup(predicted) as made, structlog.contextvars.bound_contextvars(request_id="r"):
-        observer = Observer(made.metrics, Tracing(None), Tokens(None))
-        service = SegmentationService(Settings(), made.pipeline, made.diameters, made.admission, observer)
-        estimate = await service.EstimateDiameter(pb.EstimateDiameterRequest(image=image, params=params), context)
+    with setup(predicted) as made:
+        service = SegmentationService(Settings(), made.segmenter, made.admission)
+        request = pb.EstimateDiameterRequest(image=image, params=params)
+        estimate = await service.EstimateDiameter(request, made.context)
         assert estimate.diameter == pytest.approx(diameter, rel=0.05)
         assert (estimate.source, estimate.model.name, estimate.request_id) == (source, network, "r")
         made.triton.calls.clear()
+        context = RequestContext("r", deadline=made.context.deadline)
         answer = await service.Segment(pb.SegmentRequest(image=image, params=params), context)
         assert (answer.params.diameter, answer.diameter_source) == (estimate.diameter, source)
         assert answer.model.name == "cells", "the estimate's network is not the answer's"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 
-from cellserve_gateway.feed import AGAIN_S, BATCHES_AHEAD, PATIENCE_S, QUIET_S, Feed
+from cellserve_gateway.backends.triton.dispatcher import AGAIN_S, BATCHES_AHEAD, PATIENCE_S, QUIET_S, Feed
 
 BATCH = 8
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 
-import grpc
 import pytest
 from cellserve_gateway import errors
-from cellserve_gateway.admission import Admission
-from cellserve_gateway.errors import Draining, Overloaded, ServiceError
-from cellserve_gateway.families import load_families
-from cellserve_gateway.metrics import Metrics
-from cellserve_gateway.settings import Settings, describe_settings, unknown_settings
+from cellserve_gateway.app.admission import Admission
+from cellserve_gateway.app.families import Families
+from cellserve_gateway.errors import Code, Draining, Overloaded, ServiceError
+from cellserve_gateway.fronts.grpc.status import to_status
+from cellserve_gateway.ops.metrics import Metrics
+from cellserve_gateway.settings import Settings, describe_settings, refuse_unknown_settings
 from cellserve_postprocess import SizeModel
 from google.rpc import error_details_pb2
 from pydantic import ValidationError
@@ -48,23 +48,23 @@ def test_what_exceeds_a_limit_alone_is_let_in_alone():
         pass
 
 
-def test_a_share_changes_within_the_limit():
+def test_a_reservation_changes_within_the_limit():
     gate, metrics = admission(max_pixels_in_flight=100)
-    with gate.admit(pixels=60), gate.admit(pixels=10) as share:
-        share.change(pixels=40)
+    with gate.admit(pixels=60), gate.admit(pixels=10) as reservation:
+        reservation.resize(pixels=40)
         with pytest.raises(Overloaded) as error:
-            share.change(pixels=41)
-        assert "works on 60 pixels" in error.value.message
+            reservation.resize(pixels=41)
+        assert "60 pixels are in flight" in error.value.message
         assert metrics.in_flight.labels("pixels")._value.get() == 100, "a refused change changes nothing"
-        share.change(pixels=5)
+        reservation.resize(pixels=5)
         assert metrics.in_flight.labels("pixels")._value.get() == 65
     assert metrics.in_flight.labels("pixels")._value.get() == 0
 
 
-def test_a_share_alone_may_exceed_the_limit():
+def test_a_reservation_alone_may_exceed_the_limit():
     gate, metrics = admission(max_pixels_in_flight=100)
-    with gate.admit(pixels=10) as share:
-        share.change(pixels=1000)
+    with gate.admit(pixels=10) as reservation:
+        reservation.resize(pixels=1000)
     assert metrics.in_flight.labels("pixels")._value.get() == 0
 
 
@@ -74,7 +74,7 @@ def test_draining_refuses():
         gate.drain()
         with pytest.raises(Draining), gate.admit(requests=1):
             pass
-        accepted.change(pixels=50)
+        accepted.resize(pixels=50)
 
 
 def all_errors() -> list[type[ServiceError]]:
@@ -83,13 +83,13 @@ def all_errors() -> list[type[ServiceError]]:
 
 @pytest.mark.parametrize("kind", all_errors(), ids=lambda kind: kind.__name__)
 def test_every_error_has_a_machine_readable_status(kind):
-    status = kind("text", limit=3).to_status()
+    status = to_status(kind("text", limit=3))
     info = error_details_pb2.ErrorInfo()
     assert status.details[0].Unpack(info)
     assert (info.domain, info.metadata["limit"], status.message) == ("cellserve", "3", "text")
     assert info.reason.isupper()
-    assert status.code == kind.code.value[0] != grpc.StatusCode.OK.value[0]
-    retries = kind.code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
+    assert status.code == kind.code.value != 0
+    retries = kind.code in (Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED)
     assert (len(status.details) == 2) == retries, "RetryInfo exactly where a retry makes sense"
 
 
@@ -113,7 +113,7 @@ def write_family(folder, **changes):
 def test_families(tmp_path):
     write_family(tmp_path / "b")
     write_family(tmp_path / "a")
-    families = load_families(tmp_path)
+    families = Families.load(tmp_path, "a")
     assert list(families) == ["a", "b"]
     assert families["a"].network(ensemble=True) == "a"
     assert families["a"].network(ensemble=False) == "a_single"
@@ -125,7 +125,7 @@ SIZES = {"coefficients": [0.5] * 256, "style_mean": [0.25] * 256, "log_diameter_
 def test_a_family_with_a_size_model(tmp_path):
     networks = {name: {"sha256": "0" * 64} for name in ("a", "a_single", "a_style")}
     write_family(tmp_path / "a", size_model=SIZES, networks=networks)
-    family = load_families(tmp_path)["a"]
+    family = Families.load(tmp_path, "a")["a"]
     assert family.size_model == SizeModel((0.5,) * 256, (0.25,) * 256, -0.5, 30.0)
     assert family.style_network == "a_style"
 
@@ -145,19 +145,36 @@ def test_a_family_with_a_size_model(tmp_path):
 def test_bad_families_are_named(tmp_path, changes, text):
     write_family(tmp_path / "a", **changes)
     with pytest.raises(ValueError, match=text):
-        load_families(tmp_path)
+        Families.load(tmp_path, "a")
 
 
 def test_no_families(tmp_path):
     with pytest.raises(ValueError, match="CELLSERVE_MODEL_REPOSITORY"):
-        load_families(tmp_path)
+        Families.load(tmp_path, "a")
 
 
-def test_misspelt_settings_are_noticed(monkeypatch):
-    monkeypatch.setenv("CELLSERVE_LOG_LEVLE", "debug")
+def test_unknown_settings_are_refused_with_the_nearest_name(monkeypatch):
     monkeypatch.setenv("CELLSERVE_LOG_LEVEL", "debug")
     monkeypatch.setenv("CELLSERVE_ADDRESS", "localhost:1")
-    assert unknown_settings() == ["CELLSERVE_LOG_LEVLE"]
+    refuse_unknown_settings()
+    monkeypatch.setenv("CELLSERVE_LOG_LEVLE", "debug")
+    monkeypatch.setenv("CELLSERVE_MONITOR_PORT", "9464")
+    with pytest.raises(
+        ValueError, match="CELLSERVE_LOG_LEVLE is not a setting; the nearest is CELLSERVE_LOG_LEVEL;"
+    ) as e:
+        refuse_unknown_settings()
+    assert "the nearest is CELLSERVE_MONITORING_PORT" in str(e.value)
+
+
+def test_service_links_of_kubernetes_are_no_settings(monkeypatch):
+    for name, value in {
+        "CELLSERVE_SERVICE_HOST": "10.0.0.1",
+        "CELLSERVE_GATEWAY_SERVICE_PORT_GRPC": "50051",
+        "CELLSERVE_GATEWAY_PORT": "tcp://10.0.0.1:50051",
+        "CELLSERVE_GATEWAY_PORT_50051_TCP_ADDR": "10.0.0.1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    refuse_unknown_settings()
 
 
 def test_every_setting_is_described():

@@ -14,8 +14,8 @@
   env:
     - name: NUMBA_CACHE_DIR # kernels that a container has compiled are there when it restarts
       value: /tmp/numba
-    {{- if not (hasKey .Values.gateway.settings "numeric_threads") }}
-    {{- with include "cellserve.container.threads" (list "CELLSERVE_NUMERIC_THREADS" "gateway" .Values.gateway.resources) }}
+    {{- if not (hasKey .Values.gateway.settings "worker_threads") }}
+    {{- with include "cellserve.container.threads" (list "CELLSERVE_WORKER_THREADS" "gateway" .Values.gateway.resources) }}
     {{- . | nindent 4 }}
     {{- end }}
     {{- end }}

@@ -1,0 +1,90 @@
+"""The request context: who asks, how urgently, until when, and how long each stage took. Passed explicitly."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from cellserve_parallel import CancellationToken, WorkCancelledError
+
+from cellserve_gateway.access.tokens import ANONYMOUS
+from cellserve_gateway.errors import DeadlinePassed
+
+
+class Priority(IntEnum):
+    """Priority class of a request: a lower number overtakes."""
+
+    ACQUISITION = 1
+    BATCH = 2
+
+
+@dataclass(slots=True)
+class Timing:
+    """Wall-clock seconds per stage, waits for a processor included.
+
+    Attributes:
+        tiles: Number of tiles that the networks ran on.
+    """
+
+    decode: float = 0.0
+    preprocess: float = 0.0
+    inference: float = 0.0
+    reassemble: float = 0.0
+    postprocess: float = 0.0
+    encode: float = 0.0
+    tiles: int = 0
+
+
+@dataclass(slots=True)
+class RequestContext:
+    """What accompanies a request on its way through the core.
+
+    Attributes:
+        request_id: Name of the request in answers, logs and traces.
+        caller: Name of the caller.
+        priority: Priority class.
+        deadline: Event loop time after which the answer is of no use.
+        work_budget_s: Seconds of work that the image may take, counted from `start_work`. None: no budget.
+        cancellation: Ends work on threads. Cancelled when the deadline passes, or the call ends, during that work.
+        timing: Filled in by `stage`.
+    """
+
+    request_id: str = ""
+    caller: str = ANONYMOUS
+    priority: Priority = Priority.BATCH
+    deadline: float = math.inf
+    work_budget_s: float | None = None
+    cancellation: CancellationToken = field(default_factory=CancellationToken)
+    timing: Timing = field(default_factory=Timing)
+
+    def start_work(self) -> None:
+        """Starts the work budget: the deadline becomes now plus the budget, if that is earlier."""
+        if self.work_budget_s is not None:
+            self.deadline = min(self.deadline, asyncio.get_running_loop().time() + self.work_budget_s)
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Adds the time of the body to a stage of `timing`; cancels work of the body when the deadline passes.
+
+        Raises:
+            DeadlinePassed: The deadline passed before or during the body.
+        """
+        loop = asyncio.get_running_loop()
+        late = DeadlinePassed("the deadline passed while the image was processed", stage=name)
+        if self.deadline <= loop.time():
+            raise late
+        timer = loop.call_at(self.deadline, self.cancellation.cancel) if math.isfinite(self.deadline) else None
+        start = time.perf_counter()
+        try:
+            yield
+        except WorkCancelledError:
+            raise late from None
+        finally:
+            if timer:
+                timer.cancel()
+        setattr(self.timing, name, getattr(self.timing, name) + time.perf_counter() - start)

@@ -1,0 +1,76 @@
+"""What the core needs of a backend: networks that run on tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .context import RequestContext
+
+TileOutput = Literal["maps", "style"]
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network as a backend serves it.
+
+    Attributes:
+        version: Version at the backend.
+        sha256: SHA-256 of the network file, lower-case hexadecimal.
+        max_batch_size: Largest number of tiles in one request.
+    """
+
+    name: str
+    version: str
+    sha256: str
+    max_batch_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class TileOutputs:
+    """Outputs of a network for tiles.
+
+    Attributes:
+        maps: float32 [3, tile, tile] of each tile: 5 * flow_y, 5 * flow_x, cell probability (logit). None: not wanted.
+        style: float32 [n, 256]. None: not wanted.
+    """
+
+    maps: Sequence[NDArray[np.float32]] | NDArray[np.float32] | None
+    style: NDArray[np.float32] | None
+
+
+class Backend(Protocol):
+    """Servers that run networks on tiles, and batch the tiles of all requests."""
+
+    def ready(self, name: str) -> bool:
+        """Returns whether some server served the network at its last health probe."""
+
+    def network(self, name: str) -> Network:
+        """Returns a network's version and limits.
+
+        Raises:
+            BackendUnavailable: No server has served the network yet.
+        """
+
+    def tiles_ahead(self, network: Network) -> int:
+        """Returns how many tiles of one image in flight keep all servers busy."""
+
+    async def infer(
+        self, name: str, tiles: NDArray[np.float32], outputs: tuple[TileOutput, ...], context: RequestContext
+    ) -> TileOutputs:
+        """Runs a network on tiles.
+
+        Args:
+            name: Name of the network.
+            tiles: float32 [n, 2, tile, tile], C-contiguous, n at most the network's `max_batch_size`.
+            outputs: Outputs wanted.
+            context: Its priority class orders the server's queue. The server drops tiles once its deadline has passed.
+
+        Raises:
+            BackendUnavailable, Overloaded, DeadlinePassed: As they say.
+            InternalError: The server refused the tiles, or its answer does not fit them.
+        """

@@ -1,0 +1,258 @@
+"""The pipeline of one image: normalise, rescale, tile, infer, reassemble, recover the masks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from cellserve_parallel import ThreadGroup
+from cellserve_postprocess import (
+    FLOW_SCALE,
+    STYLE_SIZE,
+    ObjectTable,
+    image_style,
+    measure_objects,
+    reassemble,
+    recover_masks,
+    trace_outlines,
+)
+from cellserve_preprocess import TILE, TileGrid, normalize, rescaled_shape, resize, select_channels
+from numpy.typing import NDArray
+
+from cellserve_gateway.errors import ImageTooLarge, InternalError
+from cellserve_gateway.ops.instruments import Instruments
+from cellserve_gateway.settings import Settings
+
+from .context import RequestContext
+from .decode import Pixels
+from .families import Families
+from .networks import Backend, Network, TileOutput, TileOutputs
+from .params import DiameterSource, SegmentParams
+from .threads import WorkerThreads
+
+Output = Literal["outlines", "flows", "cell_probability", "style"]
+
+
+@dataclass(frozen=True, slots=True)
+class Segmentation:
+    """The result for one image.
+
+    Attributes:
+        labels: uint16 or uint32 [Y, X]; 0 is background, 1..N are objects.
+        objects: The objects, in the order of their labels.
+        params: Parameters as used, all resolved.
+        network: The network as used.
+        outlines: int32 [k, 2] of (y, x) per object. None: not wanted.
+        flows: float32 [2, Y, X], about unit length inside objects. None: not wanted.
+        cell_probability: float32 [Y, X], logits. None: not wanted.
+        style: float32 [256], unit length. None: not wanted.
+    """
+
+    labels: NDArray[np.uint16] | NDArray[np.uint32]
+    objects: ObjectTable
+    params: SegmentParams
+    diameter_source: DiameterSource
+    network: Network
+    outlines: list[NDArray[np.int32]] | None = None
+    flows: NDArray[np.float32] | None = None
+    cell_probability: NDArray[np.float32] | None = None
+    style: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The execution plan for one image: resolved parameters, network, scaled size and tiles.
+
+    Attributes:
+        shape: (Y, X) of the image.
+        scaled: (Y, X) of the image at the networks' scale.
+        grid: Tiles of the scaled image.
+    """
+
+    params: SegmentParams
+    diameter_source: DiameterSource
+    network: Network
+    shape: tuple[int, int]
+    scaled: tuple[int, int]
+    grid: TileGrid
+
+    @property
+    def pixels(self) -> int:
+        """Cost of the image: the pixels that the networks run on, or its own pixels if these are more."""
+        return max(math.prod(self.shape), len(self.grid) * TILE * TILE)
+
+
+class Pipeline:
+    """Segments images: numerics on worker threads, tiles at the backend, the event loop never blocked."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        families: Families,
+        backend: Backend,
+        workers: WorkerThreads,
+        instruments: Instruments,
+    ) -> None:
+        self.families = families
+        self.backend = backend
+        self.workers = workers
+        self.instruments = instruments
+        self._settings = settings
+
+    @contextlib.contextmanager
+    def stage(self, context: RequestContext, name: str) -> Iterator[None]:
+        """Measures a stage for the answer, the metrics and the trace."""
+        with context.stage(name), self.instruments.stage(name):
+            yield
+
+    def plan(self, shape: tuple[int, int], params: SegmentParams, source: DiameterSource) -> Plan:
+        """Returns the execution plan for one image.
+
+        Args:
+            shape: (Y, X) of the image.
+            params: Resolved, with a diameter.
+            source: Where the diameter came from.
+
+        Raises:
+            ModelUnknown, BackendUnavailable: The model does not exist, or no server has served it yet.
+            ImageTooLarge: The image takes too many tiles.
+        """
+        family = self.families[params.model]
+        scaled = self.scaled(shape, params)
+        tiles = TileGrid.count(scaled, params.tile_overlap, params.augment)
+        if tiles > self._settings.max_tiles:
+            raise ImageTooLarge(
+                f"scaled to objects of {family.diam_mean:g} px the image takes {tiles:,} tiles; "
+                f"the limit is {self._settings.max_tiles:,}: check the diameter",
+                resource="tiles",
+                value=tiles,
+                limit=self._settings.max_tiles,
+            )
+        grid = TileGrid.cover(scaled, params.tile_overlap, params.augment)
+        return Plan(params, source, self.backend.network(family.network(params.ensemble)), shape, scaled, grid)
+
+    def scaled(self, shape: tuple[int, int], params: SegmentParams) -> tuple[int, int]:
+        """Returns (Y, X) of an image at the networks' scale; `params` state a diameter."""
+        assert params.diameter is not None  # resolved or estimated
+        return rescaled_shape(shape, self.families[params.model].diam_mean / params.diameter)
+
+    async def segment(
+        self, image: Pixels, plan: Plan, outputs: frozenset[Output], context: RequestContext
+    ) -> Segmentation:
+        """Segments one image.
+
+        Args:
+            image: [C, Y, X], finite.
+            plan: The plan that `plan` made for the image.
+            outputs: Optional parts wanted.
+            context: Its timing is filled in.
+
+        Raises:
+            ServiceError: See its subclasses.
+        """
+        run, group = self.workers.run, self.workers.group(context)
+        with self.stage(context, "preprocess"):
+            scaled = await run(context, _prepare, image, plan, group)
+        with self.stage(context, "inference"):
+            wanted: tuple[TileOutput, ...] = ("maps", "style") if "style" in outputs else ("maps",)
+            tiles = await self.infer(scaled, plan.grid, plan.network, wanted, context)
+        del scaled
+        with self.stage(context, "reassemble"):
+            maps = await run(context, assemble, tiles, plan.grid, plan.shape, group)
+            style = None if tiles.style is None else style_of(tiles)
+        del tiles
+        with self.stage(context, "postprocess"):
+            result = await run(context, _recover, maps, style, plan, outputs, group)
+        metrics = self.instruments.metrics
+        metrics.pixels.inc(maps[0].size)
+        metrics.image_pixels.observe(maps[0].size)
+        metrics.objects.inc(len(result.objects))
+        return result
+
+    async def infer(
+        self,
+        scaled: NDArray[np.float32],
+        grid: TileGrid,
+        network: Network,
+        outputs: tuple[TileOutput, ...],
+        context: RequestContext,
+    ) -> TileOutputs:
+        """Sends each tile of an image [2, Y', X'] as a request, several at a time; returns the outputs of all tiles."""
+        window = asyncio.Semaphore(max(self._settings.tiles_in_flight_per_image, self.backend.tiles_ahead(network)))
+        maps: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(grid)
+        styles = np.empty((len(grid), STYLE_SIZE), np.float32) if "style" in outputs else None
+
+        async def infer(index: int) -> None:
+            async with window:
+                tile = await self.workers.run(context, grid.cut, scaled, index, index + 1)
+                answer = await self.backend.infer(network.name, tile, outputs, context)
+            if answer.maps is not None:
+                maps[index] = answer.maps[0]  # a view of the answer's bytes: no copy on the event loop
+            if styles is not None:
+                styles[index] = answer.style
+
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for index in range(len(grid)):
+                    tasks.create_task(infer(index))
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+        context.timing.tiles += len(grid)
+        return TileOutputs(maps if "maps" in outputs else None, styles)
+
+
+def planes_of(image: Pixels, params: SegmentParams, threads: ThreadGroup) -> NDArray[np.float32]:
+    """Returns the planes the networks look at, normalised, [2, Y, X]; `params` are resolved."""
+    assert params.cytoplasm_channel is not None  # resolved
+    assert params.nucleus_channel is not None
+    planes = select_channels(image, params.cytoplasm_channel, params.nucleus_channel)
+    return normalize(planes, params.normalization, threads)
+
+
+def assemble(tiles: TileOutputs, grid: TileGrid, shape: tuple[int, int], threads: ThreadGroup) -> NDArray[np.float32]:
+    """Returns the networks' maps at a size, [3, Y, X]. Masks are recovered at the size of the image (paper)."""
+    assert tiles.maps is not None  # asked for
+    return _finite(resize(reassemble(tiles.maps, grid, threads), shape, threads))
+
+
+def style_of(tiles: TileOutputs) -> NDArray[np.float32]:
+    """Returns the style of an image, [256], of unit length."""
+    assert tiles.style is not None  # asked for
+    return _finite(image_style(tiles.style))
+
+
+def _prepare(image: Pixels, plan: Plan, threads: ThreadGroup) -> NDArray[np.float32]:
+    """Returns the networks' view of the image, [2, Y', X'] (paper: normalised, then resized)."""
+    return resize(planes_of(image, plan.params, threads), plan.scaled, threads)
+
+
+def _finite(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    if not np.isfinite(values).all():
+        raise InternalError("the inference server's answer is not finite", reason="TRITON_BAD_ANSWER")
+    return values
+
+
+def _recover(
+    maps: NDArray[np.float32],
+    style: NDArray[np.float32] | None,
+    plan: Plan,
+    outputs: frozenset[Output],
+    threads: ThreadGroup,
+) -> Segmentation:
+    recovered = recover_masks(maps, plan.params.recovery, threads)
+    return Segmentation(
+        labels=recovered.labels,
+        objects=measure_objects(recovered.labels, maps[2], recovered.flow_errors, threads),
+        params=plan.params,
+        diameter_source=plan.diameter_source,
+        network=plan.network,
+        outlines=trace_outlines(recovered.labels, threads) if "outlines" in outputs else None,
+        flows=maps[:2] / np.float32(FLOW_SCALE) if "flows" in outputs else None,
+        cell_probability=maps[2] if "cell_probability" in outputs else None,
+        style=style,
+    )

@@ -1,0 +1,1 @@
+"""Backends: each runs networks on tiles."""

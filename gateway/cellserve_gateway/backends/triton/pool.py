@@ -1,0 +1,177 @@
+"""The backend pool: all Tritons behind one name, and the choice of a server for each tile (docs/decisions/0014)."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from cellserve_gateway.app.context import Priority, RequestContext
+from cellserve_gateway.app.families import Family
+from cellserve_gateway.app.networks import Network, TileOutput, TileOutputs
+from cellserve_gateway.errors import BackendUnavailable
+from cellserve_gateway.ops.metrics import Metrics
+
+from .client import TritonClient
+from .dispatcher import BATCHES_AHEAD
+from .resolver import Resolver
+
+log = structlog.get_logger()
+ATTEMPTS = 3
+"""Servers that a tile is sent to, one after the other, before its image fails."""
+
+
+class BackendPool:
+    """The Tritons that serve the same model repository.
+
+    Each tile is sent to the ready server with the fewest tiles of its network and priority class from this gateway.
+    Idle servers are used at once, a slow server gets fewer tiles, and batches fill up if there is enough work for
+    several servers. A server that fails gets no tiles until a health probe succeeds. Its tiles are sent to others.
+
+    Args:
+        target: Addresses of the servers; see `Resolver`.
+        families: The families that the servers should serve, by name.
+        metrics: Counts servers and requests.
+        headers: Returns the headers of a request to Triton.
+
+    Raises:
+        ValueError: The target is malformed.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        families: Mapping[str, Family],
+        metrics: Metrics,
+        headers: Callable[[], dict[str, str]] = dict,
+    ) -> None:
+        self._resolver = Resolver(target)
+        self._expected = {name: file.sha256 for family in families.values() for name, file in family.networks.items()}
+        self._metrics = metrics
+        self._headers = headers
+        self._servers: dict[str, TritonClient] = {}
+        self._leaving: list[TritonClient] = []
+        self._logged_states: dict[str, str] = {}
+        self._last_chosen: dict[TritonClient, float] = {}  # servers with equal load take turns
+        self._choices = itertools.count(1)
+
+    async def close(self) -> None:
+        """Closes all connections."""
+        await self._resolver.close()
+        for server in [*self._servers.values(), *self._leaving]:
+            await server.close()
+
+    async def refresh(self) -> None:
+        """Resolves the name of the servers, and makes a health probe of each."""
+        try:
+            addresses = await self._resolver.resolve()
+        except OSError as error:
+            log.warning("the name of the Tritons cannot be resolved", error=str(error))
+            addresses = frozenset()
+        if addresses:  # a name server that fails for a moment does not take away the known servers
+            await self._keep(addresses)
+        await asyncio.gather(*(server.probe() for server in self._servers.values()))
+        ready = self._ready
+        for server in [*self._servers.values(), *self._leaving]:
+            if ready and (not server.ready or server in self._leaving):
+                server.give_up()
+        for address, server in self._servers.items():
+            if self._logged_states.get(address) != server.state:
+                self._logged_states[address] = server.state
+                log.info(f"Triton is {server.state}", address=address, ready=ready, known=len(self._servers))
+        self._metrics.triton_servers.labels("known").set(len(self._servers))
+        self._metrics.triton_servers.labels("ready").set(ready)
+
+    @property
+    def known(self) -> int:
+        """Number of servers, ready or not."""
+        return len(self._servers)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether some server served every network at its last health probe."""
+        return self._ready > 0
+
+    def ready(self, name: str) -> bool:
+        """Returns whether some server served the network at its last health probe."""
+        return any(server.ready and name in server.networks for server in self._servers.values())
+
+    def network(self, name: str) -> Network:
+        """Returns a network's version and limits.
+
+        Raises:
+            BackendUnavailable: No server has served the network yet.
+        """
+        for server in sorted(self._servers.values(), key=lambda server: not server.ready):
+            if name in server.networks:
+                return server.networks[name]
+        raise _unavailable(name)
+
+    def tiles_ahead(self, network: Network) -> int:
+        """Returns how many tiles of one image in flight keep all ready servers busy."""
+        return BATCHES_AHEAD * network.max_batch_size * max(1, self._ready)
+
+    async def infer(
+        self, name: str, tiles: NDArray[np.float32], outputs: tuple[TileOutput, ...], context: RequestContext
+    ) -> TileOutputs:
+        """Runs a network on tiles; see `cellserve_gateway.app.networks.Backend.infer`.
+
+        Only tiles that no server has computed are sent again, and only to servers that have not had them. The retry
+        needs no pause, and does not multiply the load of servers in trouble.
+        """
+        failed: list[TritonClient] = []
+        while True:
+            server = self._choose(name, context.priority, failed)
+            try:
+                return await server.infer(name, tiles, outputs, context)
+            except BackendUnavailable:
+                server.ready = False  # until the next health probe
+                failed.append(server)
+                others = any(other.ready for other in self._servers.values() if other not in failed)
+                if len(failed) == ATTEMPTS or not others:
+                    raise
+                self._metrics.triton_failovers.labels(name).inc()
+
+    @property
+    def _ready(self) -> int:
+        return sum(server.ready for server in self._servers.values())
+
+    def _choose(self, name: str, priority: Priority, failed: list[TritonClient]) -> TritonClient:
+        """Returns the least loaded ready server.
+
+        If no server is ready, returns the least loaded one anyway: a health probe can fail although the server works.
+        """
+        able = [server for server in self._servers.values() if name in server.networks and server not in failed]
+        if not able:
+            raise _unavailable(name)
+        chosen = min(
+            able, key=lambda server: (not server.ready, server.load(name, priority), self._last_chosen[server])
+        )
+        self._last_chosen[chosen] = next(self._choices)
+        return chosen
+
+    async def _keep(self, addresses: frozenset[str]) -> None:
+        """Makes `addresses` the servers. Connections to former servers are closed once their requests are answered."""
+        for address in addresses - self._servers.keys():
+            server = TritonClient(address, self._expected, self._metrics, self._headers)
+            self._servers[address] = server
+            self._last_chosen[server] = random.random()  # each gateway has another first order
+        for address in self._servers.keys() - addresses:
+            server = self._servers.pop(address)
+            self._leaving.append(server)
+            del self._last_chosen[server]
+            self._logged_states.pop(address, None)
+            log.info("Triton is gone", address=address, known=len(self._servers))
+        idle = [server for server in self._leaving if not server.busy]
+        for server in idle:
+            self._leaving.remove(server)
+            await server.close()
+
+
+def _unavailable(network: str) -> BackendUnavailable:
+    return BackendUnavailable("no inference server is reachable, or all still load models; try again", network=network)

@@ -1,0 +1,1 @@
+"""Fronts: each translates one transport into calls of the core, and back."""
