@@ -105,8 +105,8 @@ class Metrics:
             self.stage_seconds.labels(name).observe(time.perf_counter() - start)
 
     @contextlib.contextmanager
-    def triton_turn(self, network: str) -> Iterator[None]:
-        """Measures the wait of one request for its turn."""
+    def permit_wait(self, network: str) -> Iterator[None]:
+        """Measures the time that one request waits for its permit."""
         start = time.perf_counter()
         with self.triton_waiting.labels(network).track_inprogress():
             yield

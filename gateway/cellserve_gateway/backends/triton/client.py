@@ -20,7 +20,7 @@ from cellserve_gateway.app.networks import Network, TileOutput, TileOutputs
 from cellserve_gateway.errors import BackendUnavailable, DeadlinePassed, InternalError, Overloaded, ServiceError
 from cellserve_gateway.ops.metrics import Metrics
 
-from .dispatcher import Feed
+from .dispatcher import AsyncDispatcher
 
 # Reconnect within seconds of a server's return; notice within half a minute a connection that is dead.
 CHANNEL_ARGS = [
@@ -63,8 +63,10 @@ class TritonClient:
         self.fault: ServiceError | None = None
         self._client = InferenceServerClient(address, channel_args=CHANNEL_ARGS)
         self._expected = expected
-        self._feeds = {
-            (name, priority): Feed(partial(self._wake, name, priority)) for name in expected for priority in Priority
+        self._dispatchers = {
+            (name, priority): AsyncDispatcher(partial(self._wake, name, priority))
+            for name in expected
+            for priority in Priority
         }
         self._calls: set[asyncio.Task[InferResult]] = set()
         self._wakes: set[asyncio.Task[None]] = set()
@@ -111,19 +113,19 @@ class TritonClient:
     @property
     def busy(self) -> bool:
         """Whether requests are at the server or wait for it."""
-        return any(len(feed) for feed in self._feeds.values())
+        return any(dispatcher.load for dispatcher in self._dispatchers.values())
 
     def load(self, name: str, priority: Priority) -> int:
         """Returns how many tiles of a network and priority class are at the server, or wait for it."""
-        return len(self._feeds[name, priority])
+        return self._dispatchers[name, priority].load
 
     def give_up(self) -> None:
         """Fails the requests that wait for the server, and those at the server if it fails its health probes.
 
         The backend pool sends their tiles to other servers.
         """
-        for feed in self._feeds.values():
-            feed.dismiss(lambda: BackendUnavailable("the inference server is not ready; try again"))
+        for dispatcher in self._dispatchers.values():
+            dispatcher.fail_waiting(lambda: BackendUnavailable("the inference server is not ready; try again"))
         if self._failed_probes >= MAX_FAILED_PROBES:
             for call in self._calls:
                 call.cancel()
@@ -134,9 +136,9 @@ class TritonClient:
         """Runs a network on tiles; see `cellserve_gateway.app.networks.Backend.infer`."""
         tensor = InferInput("image", list(tiles.shape), "FP32")
         tensor.set_data_from_numpy(tiles)
-        with self._metrics.triton_turn(name):
-            turn = await self._feeds[name, context.priority].turn()
-        with turn:
+        async with contextlib.AsyncExitStack() as stack:
+            with self._metrics.permit_wait(name):
+                await stack.enter_async_context(self._dispatchers[name, context.priority].permit())
             timeout_s = context.deadline - asyncio.get_running_loop().time()
             if timeout_s <= 0:
                 raise DeadlinePassed("the deadline passed before the inference server was asked", stage="inference")
@@ -197,7 +199,7 @@ class TritonClient:
             )
         network = Network(name, metadata.versions[-1], served, max(1, config.max_batch_size))
         for priority in Priority:
-            self._feeds[name, priority].expect(network.max_batch_size)
+            self._dispatchers[name, priority].set_batch_size(network.max_batch_size)
         return network
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import random
 from collections.abc import Callable, Mapping
 
@@ -17,6 +16,7 @@ from cellserve_gateway.app.networks import Network, TileOutput, TileOutputs
 from cellserve_gateway.errors import BackendUnavailable
 from cellserve_gateway.ops.metrics import Metrics
 
+from .balancer import LeastLoaded
 from .client import TritonClient
 from .dispatcher import BATCHES_AHEAD
 from .resolver import Resolver
@@ -57,8 +57,7 @@ class BackendPool:
         self._servers: dict[str, TritonClient] = {}
         self._leaving: list[TritonClient] = []
         self._logged_states: dict[str, str] = {}
-        self._last_chosen: dict[TritonClient, float] = {}  # servers with equal load take turns
-        self._choices = itertools.count(1)
+        self._balancer: LeastLoaded[TritonClient] = LeastLoaded(random.Random())
 
     async def close(self) -> None:
         """Closes all connections."""
@@ -149,22 +148,18 @@ class BackendPool:
         able = [server for server in self._servers.values() if name in server.networks and server not in failed]
         if not able:
             raise _unavailable(name)
-        chosen = min(
-            able, key=lambda server: (not server.ready, server.load(name, priority), self._last_chosen[server])
-        )
-        self._last_chosen[chosen] = next(self._choices)
-        return chosen
+        return self._balancer.choose(able, lambda server: (not server.ready, server.load(name, priority)))
 
     async def _keep(self, addresses: frozenset[str]) -> None:
         """Makes `addresses` the servers. Connections to former servers are closed once their requests are answered."""
         for address in addresses - self._servers.keys():
             server = TritonClient(address, self._expected, self._metrics, self._headers)
             self._servers[address] = server
-            self._last_chosen[server] = random.random()  # each gateway has another first order
+            self._balancer.add(server)
         for address in self._servers.keys() - addresses:
             server = self._servers.pop(address)
             self._leaving.append(server)
-            del self._last_chosen[server]
+            self._balancer.remove(server)
             self._logged_states.pop(address, None)
             log.info("Triton is gone", address=address, known=len(self._servers))
         idle = [server for server in self._leaving if not server.busy]
