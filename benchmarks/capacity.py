@@ -1,7 +1,7 @@
-"""How many pods for how many images, at what cost: measures this machine, and simulates 1 to 1,000 Tritons.
+"""Plans capacity: measures this machine, simulates 1 to 1,000 Tritons, and computes the cost of images.
 
-Prints tables, draws docs/guides/capacity.png, writes build/capacity.json. The simulation is held to this machine first:
-one gateway and one Triton that share its cores. What a GPU does is read from a file. Prices are inputs, not findings.
+Prints tables, draws docs/guides/capacity.png, and writes build/capacity.json. The simulation is first validated on this
+machine, where one gateway and one Triton share the cores. Times of a GPU are read from a file. Prices are inputs.
 """
 
 from __future__ import annotations
@@ -34,15 +34,17 @@ H100 = ROOT / "benchmarks" / "gpu" / "h100.json"
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--measured", type=Path, help="an earlier measurement, instead of measuring now")
+    parser.add_argument("--measured", type=Path, help="file of an earlier measurement, used instead of a new one")
     parser.add_argument("--rounds", type=int, default=5, help="samples of each batch size")
-    parser.add_argument("--patience-s", type=float, default=600, help="time to wait for a quiet machine, for each part")
-    parser.add_argument("--gpu", type=Path, default=H100, help="what benchmarks/gpu/measure.py wrote of a GPU")
     parser.add_argument(
-        "--triton-price", type=float, default=0.10, help="dollars an hour of a Triton pod on processors"
+        "--patience-s", type=float, default=600, help="maximum time to wait for a quiet machine, for each part"
     )
-    parser.add_argument("--gpu-price", type=float, default=1.00, help="dollars an hour of a Triton pod with a GPU")
-    parser.add_argument("--gateway-price", type=float, default=0.10, help="dollars an hour of a gateway pod")
+    parser.add_argument("--gpu", type=Path, default=H100, help="file that benchmarks/gpu/measure.py wrote")
+    parser.add_argument(
+        "--triton-price", type=float, default=0.10, help="dollars per hour of a Triton pod on processors"
+    )
+    parser.add_argument("--gpu-price", type=float, default=1.00, help="dollars per hour of a Triton pod with a GPU")
+    parser.add_argument("--gateway-price", type=float, default=0.10, help="dollars per hour of a gateway pod")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "capacity.json")
     parser.add_argument("--plot", type=Path, default=ROOT / "docs" / "guides" / "capacity.png")
     options = parser.parse_args()
@@ -53,7 +55,7 @@ def main() -> None:
         measured.write(options.out.with_name("capacity_measured.json"))
     figures: dict[str, Any] = {"processor": measured.processor, "cores": measured.cores}
     figures["validation"] = sweep.validate(measured)
-    _show(f"the model held to {measured.processor}, {measured.cores} cores", figures["validation"])
+    _show(f"validation on {measured.processor}, {measured.cores} cores", figures["validation"])
     prices = {"CPU": options.triton_price, "GPU": options.gpu_price}
     gpu = json.loads(options.gpu.read_text())["fp16"]
     for kind in sweep.kinds(measured, gpu):
@@ -65,12 +67,14 @@ def main() -> None:
 
 
 def _studied(kind: sweep.Kind, triton_price: float, gateway_price: float) -> dict[str, Any]:
-    """Runs everything for one kind of Triton pod."""
+    """Runs all simulations of one kind of Triton pod."""
     per_hour = kind.rate / sweep.IMAGE.tiles * 3600
-    print(f"\n{kind.name}: {kind.rate:.2f} tiles/s, {per_hour:,.0f} images of one megapixel an hour and Triton")
+    print(f"\n{kind.name}: {kind.rate:.2f} tiles/s, {per_hour:,.0f} images of one megapixel per hour and Triton")
     gateways, most = sweep.tritons_per_gateway(kind)
-    _show(f"{kind.name}: {sweep.SHARED} Tritons, more and fewer gateways", gateways)
-    studied = {policy: ratio for policy, ratio in most.items() if kind.name == "CPU" or policy == "feed per Triton"}
+    _show(f"{kind.name}: {sweep.SHARED} Tritons, different numbers of gateways", gateways)
+    studied = {
+        policy: ratio for policy, ratio in most.items() if kind.name == "CPU" or policy == "per Triton, random ties"
+    }
     sizes = []
     for policy, ratio in studied.items():
         rows = []
@@ -80,19 +84,25 @@ def _studied(kind: sweep.Kind, triton_price: float, gateway_price: float) -> dic
             wait = sweep.waiting(kind, tritons, count, policy)
             lost = row["lost"] + wait["lost"]
             rows.append(row | _cost(row, tritons * triton_price, count * gateway_price) | wait | {"lost": lost})
-        _show(f"{kind.name}: {policy}, {ratio:g} Tritons for each gateway", rows)
+        _show(f"{kind.name}: {policy}, {ratio:g} Tritons per gateway", rows)
         sizes.append({"policy": policy, "tritons_per_gateway": ratio, "rows": rows})
     failures = [
-        sweep.failure(kind, math.ceil(sweep.FAILING / ratio), policy, silent)
+        sweep.failure(kind, math.ceil(sweep.FAILURE_TRITONS / ratio), policy, silent)
         for policy, ratio in studied.items()
         for silent in (False, True)
     ]
-    _show(f"{kind.name}: {sweep.GONE:.0%} of {sweep.FAILING} Tritons vanish", failures)
+    _show(f"{kind.name}: {sweep.FAILURE_SHARE:.0%} of {sweep.FAILURE_TRITONS} Tritons stop", failures)
     return {"images_per_h": per_hour, "gateways": gateways, "sizes": sizes, "failures": failures}
 
 
 def _cost(row: dict[str, Any], tritons: float, gateways: float) -> dict[str, float]:
-    """Returns dollars for a thousand images, given those of an hour, and what a Triton may cost to equal the Kiosk."""
+    """Returns the cost of 1,000 images, and the price of a Triton at which this cost equals the Kiosk's.
+
+    Args:
+        row: A run of `sweep.full`.
+        tritons: Dollars per hour of all Tritons.
+        gateways: Dollars per hour of all gateways.
+    """
     thousands = row["images_per_h"] / 1000
     return {
         "dollars_per_1000": (tritons + gateways) / thousands,

@@ -1,1 +1,1 @@
-"""Gateways and Tritons as a simulation, fed with measured times: `benchmarks/capacity.py`."""
+"""A discrete-event simulation of gateways and Tritons with measured times, for `benchmarks/capacity.py`."""

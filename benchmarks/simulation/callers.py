@@ -1,4 +1,4 @@
-"""Callers of gateways and Tritons (pods.py), and the run of it all."""
+"""Callers of the simulated gateways (pods.py), and the run of a simulation."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ import gc
 import math
 from dataclasses import dataclass
 
-from .deployment import Deployment, Outcome, Picture, Times
-from .pods import World
-from .tiles import End
+from .deployment import Deployment, Image, Outcome, Times
+from .pods import Cluster
+from .tiles import Status
 
-CALLER = 8
-"""Images a client keeps in flight (`segment_many`)."""
-REFUSED_AGAIN_S = 1.0
-"""The gateway's advice with a refusal."""
+IMAGES_PER_CLIENT = 8
+"""Images that one client keeps in flight (`segment_many`)."""
+RETRY_AFTER_S = 1.0
+"""Delay that the gateway advises with a refusal."""
 ATTEMPTS, BACKOFF_S, JITTER = 5, 0.2, 0.2
-"""Of the client, for what is unavailable (client/cellserve/channel.py); the wait doubles each time."""
+"""The client's retries if a gateway is unavailable (client/cellserve/channel.py). The delay doubles each time."""
 RETRY_TOKENS, TOKENS_PER_SUCCESS = 1000, 0.1
-"""A failure costs a token; a client that has spent half of them does not retry."""
+"""Retry throttling of the client. A failure costs one token; below half of the tokens the client does not retry."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What callers do.
+    """The images that callers request.
 
     Attributes:
-        in_flight: Images always under way; 0 if they come by `rate`.
-        rate: Images a second, coming at random.
-        images: No image starts after so many,
-        seconds: or after this time.
+        in_flight: Images always in flight. If 0, images come at `rate`.
+        rate: Images per second, at random times.
+        images: Number of images after which none starts.
+        seconds: Time after which no image starts.
     """
 
     in_flight: int = 0
@@ -39,61 +39,62 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Tritons vanish without a word.
+    """Tritons that stop without notice.
 
     Attributes:
-        at_s: When.
-        share: Of all Tritons.
-        avoided_s: So long afterwards gateways send nothing more to them,
-        noticed_s: and so long afterwards they give up what they have sent.
+        at_s: Time of the failure.
+        share: Share of all Tritons that stop.
+        avoided_s: Delay after which gateways send no more tiles to the stopped Tritons.
+        cancelled_s: Delay after which gateways cancel the tiles sent to the stopped Tritons.
     """
 
     at_s: float
     share: float
     avoided_s: float
-    noticed_s: float
+    cancelled_s: float
 
 
 class Client:
-    """A caller: goes round the gateways, repeats what it may."""
+    """A caller that distributes images among the gateways, round robin, and retries as the client library does."""
 
-    def __init__(self, world: World, picture: Picture, load: Load) -> None:
-        self._world, self._picture, self._load = world, picture, load
-        self._turn = world.chance.randrange(len(world.gateways))
+    def __init__(self, cluster: Cluster, image: Image, load: Load) -> None:
+        self._cluster, self._image, self._load = cluster, image, load
+        self._position = cluster.chance.randrange(len(cluster.gateways))
         self._tokens = float(RETRY_TOKENS)
 
     def start(self) -> None:
-        """Asks for an image, if another may start."""
-        world = self._world
-        if world.outcome.started < self._load.images and world.clock.now < self._load.seconds:
-            world.outcome.started += 1
-            self._ask(world.clock.now, 1)
+        """Requests an image, unless the load is complete."""
+        outcome, now = self._cluster.outcome, self._cluster.clock.time()
+        if outcome.started < self._load.images and now < self._load.seconds:
+            outcome.started += 1
+            self._request(now, 1)
 
-    def _ask(self, begin: float, attempt: int) -> None:
-        self._turn += 1
-        gateway = self._world.gateways[self._turn % len(self._world.gateways)]
-        gateway.segment(self._picture, lambda how: self._answer(how, begin, attempt))
+    def _request(self, begin: float, attempt: int) -> None:
+        self._position += 1
+        gateway = self._cluster.gateways[self._position % len(self._cluster.gateways)]
+        gateway.segment(self._image, lambda status: self._answered(status, begin, attempt))
 
-    def _ask_later(self, seconds: float, begin: float, attempt: int) -> None:
-        jitter = self._world.chance.uniform(1 - JITTER, 1 + JITTER)
-        self._world.clock.after(seconds * jitter, lambda: self._ask(begin, attempt))
+    def _request_later(self, delay_s: float, begin: float, attempt: int) -> None:
+        jitter = self._cluster.chance.uniform(1 - JITTER, 1 + JITTER)
+        self._cluster.clock.call_later(delay_s * jitter, lambda: self._request(begin, attempt))
 
-    def _answer(self, how: End, begin: float, attempt: int) -> None:
-        world, outcome = self._world, self._world.outcome
-        if how == "refused":
+    def _answered(self, status: Status, begin: float, attempt: int) -> None:
+        outcome = self._cluster.outcome
+        if status == "refused":
             outcome.refusals += 1
-            self._ask_later(REFUSED_AGAIN_S, begin, attempt)
+            self._request_later(RETRY_AFTER_S, begin, attempt)
             return
-        if how == "unavailable":
+        if status == "unavailable":
             self._tokens -= 1
             if attempt < ATTEMPTS and self._tokens > RETRY_TOKENS / 2:
                 outcome.repeats += 1
-                self._ask_later(BACKOFF_S * 2 ** (attempt - 1), begin, attempt + 1)
+                self._request_later(BACKOFF_S * 2 ** (attempt - 1), begin, attempt + 1)
                 return
             outcome.lost += 1
         else:
             self._tokens = min(RETRY_TOKENS, self._tokens + TOKENS_PER_SUCCESS)
-            outcome.finished.append((world.clock.now, world.clock.now - begin))
+            now = self._cluster.clock.time()
+            outcome.finished.append((now, now - begin))
         if self._load.in_flight:
             self.start()
 
@@ -101,34 +102,38 @@ class Client:
 def simulate(
     deployment: Deployment,
     times: Times,
-    picture: Picture,
+    image: Image,
     load: Load,
     *,
     seed: int = 0,
     until_s: float = math.inf,
     failure: Failure | None = None,
 ) -> Outcome:
-    """Runs pods until a time, or until every image that started has ended; the same seed gives the same outcome."""
-    world = World(deployment, times, seed)
+    """Runs a simulation until a time, or until every image that started has ended.
+
+    The same seed gives the same outcome.
+    """
+    cluster = Cluster(deployment, times, seed)
     if load.in_flight:
-        clients = [Client(world, picture, load) for _ in range(-(-load.in_flight // CALLER))]
-        for image in range(load.in_flight):
-            clients[image % len(clients)].start()
+        clients = [Client(cluster, image, load) for _ in range(-(-load.in_flight // IMAGES_PER_CLIENT))]
+        for number in range(load.in_flight):
+            clients[number % len(clients)].start()
     else:
-        clients = [Client(world, picture, load) for _ in world.gateways]
-        _arrive(world, clients, load)
+        clients = [Client(cluster, image, load) for _ in cluster.gateways]
+        _arrive(cluster, clients, load)
     if failure:
-        world.clock.at(failure.at_s, lambda: world.vanish(failure.share, failure.avoided_s, failure.noticed_s))
-    gc.disable()  # millions of small objects come and go, none in cycles: looking for those takes a quarter of the time
+        cluster.clock.call_at(failure.at_s, lambda: cluster.fail(failure.share, failure.avoided_s, failure.cancelled_s))
+    gc.disable()  # a quarter of the time: there are millions of small objects, and none of them is in a cycle
     try:
-        world.clock.run(until_s)
+        cluster.clock.run(until_s)
     finally:
         gc.enable()
-    return world.outcome
+    return cluster.outcome
 
 
-def _arrive(world: World, clients: list[Client], load: Load) -> None:
-    if world.clock.now < load.seconds and world.outcome.started < load.images:
-        world.clock.after(world.chance.expovariate(load.rate), lambda: _arrive(world, clients, load))
-        if world.clock.now:
-            world.chance.choice(clients).start()
+def _arrive(cluster: Cluster, clients: list[Client], load: Load) -> None:
+    now = cluster.clock.time()
+    if now < load.seconds and cluster.outcome.started < load.images:
+        cluster.clock.call_later(cluster.chance.expovariate(load.rate), lambda: _arrive(cluster, clients, load))
+        if now:
+            cluster.chance.choice(clients).start()

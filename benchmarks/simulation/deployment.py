@@ -1,50 +1,59 @@
-"""What is deployed, what is asked of it, and what came of that."""
+"""The inputs of a simulation (deployment, images, times) and its outcome."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias
 
-Policy = Literal["feed per Triton", "feeds in turn", "one feed", "scaled feed"]
-"""How a gateway shares tiles among Tritons (docs/decisions/0014).
+Policy: TypeAlias = Literal[
+    "per Triton, random ties", "per Triton, rotating ties", "one dispatcher", "scaled dispatcher"
+]
+"""How a gateway distributes tiles among Tritons (docs/decisions/0014).
 
-Feed per Triton: two batches to each, a tile to the one with the fewest, chance decides between equals; tiles of one
-that vanishes go to others. Feeds in turn: the same, but equals take turns. One feed: two batches to all Tritons
-together, each tile to the next one in turn; one that vanishes fails its image, which the client repeats. Scaled feed:
-as one feed, with two batches for each Triton.
+- Per Triton: each Triton has a dispatcher, which sends two batches ahead. A tile goes to the least loaded Triton.
+  Tiles of a stopped Triton go to others. Among equally loaded Tritons, a random one is chosen (random ties), or the
+  one chosen longest ago, as in the gateway (rotating ties).
+- One dispatcher: two batches ahead for all Tritons together, round robin. A stopped Triton fails its images, which
+  the clients repeat.
+- Scaled dispatcher: the same with two batches for each Triton.
 """
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """What an image asks for."""
+class Image:
+    """Size of an image.
+
+    Attributes:
+        megapixels: Pixels of the image, in millions.
+        tiles: Tiles at the networks' scale.
+    """
 
     megapixels: float
     tiles: int
 
     @property
     def pixels(self) -> float:
-        """What admission counts."""
+        """Pixels that admission counts."""
         return max(self.megapixels * 1e6, self.tiles * 224.0 * 224.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Processor time of the gateway, in seconds: for each image, each of its megapixels, each of its tiles."""
+    """Processor time of the gateway in seconds: for each image, each of its megapixels, each of its tiles."""
 
     image: float
     megapixel: float
     tile: float
 
     def of(self, megapixels: float, tiles: int) -> float:
-        """Returns what an image takes."""
+        """Returns the processor time of an image."""
         return self.image + self.megapixel * megapixels + self.tile * tiles
 
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """What durations are drawn from, in seconds; see `measure.Measured`."""
+    """Durations in seconds, or samples of durations; see `measure.Measured`."""
 
     batch_s: Mapping[int, Sequence[float]]
     exchange_s: Sequence[float]
@@ -56,18 +65,22 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What is deployed.
+    """Pods and their settings.
 
     Attributes:
-        gateway_cores: Of each gateway.
-        shared_cores: One gateway and one Triton share a machine of so many cores; None: each pod has its own.
-        delay_s: Triton waits so long for a batch to fill.
+        tritons: Number of Tritons.
+        gateways: Number of gateways.
+        policy: How a gateway distributes tiles among Tritons.
+        gateway_cores: Cores of each gateway.
+        shared_cores: Cores of a machine that one gateway and one Triton share. If None, each pod has its own cores.
+        max_batch: Tiles that fill a batch.
+        delay_s: Time that Triton waits for a batch to fill.
         queue_limit: Tiles that may wait at a Triton.
     """
 
     tritons: int
     gateways: int
-    policy: Policy = "feed per Triton"
+    policy: Policy = "per Triton, random ties"
     gateway_cores: int = 2
     shared_cores: int | None = None
     max_batch: int = 8
@@ -76,8 +89,8 @@ class Deployment:
 
     @property
     def per_triton(self) -> bool:
-        """Whether gateways know their Tritons one by one."""
-        return self.policy in ("feed per Triton", "feeds in turn")
+        """Whether gateways have a dispatcher for each Triton."""
+        return self.policy in ("per Triton, random ties", "per Triton, rotating ties")
 
 
 @dataclass(slots=True)
@@ -85,11 +98,11 @@ class Outcome:
     """What became of the images.
 
     Attributes:
-        started: Images that callers began to ask for.
-        finished: (time, latency) of each image answered.
+        started: Images that callers began to request.
+        finished: (time, latency) of each answered image, in seconds.
         lost: Images given up after the last retry.
-        refusals: Times an image was sent back by admission or a full queue; its caller asks again.
-        repeats: Times a client repeated an image whose gateway was not available.
+        refusals: Refusals by admission or by a full queue. The caller requests the image again.
+        repeats: Retries of an image by the client after the gateway was unavailable.
         batches: (end, tiles, seconds) of each batch.
     """
 

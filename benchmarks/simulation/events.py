@@ -1,4 +1,4 @@
-"""A clock of events, processors that share their cores, and pools of threads on them."""
+"""The clock of the simulation, processors with shared cores, and thread pools on these processors."""
 
 from __future__ import annotations
 
@@ -10,102 +10,133 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeAlias
 
-Action: TypeAlias = Callable[[], None]
+Callback: TypeAlias = Callable[[], object]
 
 ROUNDING = 1e-9
-"""Seconds of work below which a job counts as done: what sums of floating-point numbers leave over."""
+"""Seconds of work that sums of floating-point numbers may leave over. A job with less than this left is done."""
+
+
+class Timer:
+    """A callback set for a simulated time."""
+
+    __slots__ = ("_when", "callback")
+
+    def __init__(self, when: float, callback: Callback) -> None:
+        self._when = when
+        self.callback: Callback | None = callback
+
+    def when(self) -> float:
+        """Returns the time of the callback, in seconds."""
+        return self._when
+
+    def cancel(self) -> None:
+        """Cancels the callback."""
+        self.callback = None
 
 
 class Clock:
-    """Simulated time, in seconds. Actions of the same moment happen in the order they were set."""
+    """Simulated time in seconds, with the timers of `asyncio.AbstractEventLoop`.
+
+    Callbacks of the same time run in the order in which they were set.
+    """
 
     def __init__(self) -> None:
-        self.now = 0.0
-        self._events: list[tuple[float, int, Action]] = []
+        self._time = 0.0
+        self._timers: list[tuple[float, int, Timer]] = []
         self._number = itertools.count()
 
-    def at(self, time: float, action: Action) -> None:
-        """Sets an action for a time."""
-        heapq.heappush(self._events, (time, next(self._number), action))
+    def time(self) -> float:
+        """Returns the current time."""
+        return self._time
 
-    def after(self, seconds: float, action: Action) -> None:
-        """Sets an action for so many seconds from now."""
-        self.at(self.now + seconds, action)
+    def call_at(self, when: float, callback: Callback) -> Timer:
+        """Sets a callback for a time."""
+        timer = Timer(when, callback)
+        heapq.heappush(self._timers, (when, next(self._number), timer))
+        return timer
 
-    def run(self, until: float = math.inf) -> None:
-        """Lets actions happen, up to a time or until none is left."""
-        events = self._events
-        while events and events[0][0] <= until:
-            self.now, _, action = heapq.heappop(events)
-            action()
+    def call_later(self, delay_s: float, callback: Callback) -> Timer:
+        """Sets a callback for a delay from now."""
+        return self.call_at(self._time + delay_s, callback)
+
+    def run(self, until_s: float = math.inf) -> None:
+        """Runs callbacks until a time, or until none is left."""
+        timers = self._timers
+        while timers and timers[0][0] <= until_s:
+            when, _, timer = heapq.heappop(timers)
+            if timer.callback:
+                self._time = when
+                timer.callback()
 
 
 class Processor:
-    """Cores that all runnable threads share alike; no thread is quicker than one core."""
+    """Cores that all runnable threads share equally. No thread is faster than one core."""
 
     def __init__(self, clock: Clock, cores: float) -> None:
         self._clock = clock
         self._cores = cores
-        self._jobs: list[tuple[float, int, int, Action]] = []
+        self._jobs: list[tuple[float, int, int, Callback]] = []
         self._number = itertools.count()
         self._threads = 0
-        self._done = 0.0  # seconds of work that a thread running since the start would have done
+        self._done = 0.0  # seconds of work of a thread that has run since the start
         self._updated = 0.0
         self._rate = 1.0
-        self._wakeup = 0
+        self._timer: Timer | None = None
 
-    def run(self, seconds: float, done: Action, threads: int = 1) -> None:
-        """Starts threads with work of so many seconds each; when all have done it, `done` follows."""
+    def run(self, seconds: float, done: Callback, threads: int = 1) -> None:
+        """Starts threads with `seconds` of work each. Calls `done` when all of them have finished."""
         self._advance()
         job = (self._done + seconds, next(self._number), threads, done)
         heapq.heappush(self._jobs, job)
         self._threads += threads
         if self._threads > self._cores or self._jobs[0] is job:
-            self._wake()
+            self._set_timer()
 
     def _advance(self) -> None:
-        self._done += (self._clock.now - self._updated) * self._rate
-        self._updated = self._clock.now
+        now = self._clock.time()
+        self._done += (now - self._updated) * self._rate
+        self._updated = now
 
-    def _wake(self) -> None:
-        """Sets the end of the job that ends first; an end set before is void."""
+    def _set_timer(self) -> None:
+        """Sets the timer for the end of the job that ends first."""
         self._rate = min(1.0, self._cores / max(1, self._threads))
-        self._wakeup += 1
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
         if self._jobs:
             remaining = max(0.0, self._jobs[0][0] - self._done) / self._rate
-            self._clock.after(remaining, partial(self._finish, self._wakeup))
+            self._timer = self._clock.call_later(remaining, self._finish)
 
-    def _finish(self, wakeup: int) -> None:
-        if wakeup != self._wakeup:
-            return
+    def _finish(self) -> None:
+        self._timer = None
         self._advance()
         finished = []
         while self._jobs and self._jobs[0][0] <= self._done + ROUNDING:
             _, _, threads, done = heapq.heappop(self._jobs)
             self._threads -= threads
             finished.append(done)
-        self._wake()
+        self._set_timer()
         for done in finished:
             done()
 
 
 class Pool:
-    """Threads on a processor that do one job each, first come, first served."""
+    """Threads on a processor. Each thread does one job at a time, first come, first served."""
 
     def __init__(self, processor: Processor, threads: int) -> None:
         self._processor = processor
         self._free = threads
-        self._waiting: deque[tuple[float, Action]] = deque()
+        self._waiting: deque[tuple[float, Callback]] = deque()
 
-    def run(self, seconds: float, done: Action) -> None:
-        """Does work of so many seconds once a thread is free; `done` follows."""
+    def run(self, seconds: float, done: Callback) -> None:
+        """Does `seconds` of work once a thread is free. Calls `done` when the work is finished."""
         if self._free:
             self._free -= 1
             self._processor.run(seconds, partial(self._next, done))
         else:
             self._waiting.append((seconds, done))
 
-    def _next(self, done: Action) -> None:
+    def _next(self, done: Callback) -> None:
         if self._waiting:
             seconds, following = self._waiting.popleft()
             self._processor.run(seconds, partial(self._next, following))

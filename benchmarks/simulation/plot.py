@@ -1,4 +1,4 @@
-"""Draws what Tritons do, from one to many."""
+"""Draws the figures of 1 to 1,000 Tritons."""
 
 from __future__ import annotations
 
@@ -13,11 +13,16 @@ from matplotlib import pyplot as plt
 from matplotlib.ticker import FormatStrFormatter
 
 STYLES = {"CPU": "-", "GPU": "--"}
-COLOURS = {"feed per Triton": "C0", "feeds in turn": "C2", "one feed": "C3", "scaled feed": "C1"}
+COLOURS = {
+    "per Triton, random ties": "C0",
+    "per Triton, rotating ties": "C2",
+    "one dispatcher": "C3",
+    "scaled dispatcher": "C1",
+}
 
 
 def draw(figures: dict[str, Any], kiosk_images_per_h: float, out: Path) -> None:
-    """Draws images an hour, the share of what Tritons alone could do, and what an image takes."""
+    """Draws images per hour, efficiency and latency."""
     figure, (rate, efficiency, latency) = plt.subplots(1, 3, figsize=(15, 5.2), layout="constrained")
     for kind, style in STYLES.items():
         studied = figures[kind]
@@ -33,14 +38,14 @@ def draw(figures: dict[str, Any], kiosk_images_per_h: float, out: Path) -> None:
             _curve(efficiency, rows, "tritons_per_gateway", "efficiency", f"{kind}: {policy}", style, policy)
     rate.axhline(kiosk_images_per_h, color="black", linewidth=0.8)
     rate.text(25, kiosk_images_per_h * 1.1, "DeepCell Kiosk, published", fontsize=8)
-    rate.set(xscale="log", yscale="log", xlabel="Tritons", ylabel="images of 1 megapixel an hour")
+    rate.set(xscale="log", yscale="log", xlabel="Tritons", ylabel="images of 1 megapixel per hour")
     rate.set_title("callers always have images waiting")
     efficiency.set_xscale("log", base=2)
     efficiency.xaxis.set_major_formatter(FormatStrFormatter("%g"))
-    efficiency.set(xlabel="Tritons for each gateway", ylabel="share of what Tritons alone could do", ylim=(0, 1.05))
+    efficiency.set(xlabel="Tritons per gateway", ylabel="efficiency", ylim=(0, 1.05))
     efficiency.set_title("64 Tritons, more and fewer gateways")
-    latency.set(xscale="log", yscale="log", xlabel="Tritons", ylabel="seconds an image takes")
-    latency.set_title("at random, at 70 % of the rate; pale: the median")
+    latency.set(xscale="log", yscale="log", xlabel="Tritons", ylabel="latency of an image, s")
+    latency.set_title("random arrivals at 70 % of the rate; pale: median")
     for axis in (rate, efficiency, latency):
         axis.grid(alpha=0.3)
         axis.legend(frameon=False, fontsize=7.5)
@@ -49,19 +54,19 @@ def draw(figures: dict[str, Any], kiosk_images_per_h: float, out: Path) -> None:
 
 def _ideal(axis: Any, studied: dict[str, Any], kind: str) -> None:
     pods = [row["tritons"] for row in studied["sizes"][0]["rows"]]
-    label = "what Tritons alone could do" if kind == "CPU" else None
+    label = "Tritons alone" if kind == "CPU" else None
     axis.plot(pods, [studied["images_per_h"] * number for number in pods], ":", color="black", label=label)
 
 
 def _curve(
-    axis: Any, rows: Sequence[dict[str, Any]], x: str, y: str, label: str | None, style: str, policy: str, **look: Any
+    axis: Any, rows: Sequence[dict[str, Any]], x: str, y: str, label: str | None, style: str, policy: str, **line: Any
 ) -> None:
-    look |= {"marker": "o", "markersize": 3.5, "color": COLOURS[policy], "label": label}
-    axis.plot([row[x] for row in rows], [row[y] for row in rows], style, **look)
+    line |= {"marker": "o", "markersize": 3.5, "color": COLOURS[policy], "label": label}
+    axis.plot([row[x] for row in rows], [row[y] for row in rows], style, **line)
 
 
 def _ratio(series: dict[str, Any]) -> str:
     ratio = series["tritons_per_gateway"]
     if ratio == 1:
-        return "a gateway each"
-    return f"a gateway for {ratio:g}" if ratio > 1 else f"{1 / ratio:g} gateways each"
+        return "1 gateway each"
+    return f"1 gateway for {ratio:g}" if ratio > 1 else f"{1 / ratio:g} gateways each"

@@ -1,7 +1,8 @@
-"""Gateways and Tritons as a model: who waits for whom, for how long, with times drawn from measured ones.
+"""Gateways and Tritons as a model of queues. Durations are drawn from measured ones.
 
-It follows the code: cellserve_gateway's feed.py, fleet.py, admission.py, the window of tiles of an image (pipeline.py),
-and Triton's batcher under priority lanes (docs/decisions/0005). One network and one lane.
+The model uses the gateway's own dispatcher, choice of a server and settings. Admission, the window of tiles of an image
+and Triton's batcher under priority levels (docs/decisions/0005) are modelled here. There is one network and one
+priority class.
 """
 
 from __future__ import annotations
@@ -10,25 +11,26 @@ import random
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from cellserve_gateway.backends.triton.dispatcher import BATCHES_AHEAD
+from cellserve_gateway.backends.triton.balancer import LeastLoaded
+from cellserve_gateway.backends.triton.dispatcher import BATCHES_AHEAD, Dispatcher
 from cellserve_gateway.settings import Settings
 
-from .deployment import Deployment, Outcome, Picture, Times
+from .deployment import Deployment, Image, Outcome, Times
 from .events import Clock, Pool, Processor
-from .tiles import Attempt, End, Feed, Tile
+from .tiles import Attempt, Status, Tile
 
-LOOKED_AT = 8
-"""Tritons among which the least loaded is chosen. A gateway looks at all; of many, chance picks these, for speed."""
+CANDIDATES = 8
+"""Tritons among which the least loaded one is chosen. A gateway compares all Tritons; the limit is for speed."""
 SETTINGS = Settings.model_construct()
-"""The defaults of a gateway."""
-LOOK_AGAIN_S = 0.5
-"""Triton's batcher looks at its queue when a tile finds the instance idle, or after this time."""
-NOTICES = 0.5
-"""How often it looks when its instance becomes idle as well: about half of the times (docs/decisions/0005)."""
+"""Default settings of a gateway."""
+BATCHER_TIMER_S = 0.5
+"""Period of the timer of Triton's batcher. The batcher also inspects its queue when a request finds the model idle."""
+NOTICE_PROBABILITY = 0.5
+"""Probability that the batcher inspects its queue at the end of a batch (docs/decisions/0005)."""
 
 
-class World:
-    """What all pods share: the clock, chance, the measured times, and who can be reached."""
+class Cluster:
+    """What all pods share: clock, random numbers, measured times, and the Tritons that can be reached."""
 
     def __init__(self, deployment: Deployment, times: Times, seed: int) -> None:
         self.deployment, self.times = deployment, times
@@ -40,101 +42,108 @@ class World:
         self.gateways = [Gateway(self) for _ in range(deployment.gateways)]
 
     def compute(self, tiles: int, done: Callable[[], None]) -> None:
-        """Lets a Triton compute on a batch; `done` follows."""
+        """Computes a batch of one Triton. Calls `done` at its end."""
         seconds = self.chance.choice(self.times.batch_s[tiles])
         if self.machine:
             assert self.deployment.shared_cores
             self.machine.run(seconds, done, threads=self.deployment.shared_cores)
         else:
-            self.clock.after(seconds, done)
+            self.clock.call_later(seconds, done)
 
-    def vanish(self, share: float, avoided_s: float, noticed_s: float) -> None:
-        """Lets Tritons vanish now, chosen by chance; some time later gateways avoid them, and give up what is there."""
-        gone = self.chance.sample(self.tritons, round(share * len(self.tritons)))
-        for triton in gone:
-            triton.vanish()
-        self.clock.after(avoided_s, lambda: self._avoid(gone))
-        self.clock.after(noticed_s, lambda: self._give_up(gone))
+    def fail(self, share: float, avoided_s: float, cancelled_s: float) -> None:
+        """Stops random Tritons now.
 
-    def _avoid(self, gone: Sequence[Triton]) -> None:
-        dead = set(gone)
-        self.tritons = [triton for triton in self.tritons if triton not in dead]
+        Args:
+            share: Share of all Tritons that stop.
+            avoided_s: Delay after which gateways send no more tiles to the stopped Tritons.
+            cancelled_s: Delay after which gateways cancel the tiles sent to the stopped Tritons.
+        """
+        stopped = self.chance.sample(self.tritons, round(share * len(self.tritons)))
+        for triton in stopped:
+            triton.stop()
+        self.clock.call_later(avoided_s, lambda: self._avoid(stopped))
+        self.clock.call_later(cancelled_s, lambda: self._cancel(stopped))
+
+    def _avoid(self, stopped: Sequence[Triton]) -> None:
+        avoided = set(stopped)
+        self.tritons = [triton for triton in self.tritons if triton not in avoided]
         for gateway in self.gateways:
-            gateway.avoid(dead)
+            gateway.avoid(avoided)
 
-    def _give_up(self, gone: Sequence[Triton]) -> None:
-        for triton in gone:
+    def _cancel(self, stopped: Sequence[Triton]) -> None:
+        for triton in stopped:
             for tile in triton.lost():
                 tile.gateway.failed(tile, "unavailable")
 
 
 class Triton:
-    """One model instance, its batcher and its queue."""
+    """One model instance with its batcher and its queue."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
         self._queue: deque[tuple[float, Tile]] = deque()
         self._batch: list[Tile] = []
         self._began = 0.0
-        self._look_set = False
-        self._vanished: list[Tile] | None = None
+        self._delayed = False
+        self._lost: list[Tile] | None = None
 
-    def arrive(self, tile: Tile) -> None:
-        """Takes a request, which makes the batcher look if the instance is idle."""
-        if self._vanished is not None:
-            self._vanished.append(tile)
-        elif len(self._queue) >= self._world.deployment.queue_limit:
+    def receive(self, tile: Tile) -> None:
+        """Puts a request into the queue. The batcher inspects the queue if the model is idle."""
+        if self._lost is not None:
+            self._lost.append(tile)
+        elif len(self._queue) >= self._cluster.deployment.queue_limit:
             tile.gateway.failed(tile, "refused")
         else:
-            self._queue.append((self._world.clock.now, tile))
-            self.look()
+            self._queue.append((self._cluster.clock.time(), tile))
+            self.inspect_queue()
 
-    def vanish(self) -> None:
-        """Neither computes nor answers from now on."""
-        self._vanished = [*self._batch, *(tile for _, tile in self._queue)]
+    def stop(self) -> None:
+        """Stops this Triton: no batch ends and no answer is sent from now on."""
+        self._lost = [*self._batch, *(tile for _, tile in self._queue)]
 
     def lost(self) -> list[Tile]:
-        """Returns what has vanished with it, or was sent to it since."""
-        assert self._vanished is not None
-        return self._vanished
+        """Returns the tiles that were here when this Triton stopped, and those sent to it since."""
+        assert self._lost is not None
+        return self._lost
 
-    def look(self) -> None:
-        """Lets the batcher look at its queue, and begin a batch if the instance is idle."""
-        if self._batch or self._vanished is not None:
+    def inspect_queue(self) -> None:
+        """Starts a batch if the model is idle and the batch is full or its delay is over."""
+        if self._batch or self._lost is not None:
             return
-        deployment, clock = self._world.deployment, self._world.clock
-        while self._queue and self._queue[0][1].attempt.failed:  # cancelled: Triton drops it
+        deployment, clock = self._cluster.deployment, self._cluster.clock
+        while self._queue and self._queue[0][1].attempt.failed:  # Triton drops cancelled requests
             self._queue.popleft()
         if not self._queue:
             return
         due = self._queue[0][0] + deployment.delay_s
-        if len(self._queue) < deployment.max_batch and clock.now < due:
-            if not self._look_set:
-                self._look_set = True
-                clock.at(due, self._look_when_due)
+        if len(self._queue) < deployment.max_batch and clock.time() < due:
+            if not self._delayed:
+                self._delayed = True
+                clock.call_at(due, self._delay_over)
             return
         while self._queue and len(self._batch) < deployment.max_batch:
             _, tile = self._queue.popleft()
             if not tile.attempt.failed:
                 self._batch.append(tile)
-        self._began = clock.now
-        self._world.compute(len(self._batch), self._computed)
+        self._began = clock.time()
+        self._cluster.compute(len(self._batch), self._computed)
 
-    def _look_when_due(self) -> None:
-        self._look_set = False
-        self.look()
+    def _delay_over(self) -> None:
+        self._delayed = False
+        self.inspect_queue()
 
     def _computed(self) -> None:
-        if self._vanished is not None:
+        if self._lost is not None:
             return
-        world, batch, self._batch = self._world, self._batch, []
-        took = world.clock.now - self._began
-        world.outcome.batches.append((world.clock.now, len(batch), took))
-        world.clock.after(world.chance.choice(world.times.exchange_s), lambda: _deliver(batch))
-        if self._queue and world.chance.random() < NOTICES:
-            self.look()
+        cluster, batch, self._batch = self._cluster, self._batch, []
+        now = cluster.clock.time()
+        took = now - self._began
+        cluster.outcome.batches.append((now, len(batch), took))
+        cluster.clock.call_later(cluster.chance.choice(cluster.times.exchange_s), lambda: _deliver(batch))
+        if self._queue and cluster.chance.random() < NOTICE_PROBABILITY:
+            self.inspect_queue()
         elif self._queue:
-            world.clock.after(LOOK_AGAIN_S - took % LOOK_AGAIN_S, self.look)
+            cluster.clock.call_later(BATCHER_TIMER_S - took % BATCHER_TIMER_S, self.inspect_queue)
 
 
 def _deliver(batch: Sequence[Tile]) -> None:
@@ -143,141 +152,152 @@ def _deliver(batch: Sequence[Tile]) -> None:
 
 
 class Gateway:
-    """Admission, the event loop, the threads of numerics, and the feed."""
+    """Admission, the event loop, worker threads, and the dispatchers."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
-        deployment = world.deployment
-        processor = world.machine or Processor(world.clock, deployment.gateway_cores)
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        deployment = cluster.deployment
+        processor = cluster.machine or Processor(cluster.clock, deployment.gateway_cores)
         self._loop = Pool(processor, 1)
         self._threads = Pool(processor, deployment.shared_cores or deployment.gateway_cores)
         self._requests = 0
         self._pixels = 0.0
-        self._turn = world.chance.randrange(deployment.tritons)
+        self._position = cluster.chance.randrange(deployment.tritons)
         self._per_triton = deployment.per_triton
-        self._feeds: dict[Triton, Feed] = {}  # made when first used: many gateways never meet most Tritons
-        self._common = self._feed(
-            1 if deployment.policy == "one feed" else deployment.tritons, self._in_turn, self._wake_all
-        )
+        self._balancer: LeastLoaded[Triton] | None = None
+        if deployment.policy == "per Triton, rotating ties":
+            self._balancer = LeastLoaded(cluster.chance)
+            for triton in cluster.tritons:
+                self._balancer.add(triton)
+        self._dispatchers: dict[Triton, Dispatcher[Tile]] = {}  # made when first used: many pairs never meet
+        batches = 1 if deployment.policy == "one dispatcher" else deployment.tritons
+        self._common = self._dispatcher(batches, self._send_round_robin, self._wake_all)
 
-    def segment(self, picture: Picture, done: Callable[[End], None]) -> None:
-        """Works on an image; `done` is told how that ended."""
-        if self._requests and self._full(picture):
+    def segment(self, image: Image, done: Callable[[Status], None]) -> None:
+        """Processes an image. Calls `done` with the result."""
+        if self._requests and self._full(image):
             done("refused")
             return
         self._requests += 1
-        self._pixels += picture.pixels
-        world = self._world
-        attempt = Attempt(picture, world.chance.choice(world.times.scatter), done)
+        self._pixels += image.pixels
+        cluster = self._cluster
+        attempt = Attempt(image, cluster.chance.choice(cluster.times.scatter), done)
         loop, threads = self._work(attempt)
-        before = world.times.before * threads
+        before = cluster.times.before * threads
         self._loop.run(loop / 2, lambda: self._threads.run(before, lambda: self._infer(attempt)))
 
     def answered(self, tile: Tile) -> None:
-        """Takes the answer of a tile."""
-        if tile in tile.attempt.flying:
-            self._loop.run(self._world.times.loop.tile / 2 * tile.attempt.scale, lambda: self._taken(tile))
+        """Receives the answer for a tile."""
+        if tile in tile.attempt.at_triton:
+            self._loop.run(self._cluster.times.loop.tile / 2 * tile.attempt.scale, lambda: self._process_answer(tile))
 
-    def failed(self, tile: Tile, why: End) -> None:
-        """Takes the failure of a tile: it is sent again, or the image fails with all that is under way of it."""
+    def failed(self, tile: Tile, why: Status) -> None:
+        """Receives the failure of a tile. The tile is sent to another Triton, or its image fails."""
         attempt = tile.attempt
-        if tile not in attempt.flying:
+        if tile not in attempt.at_triton:
             return
         if why == "unavailable" and self._per_triton:
-            self._landed(tile)
-            self._join(tile)
+            self._release(tile)
+            self._submit(tile)
             return
         attempt.failed = True
-        for other in list(attempt.flying):
-            self._landed(other)
+        for other in list(attempt.at_triton):
+            self._release(other)
         self._end(attempt, why)
 
-    def avoid(self, dead: set[Triton]) -> None:
-        """Sends nothing more to these Tritons; what waits for them goes to others."""
-        for triton in [one for one in self._feeds if one in dead]:
-            feed = self._feeds.pop(triton)
-            waiting, feed.waiting = feed.waiting, deque()
-            for tile in waiting:
-                self._join(tile)
+    def avoid(self, stopped: set[Triton]) -> None:
+        """Sends no more tiles to these Tritons. Tiles that wait for them go to other Tritons."""
+        for triton in [one for one in self._dispatchers if one in stopped]:
+            for tile in self._dispatchers.pop(triton).take_waiting():
+                self._submit(tile)
 
-    def _full(self, picture: Picture) -> bool:
+    def _full(self, image: Image) -> bool:
         return (
             self._requests >= SETTINGS.max_requests_in_flight
-            or self._pixels + picture.pixels > SETTINGS.max_pixels_in_flight
+            or self._pixels + image.pixels > SETTINGS.max_pixels_in_flight
         )
 
-    def _feed(self, tritons: int, send: Callable[[Tile], None], wake: Callable[[], None]) -> Feed:
-        return Feed(self._world.clock, self._world.deployment.max_batch * tritons, send, wake)
+    def _dispatcher(self, batches: int, send: Callable[[Tile], None], wake: Callable[[], None]) -> Dispatcher[Tile]:
+        def on_permit(tile: Tile) -> bool:
+            if tile.attempt.failed:
+                return False
+            tile.attempt.at_triton[tile] = None
+            send(tile)
+            return True
+
+        return Dispatcher(self._cluster.clock, on_permit, wake, self._cluster.deployment.max_batch * batches)
 
     def _wake_all(self) -> None:
-        for triton in self._world.tritons:
-            triton.look()
+        for triton in self._cluster.tritons:
+            triton.inspect_queue()
 
-    def _in_turn(self, tile: Tile) -> None:
-        self._turn += 1
-        tritons = self._world.tritons
-        tritons[self._turn % len(tritons)].arrive(tile)
+    def _send_round_robin(self, tile: Tile) -> None:
+        self._position += 1
+        tritons = self._cluster.tritons
+        tritons[self._position % len(tritons)].receive(tile)
 
     def _work(self, attempt: Attempt) -> tuple[float, float]:
-        """Returns the seconds that event loop and threads spend on an image beside its tiles."""
-        times, megapixels = self._world.times, attempt.picture.megapixels
+        """Returns the seconds of event loop and worker threads for an image, without its tiles."""
+        times, megapixels = self._cluster.times, attempt.image.megapixels
         return times.loop.of(megapixels, 0) * attempt.scale, times.threads.of(megapixels, 0) * attempt.scale
 
     def _infer(self, attempt: Attempt) -> None:
-        ahead = BATCHES_AHEAD * self._world.deployment.max_batch
+        ahead = BATCHES_AHEAD * self._cluster.deployment.max_batch
         if self._per_triton:
-            ahead *= len(self._world.tritons)
-        for _ in range(min(max(SETTINGS.tiles_in_flight_per_image, ahead), attempt.picture.tiles)):
+            ahead *= len(self._cluster.tritons)
+        for _ in range(min(max(SETTINGS.tiles_in_flight_per_image, ahead), attempt.image.tiles)):
             self._send(attempt)
 
     def _send(self, attempt: Attempt) -> None:
         attempt.unsent -= 1
         tile = Tile(attempt, self)
-        times = self._world.times
+        times = self._cluster.times
         loop = times.loop.tile / 2 * attempt.scale
-        self._threads.run(times.threads.tile * attempt.scale, lambda: self._loop.run(loop, lambda: self._join(tile)))
+        self._threads.run(times.threads.tile * attempt.scale, lambda: self._loop.run(loop, lambda: self._submit(tile)))
 
-    def _join(self, tile: Tile) -> None:
+    def _submit(self, tile: Tile) -> None:
         if tile.attempt.failed:
             return
-        (self._least_loaded() if self._per_triton else self._common).join(tile)
+        tile.dispatcher = self._least_loaded() if self._per_triton else self._common
+        tile.dispatcher.submit(tile)
 
-    def _least_loaded(self) -> Feed:
-        tritons = self._world.tritons
-        number = min(len(tritons), LOOKED_AT)
-        if self._world.deployment.policy == "feeds in turn":
-            looked_at = [tritons[(self._turn + step) % len(tritons)] for step in range(number)]
+    def _least_loaded(self) -> Dispatcher[Tile]:
+        """Returns the dispatcher of the least loaded Triton among some candidates."""
+        tritons = self._cluster.tritons
+        number = min(len(tritons), CANDIDATES)
+        if self._balancer:
+            candidates = [tritons[(self._position + step) % len(tritons)] for step in range(number)]
+            chosen = self._balancer.choose(candidates, self._load)
+            self._position += candidates.index(chosen) + 1
         else:
-            looked_at = self._world.chance.sample(tritons, number)
-        chosen = min(looked_at, key=self._load)
-        self._turn += looked_at.index(chosen) + 1
-        if chosen not in self._feeds:
-            self._feeds[chosen] = self._feed(1, chosen.arrive, chosen.look)
-        return self._feeds[chosen]
+            chosen = min(self._cluster.chance.sample(tritons, number), key=self._load)
+        if chosen not in self._dispatchers:
+            self._dispatchers[chosen] = self._dispatcher(1, chosen.receive, chosen.inspect_queue)
+        return self._dispatchers[chosen]
 
     def _load(self, triton: Triton) -> int:
-        feed = self._feeds.get(triton)
-        return feed.at_triton + len(feed.waiting) if feed else 0
+        dispatcher = self._dispatchers.get(triton)
+        return dispatcher.load if dispatcher else 0
 
-    def _landed(self, tile: Tile) -> None:
-        assert tile.feed
-        del tile.attempt.flying[tile]
-        tile.feed.answered()
+    def _release(self, tile: Tile) -> None:
+        assert tile.dispatcher
+        del tile.attempt.at_triton[tile]
+        tile.dispatcher.release()
 
-    def _taken(self, tile: Tile) -> None:
+    def _process_answer(self, tile: Tile) -> None:
         attempt = tile.attempt
-        if tile not in attempt.flying:
+        if tile not in attempt.at_triton:
             return
-        self._landed(tile)
+        self._release(tile)
         attempt.unanswered -= 1
         if attempt.unsent:
             self._send(attempt)
         elif not attempt.unanswered:
             loop, threads = self._work(attempt)
-            after = (1 - self._world.times.before) * threads
+            after = (1 - self._cluster.times.before) * threads
             self._threads.run(after, lambda: self._loop.run(loop / 2, lambda: self._end(attempt, "finished")))
 
-    def _end(self, attempt: Attempt, how: End) -> None:
+    def _end(self, attempt: Attempt, status: Status) -> None:
         self._requests -= 1
-        self._pixels -= attempt.picture.pixels
-        attempt.done(how)
+        self._pixels -= attempt.image.pixels
+        attempt.done(status)

@@ -1,4 +1,4 @@
-"""What the model says: how well it predicts this machine, and what 1 to 1,000 Tritons do."""
+"""Runs of the simulation: its validation on this machine, and deployments of 1 to 1,000 Tritons."""
 
 from __future__ import annotations
 
@@ -13,27 +13,31 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from .callers import Failure, Load, simulate
-from .deployment import Deployment, Picture, Policy, Times, Work
+from .deployment import Deployment, Image, Policy, Times, Work
 from .measure import NETWORK, ROOT, Measured
 
-IMAGE = Picture(1.0, 36)
-"""1000 x 1000 px with objects of the networks' own size."""
+IMAGE = Image(1.0, 36)
+"""1000 x 1000 px, objects of the networks' working diameter."""
 PODS = (1, 3, 10, 30, 100, 300, 1000)
 SHARED = 64
-"""Tritons that more and fewer gateways share."""
+"""Tritons of the runs with different numbers of gateways."""
 ENOUGH = 0.9
+"""Efficiency from which Tritons count as busy."""
 BATCHES, WARM = 24, 8
-"""Batch times a simulation lasts; the first ones, in which queues fill, are not counted."""
+"""Length of a simulation in batch times, and the first batch times, which are not counted: queues fill then."""
 BUSY = 0.7
-"""Share of the Tritons' rate at which images come where latency is asked for."""
+"""Rate of images as a share of the Tritons' rate, where latency is simulated."""
 SEEDS = 8
-"""Simulations of each run of the machine itself."""
+"""Simulations of each measured run."""
 POLICIES: tuple[Policy, ...] = get_args(Policy)
-FAILING, GONE = 40, 0.05
-"""Tritons of which some vanish, and their share."""
-AVOIDED_S, SILENT_S, DEAD_S = 3.0, 6.0, 25.0
-"""Seconds until a health probe of a silent Triton has failed (triton_probe_interval_s, PROBE_TIMEOUT_S), until it has
-given up what it sent there (MAX_FAILED_PROBES), and after which a connection is given up (keepalive)."""
+FAILURE_TRITONS, FAILURE_SHARE = 40, 0.05
+"""Tritons of the runs with a failure, and the share of them that stop."""
+AVOIDED_S = 3.0
+"""Time until the health probe of a silent Triton has failed (triton_probe_interval_s and PROBE_TIMEOUT_S)."""
+CANCELLED_S = 6.0
+"""Time until the tiles at a silent Triton are cancelled (MAX_FAILED_PROBES)."""
+CONNECTION_LOST_S = 25.0
+"""Time until a silent connection is closed (keepalive)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +45,11 @@ class Kind:
     """A kind of Triton pod.
 
     Attributes:
-        pods: Its settings; numbers are filled in.
-        per_gateway: Tritons for each gateway to be tried.
-        in_flight: Images under way for each Triton when all are to be busy.
+        name: "CPU" or "GPU".
+        pods: Settings of the pods. The numbers of pods are filled in later.
+        times: Measured durations.
+        per_gateway: Numbers of Tritons per gateway to try.
+        in_flight: Images in flight per Triton if all Tritons should be busy.
     """
 
     name: str
@@ -59,7 +65,7 @@ class Kind:
 
     @property
     def rate(self) -> float:
-        """Tiles a second of one Triton that is never idle."""
+        """Tiles per second of one Triton that is never idle."""
         return self.pods.max_batch / self.batch_s
 
 
@@ -76,7 +82,7 @@ def times_of(measured: Measured) -> Times:
 
 
 def kinds(measured: Measured, gpu: dict[str, Any]) -> list[Kind]:
-    """Returns the pods compared: processors, and a GPU with one arithmetic as benchmarks/gpu has measured it."""
+    """Returns the kinds of Triton pods: on processors, and on a GPU as measured by benchmarks/gpu in one precision."""
     cpu = Deployment(1, 1, gateway_cores=measured.cores, **_configured("config.pbtxt"))
     configured = replace(cpu, **_configured("configs/gpu.pbtxt"))
     return [
@@ -86,7 +92,7 @@ def kinds(measured: Measured, gpu: dict[str, Any]) -> list[Kind]:
 
 
 def _gpu_times(gpu: dict[str, Any], most: int) -> Times:
-    """Returns the times of a GPU; of batches between those measured, what lies between."""
+    """Returns the times of a GPU. Batch sizes that were not measured are interpolated."""
     measured = {int(tiles): statistics.median(seconds) for tiles, seconds in gpu["batch_s"].items()}
     sizes = range(1, most + 1)
     batch_s = np.interp(sizes, sorted(measured), [measured[tiles] for tiles in sorted(measured)])
@@ -101,7 +107,7 @@ def _gpu_times(gpu: dict[str, Any], most: int) -> Times:
 
 
 def _configured(file: str) -> dict[str, Any]:
-    """Returns what a Triton is told of the network."""
+    """Returns the settings of the network in Triton's configuration."""
     text = (ROOT / "model_repository" / NETWORK / file).read_text()
     config = text_format.Parse(text, model_config_pb2.ModelConfig())
     return {
@@ -112,16 +118,19 @@ def _configured(file: str) -> dict[str, Any]:
 
 
 def validate(measured: Measured) -> list[dict[str, float]]:
-    """Predicts each run of the machine itself; medians of several simulations, errors relative to what was measured."""
+    """Predicts each measured run.
+
+    Predictions are medians of SEEDS simulations. Errors are relative to the measured values.
+    """
     alone = Deployment(1, 1, shared_cores=measured.cores)
     rows = []
     for run in measured.runs:
-        picture = Picture(run.megapixels, run.tiles)
+        image = Image(run.megapixels, run.tiles)
         load = Load(in_flight=run.in_flight, images=run.images)
-        outcomes = [simulate(alone, times_of(measured), picture, load, seed=seed) for seed in range(SEEDS)]
+        outcomes = [simulate(alone, times_of(measured), image, load, seed=seed) for seed in range(SEEDS)]
         row: dict[str, float] = {"in_flight": run.in_flight, "others": run.others}
-        predicted = [_seen([latency for _, latency in o.finished], o.finished[-1][0]) for o in outcomes]
-        for name, value in _seen(run.latency_s, run.seconds).items():
+        predicted = [_summary([latency for _, latency in o.finished], o.finished[-1][0]) for o in outcomes]
+        for name, value in _summary(run.latency_s, run.seconds).items():
             row[f"{name} measured"] = value
             row[f"{name} predicted"] = statistics.median(one[name] for one in predicted)
             row[f"{name} error"] = row[f"{name} predicted"] / value - 1
@@ -129,7 +138,7 @@ def validate(measured: Measured) -> list[dict[str, float]]:
     return rows
 
 
-def _seen(latency_s: Sequence[float], seconds: float) -> dict[str, float]:
+def _summary(latency_s: Sequence[float], seconds: float) -> dict[str, float]:
     return {
         "images_per_s": len(latency_s) / seconds,
         "p50_s": float(np.percentile(latency_s, 50)),
@@ -138,7 +147,7 @@ def _seen(latency_s: Sequence[float], seconds: float) -> dict[str, float]:
 
 
 def full(kind: Kind, tritons: int, gateways: int, policy: Policy) -> dict[str, Any]:
-    """Runs pods whose callers always have images waiting."""
+    """Simulates pods whose callers always have images waiting."""
     pods = replace(kind.pods, tritons=tritons, gateways=gateways, policy=policy)
     batches = BATCHES * max(1, 30 // tritons)  # few Tritons need longer for steady figures
     end = batches * kind.batch_s
@@ -159,7 +168,7 @@ def full(kind: Kind, tritons: int, gateways: int, policy: Policy) -> dict[str, A
 
 
 def waiting(kind: Kind, tritons: int, gateways: int, policy: Policy) -> dict[str, float]:
-    """Runs pods to which images come at random, at BUSY of the Tritons' rate."""
+    """Simulates pods with images at random times, at BUSY of the Tritons' rate."""
     pods = replace(kind.pods, tritons=tritons, gateways=gateways, policy=policy)
     rate = BUSY * kind.rate * tritons / IMAGE.tiles
     seconds = max(BATCHES * kind.batch_s, 2000 / rate)
@@ -170,9 +179,10 @@ def waiting(kind: Kind, tritons: int, gateways: int, policy: Policy) -> dict[str
 
 
 def tritons_per_gateway(kind: Kind) -> tuple[list[dict[str, Any]], dict[Policy, float]]:
-    """Runs SHARED Tritons with more and fewer gateways; returns all runs, and the most Tritons a gateway keeps busy.
+    """Simulates SHARED Tritons with different numbers of gateways.
 
-    Busy is ENOUGH of what they could do; a policy under which no number of gateways achieves that is left out.
+    Returns all runs, and for each policy the largest number of Tritons that a gateway keeps busy. A policy is left out
+    if no number of gateways keeps the Tritons busy.
     """
     rows = []
     most: dict[Policy, float] = {}
@@ -188,22 +198,25 @@ def tritons_per_gateway(kind: Kind) -> tuple[list[dict[str, Any]], dict[Policy, 
 
 
 def failure(kind: Kind, gateways: int, policy: Policy, silent: bool) -> dict[str, Any]:
-    """Lets GONE of FAILING busy Tritons vanish; returns how deep tiles a second dip, and what became of all images.
+    """Stops FAILURE_SHARE of FAILURE_TRITONS busy Tritons. Returns the dip of tiles per second, and counts of images.
 
     Args:
-        silent: Their connections stay open, as when a node loses power; else they break at once.
+        kind: The kind of Triton pod.
+        gateways: Number of gateways.
+        policy: How a gateway distributes tiles among Tritons.
+        silent: Whether connections stay open, as when a node loses power. Otherwise connections break at once.
     """
-    pods = replace(kind.pods, tritons=FAILING, gateways=gateways, policy=policy)
-    noticed_s = (SILENT_S if pods.per_triton else DEAD_S) if silent else 0.0
-    avoided_s = min(noticed_s, AVOIDED_S) if pods.per_triton else noticed_s
+    pods = replace(kind.pods, tritons=FAILURE_TRITONS, gateways=gateways, policy=policy)
+    cancelled_s = (CANCELLED_S if pods.per_triton else CONNECTION_LOST_S) if silent else 0.0
+    avoided_s = min(cancelled_s, AVOIDED_S) if pods.per_triton else cancelled_s
     window = 2 * kind.batch_s
-    at, end = 8 * window, 16 * window + noticed_s
-    load = Load(in_flight=kind.in_flight * FAILING, seconds=end)
-    outcome = simulate(pods, kind.times, IMAGE, load, failure=Failure(at, GONE, avoided_s, noticed_s))
+    at, end = 8 * window, 16 * window + cancelled_s
+    load = Load(in_flight=kind.in_flight * FAILURE_TRITONS, seconds=end)
+    outcome = simulate(pods, kind.times, IMAGE, load, failure=Failure(at, FAILURE_SHARE, avoided_s, cancelled_s))
     ends, tiles, _ = zip(*outcome.batches, strict=True)
     counts = np.histogram(ends, np.arange(0, end, window), weights=tiles)[0]
     before = counts[4:8].mean()
-    return {"policy": policy, "silent": silent, "tritons": FAILING, "gateways": gateways} | {
+    return {"policy": policy, "silent": silent, "tritons": FAILURE_TRITONS, "gateways": gateways} | {
         "deepest": float(counts[8:].min() / before),
         "afterwards": float(counts[-4:].mean() / before),
         "computed_twice": sum(tiles) / (IMAGE.tiles * len(outcome.finished)) - 1,

@@ -1,4 +1,4 @@
-"""The capacity model against what is known without it."""
+"""The simulation against results that are known without it."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from typing import get_args
 
 import pytest
 from cellserve import channel
+from cellserve_gateway.backends.triton import dispatcher
 
-from benchmarks.simulation import callers, pods, tiles
+from benchmarks.simulation import callers, pods
 from benchmarks.simulation.callers import Failure, Load, simulate
-from benchmarks.simulation.deployment import Deployment, Picture, Policy, Times, Work
+from benchmarks.simulation.deployment import Deployment, Image, Policy, Times, Work
 from benchmarks.simulation.events import Clock, Pool, Processor
 
 POLICIES: tuple[Policy, ...] = get_args(Policy)
 NOTHING = Work(0, 0, 0)
 SERVICE_S = 0.8
 EXACT = Times({tiles: [SERVICE_S * tiles / 8] for tiles in range(1, 9)}, [0], NOTHING, NOTHING, [1], 0)
-"""A tile takes .1 s of Triton, and nothing takes anything else."""
+"""A tile takes 0.1 s of Triton; everything else takes no time."""
 REAL = Times(
     {tiles: [SERVICE_S * tiles / 8 * factor for factor in (0.9, 1, 1.1)] for tiles in range(1, 9)},
     [0.01, 0.02],
@@ -28,25 +29,25 @@ REAL = Times(
     [0.9, 1, 1.1],
     0.1,
 )
-IMAGE = Picture(1, 36)
+IMAGE = Image(1, 36)
 
 
-def test_jobs_share_cores_alike() -> None:
+def test_jobs_share_cores_equally() -> None:
     clock, ends = Clock(), {}
     processor = Processor(clock, 2)
-    processor.run(1, lambda: ends.update(a=clock.now))
-    processor.run(1, lambda: ends.update(b=clock.now), threads=2)
-    processor.run(2, lambda: ends.update(c=clock.now))
+    processor.run(1, lambda: ends.update(a=clock.time()))
+    processor.run(1, lambda: ends.update(b=clock.time()), threads=2)
+    processor.run(2, lambda: ends.update(c=clock.time()))
     clock.run()
-    # Four threads on two cores: half speed until a and b are done at 2 s; c has one more second to go, at full speed.
+    # Four threads on two cores run at half speed until a and b are done at 2 s. Then c runs 1 s at full speed.
     assert ends == pytest.approx({"a": 2, "b": 2, "c": 3})
 
 
 def test_a_job_that_comes_later_slows_those_before_it() -> None:
     clock, ends = Clock(), {}
     processor = Processor(clock, 1)
-    processor.run(2, lambda: ends.update(a=clock.now))
-    clock.at(1, lambda: processor.run(0.25, lambda: ends.update(b=clock.now)))
+    processor.run(2, lambda: ends.update(a=clock.time()))
+    clock.call_at(1, lambda: processor.run(0.25, lambda: ends.update(b=clock.time())))
     clock.run()
     assert ends == pytest.approx({"b": 1.5, "a": 2.25})
 
@@ -55,7 +56,7 @@ def test_a_pool_serves_in_order() -> None:
     clock, ends = Clock(), []
     pool = Pool(Processor(clock, 4), 2)
     for name, seconds in (("a", 3), ("b", 1), ("c", 1), ("d", 2)):
-        pool.run(seconds, lambda name=name: ends.append((name, clock.now)))  # type: ignore[misc]
+        pool.run(seconds, lambda name=name: ends.append((name, clock.time())))  # type: ignore[misc]
     clock.run()
     assert ends == [("b", 1), ("c", 2), ("a", 3), ("d", 4)]
 
@@ -76,26 +77,26 @@ def test_one_triton_gives_a_batch_per_service_time() -> None:
 
 
 def test_single_tiles_at_random_wait_as_in_the_textbook(monkeypatch: pytest.MonkeyPatch) -> None:
-    """M/D/1: the mean wait is rho / (2 (1 - rho)) of the service time; for that the batcher must not sleep."""
-    monkeypatch.setattr(pods, "NOTICES", 1)
+    """M/D/1: the mean wait is rho / (2 (1 - rho)) of the service time. The batcher must notice every request."""
+    monkeypatch.setattr(pods, "NOTICE_PROBABILITY", 1)
     busy, service = 0.7, SERVICE_S / 8
     deployment = Deployment(1, 1, max_batch=1, delay_s=0)
-    outcome = simulate(deployment, EXACT, Picture(0.05, 1), Load(rate=busy / service, images=40_000))
+    outcome = simulate(deployment, EXACT, Image(0.05, 1), Load(rate=busy / service, images=40_000))
     waits = [latency - service for _, latency in outcome.finished]
     assert statistics.fmean(waits) == pytest.approx(busy / (2 * (1 - busy)) * service, rel=0.03)
 
 
-def test_a_batcher_that_sleeps_is_woken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Eight tiles run and eight wait when the last one is sent; nothing arrives that would wake Triton (decision 5)."""
-    monkeypatch.setattr(pods, "NOTICES", 0)
+def test_the_dispatcher_wakes_the_batcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the last tile is sent, eight tiles are computed and eight wait. No request follows (decision 5)."""
+    monkeypatch.setattr(pods, "NOTICE_PROBABILITY", 0)
 
-    def asleep() -> float:
-        outcome = simulate(Deployment(1, 1), EXACT, Picture(0.8, 25), Load(in_flight=1, images=1))
+    def idle_s() -> float:
+        outcome = simulate(Deployment(1, 1), EXACT, Image(0.8, 25), Load(in_flight=1, images=1))
         return outcome.finished[0][1] - sum(seconds for _, _, seconds in outcome.batches)
 
-    assert asleep() < 0.03, "the batch that forms at first, and some milliseconds for each of the others"
-    monkeypatch.setattr(tiles, "QUIET_S", 100.0)
-    assert 0.1 < asleep() <= pods.LOOK_AGAIN_S
+    assert idle_s() < 0.03, "the delay of the first batch, and some milliseconds for each other batch"
+    monkeypatch.setattr(dispatcher, "WAKE_AFTER_ANSWER_S", 100.0)
+    assert 0.1 < idle_s() <= pods.BATCHER_TIMER_S
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -108,14 +109,15 @@ def test_more_tritons_are_never_slower(policy: Policy) -> None:
     assert ends[0] == pytest.approx(96 * IMAGE.tiles / 8 * SERVICE_S, rel=0.05)
 
 
-def test_one_feed_for_all_cannot_keep_many_tritons_busy() -> None:
-    """Sixteen tiles are under way, whatever the number of Tritons: of 32, at most half have one."""
+def test_one_dispatcher_cannot_keep_many_tritons_busy() -> None:
+    """One dispatcher sends sixteen tiles ahead. At most sixteen of 32 Tritons have a tile."""
     rates = {}
     for policy in POLICIES:
         outcome = simulate(Deployment(32, 1, policy), EXACT, IMAGE, Load(in_flight=64), until_s=8)
         rates[policy] = sum(count for _, count, _ in outcome.batches) / 8 / (32 * 8 / SERVICE_S)
-    assert rates["one feed"] <= 16 / 32
-    assert rates["feed per Triton"] > 0.9
+    assert rates["one dispatcher"] <= 16 / 32
+    assert rates["per Triton, random ties"] > 0.9
+    assert rates["per Triton, rotating ties"] > 0.9
 
 
 def test_a_gateway_is_limited_by_its_event_loop() -> None:
@@ -136,10 +138,10 @@ def test_a_seed_repeats_itself(policy: Policy) -> None:
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize(("avoided_s", "noticed_s"), [(0, 0), (3, 25)])
-def test_nothing_is_lost_when_tritons_vanish(policy: Policy, avoided_s: float, noticed_s: float) -> None:
+@pytest.mark.parametrize(("avoided_s", "cancelled_s"), [(0, 0), (3, 25)])
+def test_no_image_is_lost_when_tritons_stop(policy: Policy, avoided_s: float, cancelled_s: float) -> None:
     deployment = Deployment(20, 4, policy)
-    failure = Failure(6, 0.1, avoided_s if deployment.per_triton else noticed_s, noticed_s)
+    failure = Failure(6, 0.1, avoided_s if deployment.per_triton else cancelled_s, cancelled_s)
     outcome = simulate(deployment, REAL, IMAGE, Load(in_flight=60, images=240), failure=failure)
     assert len(outcome.finished) == outcome.started == 240
     assert not outcome.lost
@@ -147,8 +149,8 @@ def test_nothing_is_lost_when_tritons_vanish(policy: Policy, avoided_s: float, n
     assert repeated == (outcome.repeats > 0) == (not deployment.per_triton)
 
 
-def test_images_over_the_limit_are_refused_and_come_again() -> None:
-    large = Picture(64, 2000)
+def test_images_over_the_limit_are_refused_and_repeated() -> None:
+    large = Image(64, 2000)
     outcome = simulate(Deployment(8, 1), EXACT, large, Load(in_flight=8, images=8))
     assert outcome.refusals > 0
     assert len(outcome.finished) == 8
@@ -156,12 +158,12 @@ def test_images_over_the_limit_are_refused_and_come_again() -> None:
 
 def test_a_full_queue_refuses() -> None:
     deployment = Deployment(1, 8, queue_limit=40)
-    outcome = simulate(deployment, EXACT, Picture(0.25, 9), Load(in_flight=8, images=16))
+    outcome = simulate(deployment, EXACT, Image(0.25, 9), Load(in_flight=8, images=16))
     assert outcome.refusals > 0
     assert len(outcome.finished) == 16
 
 
-def test_callers_do_as_the_client_does() -> None:
+def test_callers_retry_as_the_client_does() -> None:
     config = json.loads(channel._SERVICE_CONFIG)
     policy, throttling = config["methodConfig"][0]["retryPolicy"], config["retryThrottling"]
     assert (callers.ATTEMPTS, f"{callers.BACKOFF_S:g}s") == (policy["maxAttempts"], policy["initialBackoff"])
