@@ -21,7 +21,7 @@ class DiameterSource(Enum):
 
 @dataclass(frozen=True, slots=True)
 class SegmentParams:
-    """Everything that decides the outcome for a given image.
+    """Everything that decides the result for a given image.
 
     Attributes:
         model: Family.
@@ -62,8 +62,8 @@ class SegmentParams:
             family: The family that `model` names.
 
         Returns:
-            Parameters with nothing left open, and where the diameter comes from. From the size model it is None: that
-            one has to look at the image (`diameter.py`).
+            Parameters, all resolved, and the source of the diameter. If the source is the size model, the diameter is
+            still None: `DiameterEstimator` estimates it from the image.
 
         Raises:
             ParameterError: A channel does not exist, or must be named.

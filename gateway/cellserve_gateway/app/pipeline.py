@@ -207,7 +207,7 @@ class Pipeline:
 
 
 def planes_of(image: Pixels, params: SegmentParams, threads: ThreadGroup) -> NDArray[np.float32]:
-    """Returns the planes the networks look at, normalised, [2, Y, X]; `params` are resolved."""
+    """Returns the input planes of the networks, normalised, [2, Y, X]; `params` are resolved."""
     assert params.cytoplasm_channel is not None  # resolved
     assert params.nucleus_channel is not None
     planes = select_channels(image, params.cytoplasm_channel, params.nucleus_channel)

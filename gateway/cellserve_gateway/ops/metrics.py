@@ -71,7 +71,7 @@ class Metrics:
             "cellserve_triton_failovers", "Requests sent to another Triton after one failed", ["network"], registry=r
         )
         self.triton_wakes = Counter(
-            "cellserve_triton_wakes", "Requests that only make Triton look at its queue", ["network"], registry=r
+            "cellserve_triton_wakes", "Requests that only make Triton inspect its queue", ["network"], registry=r
         )
         self.triton_seconds = Histogram(
             "cellserve_triton_request_seconds",

@@ -180,9 +180,9 @@ class TritonClient:
         task.add_done_callback(self._wakes.discard)
 
     async def _send_wake(self, name: str, priority: Priority) -> None:
-        """Makes Triton look at a queue, by a tile whose time is over when it gets there: nothing computes on it."""
+        """Makes Triton inspect a queue: sends a tile whose deadline has passed at its arrival, so that no network runs."""
         self._metrics.triton_wakes.labels(name).inc()
-        with contextlib.suppress(InferenceServerException):  # it is refused, counted by Triton as REJECTED
+        with contextlib.suppress(InferenceServerException):  # Triton refuses it, and counts it as REJECTED
             await self._client.infer(name, [_blank()], priority=priority, timeout=1, client_timeout=PROBE_TIMEOUT_S)
 
     async def _read_network(self, name: str) -> Network:

@@ -45,7 +45,7 @@ class Resolver:
         return frozenset([place for name in self._names for place in await self._resolve(*name)])
 
     async def close(self) -> None:
-        """Ends all look-ups."""
+        """Ends all queries."""
         for resolver in self._resolvers.values():
             await resolver.close()
 
@@ -63,7 +63,7 @@ class Resolver:
         except aiodns.error.DNSError as error:
             if error.args[0] in (aiodns.error.ARES_ENOTFOUND, aiodns.error.ARES_ENODATA):
                 return []
-            raise OSError(f"{host} cannot be looked up: {error.args[-1]}") from error
+            raise OSError(f"{host} cannot be resolved: {error.args[-1]}") from error
         addresses = {ipaddress.ip_address(node.addr[0].decode()) for node in found.nodes}
         version = min((address.version for address in addresses), default=4)
         return [_place(address, port) for address in addresses if address.version == version]
