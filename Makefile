@@ -50,7 +50,7 @@ check: .venv/dev.done
 bench: .venv/dev.done .venv-triton/done .venv-peers/done
 	rm -rf build/networks
 	.venv/bin/cellserve-export unpack generalist --out build/networks
-	PYTHONPATH=export .venv-peers/bin/python benchmarks/peers/network_parity.py build/networks/generalist_0.pt
+	PYTHONPATH=export:networks:formats .venv-peers/bin/python benchmarks/peers/network_parity.py build/networks/generalist_0.pt
 	.venv/bin/python benchmarks/run.py --data $(SHARED)/data --weights build/networks
 
 # As root, with Debian's buildah, debootstrap, crun and iproute2.

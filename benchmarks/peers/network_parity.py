@@ -16,9 +16,9 @@ import numpy as np
 import onnxruntime
 import torch
 from cellpose.resnet_torch import CPnet as CellposeNet
-from cellserve_export.checkpoint import Checkpoint, load_checkpoint
 from cellserve_export.graph import ensemble_graph, style_graph
 from cellserve_export.parity import TOLERANCE, Tiles, random_tiles
+from cellserve_networks.checkpoint import Checkpoint, load_checkpoint
 from numpy.typing import NDArray
 
 Outputs = tuple[NDArray[np.float32], NDArray[np.float32]]  # flows, style

@@ -6,18 +6,19 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from cellserve_networks.checkpoint import load_checkpoint, save_checkpoint
+from cellserve_networks.errors import ModelFileError
+from cellserve_networks.size_model import read_size_model
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from typer import Argument, Option
 
-from cellserve_export.checkpoint import load_checkpoint, save_checkpoint
 from cellserve_export.errors import ExportError
 from cellserve_export.family import Family, set_size_model, write_family
 from cellserve_export.graph import Precision
 from cellserve_export.mean import mean_network
 from cellserve_export.parity import TOLERANCE, Parity, random_tiles
-from cellserve_export.size_model import read_size_model
 from cellserve_export.tiles import image_tile
 from cellserve_export.unpack import unpack_family
 
@@ -112,7 +113,7 @@ def _failures_said() -> Iterator[None]:
     """Ends the command with status 1 and one line for what a user can mend."""
     try:
         yield
-    except (ExportError, OSError) as error:
+    except (ExportError, ModelFileError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
 

@@ -17,14 +17,14 @@ from pathlib import Path
 from string import Template
 
 import onnx
+from cellserve_formats.atomic import write_json
+from cellserve_networks.checkpoint import CHANNELS, Checkpoint
+from cellserve_networks.network import DEFAULT_DIAMETER, OUTPUT_CHANNELS, STYLE_SIZE, Ensemble, StyleNetwork
 from cellserve_postprocess import SizeModel
 from torch import nn
 
-from cellserve_export.checkpoint import CHANNELS, Checkpoint
 from cellserve_export.errors import FamilyError
-from cellserve_export.files import write_json
 from cellserve_export.graph import TILE, Precision, ensemble_graph, style_graph
-from cellserve_export.network import DEFAULT_DIAMETER, OUTPUT_CHANNELS, STYLE_SIZE, Ensemble, StyleNetwork
 from cellserve_export.parity import Parity, Tiles, check_parity
 
 # As Triton's configuration declares them.

@@ -12,12 +12,7 @@ from typing import Any, Literal, cast
 import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
-from torch import Tensor, nn
-
-from cellserve_export.errors import ExportError
-from cellserve_export.network import (
+from cellserve_networks.network import (
     INPUT_CHANNELS,
     OUTPUT_CHANNELS,
     STYLE_SIZE,
@@ -28,6 +23,11 @@ from cellserve_export.network import (
     UpBlock,
     UpPass,
 )
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from cellserve_export.errors import ExportError
 
 # Old enough for ONNX Runtime 1.20, TensorRT 8.6 and OpenVINO 2023; nothing here gains from a newer one.
 OPSET = 17

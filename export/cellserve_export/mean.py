@@ -7,11 +7,11 @@ seeds lie in other basins, and their mean computes nothing.
 from collections.abc import Sequence
 
 import torch
+from cellserve_networks.checkpoint import Checkpoint
+from cellserve_networks.network import CPnet
 from torch import Tensor
 
-from cellserve_export.checkpoint import Checkpoint
 from cellserve_export.errors import MeanError
-from cellserve_export.network import CPnet
 
 LEAST_COSINE = 0.5
 """Between the kernels of two networks: about .8 after 3,600 steps of training on, 0 between other seeds."""

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import onnx
 import torch
+from cellserve_networks.network import CPnet
 from onnx import numpy_helper
 
 from cellserve_export.errors import FamilyError
-from cellserve_export.network import CPnet
 
 
 def unpack_family(repository: Path, name: str) -> list[CPnet]:

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 import typer
 from cellserve import SegmentParams
-from cellserve_export.checkpoint import load_checkpoint
-from cellserve_export.errors import ExportError
-from cellserve_export.size_model import write_size_model
+from cellserve_networks.checkpoint import load_checkpoint
+from cellserve_networks.errors import ModelFileError
+from cellserve_networks.size_model import write_size_model
 from rich.console import Console
 from rich.progress import track
 from typer import Argument, Option
@@ -107,7 +107,7 @@ def train(
     except TrainingInterruptedError as stop:
         console.print(f"stopped at {stop}")
         raise typer.Exit(130) from None
-    except (StateError, ExportError, OSError) as error:
+    except (StateError, ModelFileError, OSError) as error:
         _fail(error)
     console.print(f"network: {out / NETWORK}")
 
@@ -139,7 +139,7 @@ def size_model(
             track=lambda samples: track(samples, "styles", console=console, transient=True),
         )  # fmt: skip
         write_size_model(out, found.model)
-    except (ExportError, ValueError, OSError) as error:
+    except (ModelFileError, ValueError, OSError) as error:
         _fail(error)
     console.print(
         f"{found.views} views of {found.images} images, ridge {found.ridge:g}; on images left out of the fit "

@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 import cellserve
 import numpy as np
-from cellserve_export.errors import PickledFileError
-from cellserve_export.pickles import load_pickled
+from cellserve_networks.errors import PickledFileError
+from cellserve_networks.pickles import load_pickled
 from cellserve_preprocess import ParameterError, default_channels, select_channels
 from numpy.typing import NDArray
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from cellserve_export.network import CPnet
+from cellserve_networks.network import CPnet
 from torch import Tensor, nn
 
 from .precision import has_bfloat16

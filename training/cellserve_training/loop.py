@@ -16,8 +16,8 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from cellserve_export.checkpoint import load_checkpoint, save_checkpoint
-from cellserve_export.network import CPnet
+from cellserve_networks.checkpoint import load_checkpoint, save_checkpoint
+from cellserve_networks.network import CPnet
 from rich.console import Console
 from torch import Tensor, nn
 from torch.nn import functional
@@ -103,7 +103,7 @@ def train(run: Run, examples: Sequence[Example], validation: Sequence[Example] =
     Raises:
         TrainingInterruptedError: SIGINT or SIGTERM came; the state is saved.
         StateError: The folder holds another training.
-        ExportError: The checkpoint to start from cannot be read.
+        CheckpointError: The checkpoint to start from cannot be read.
     """
     schedule, device = run.schedule, torch.device(run.device)
     start = load_checkpoint(run.start) if run.start else None

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 import torch
-from cellserve_export.network import CPnet, StyleNetwork
+from cellserve_networks.network import CPnet, StyleNetwork
 from cellserve_postprocess import STYLE_SIZE, SizeModel, image_style, median_diameter, style_grid
 from cellserve_preprocess import Normalization, normalize, rescaled_shape, resize
 from numpy.typing import NDArray

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cellserve_export.files import replacing
+from cellserve_formats.atomic import replacing
 from cellserve_postprocess import masks_to_flows
 from numpy.typing import NDArray
 

@@ -10,7 +10,7 @@ import torch
 from cellserve_export import family as family_module
 from cellserve_export.cli import app
 from cellserve_export.graph import ensemble_graph
-from cellserve_export.network import CPnet
+from cellserve_networks.network import CPnet
 from typer.testing import CliRunner, Result
 
 IMAGE = Path(__file__).parents[3] / "examples" / "images" / "cells_phase_contrast.png"

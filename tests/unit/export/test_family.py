@@ -9,10 +9,10 @@ import numpy as np
 import onnx
 import pytest
 from cellserve_export import family as family_module
-from cellserve_export.checkpoint import Checkpoint
 from cellserve_export.errors import FamilyError, ParityError
 from cellserve_export.family import Family, write_family
 from cellserve_export.graph import style_graph
+from cellserve_networks.checkpoint import Checkpoint
 from google.protobuf import text_format
 from numpy.typing import NDArray
 from tritonclient.grpc import model_config_pb2

@@ -10,7 +10,7 @@ import pytest
 import torch
 from cellserve_export.errors import ExportError
 from cellserve_export.graph import IR_VERSION, OPSET, TILE, ensemble_graph, stored, style_graph
-from cellserve_export.network import CPnet, Ensemble
+from cellserve_networks.network import CPnet, Ensemble
 from numpy.typing import NDArray
 from onnx import numpy_helper
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from cellserve_export.checkpoint import CHANNELS, Checkpoint, load_checkpoint, save_checkpoint
 from cellserve_export.cli import app
 from cellserve_export.errors import MeanError
 from cellserve_export.mean import mean_network
+from cellserve_networks.checkpoint import CHANNELS, Checkpoint, load_checkpoint, save_checkpoint
 from typer.testing import CliRunner
 
 

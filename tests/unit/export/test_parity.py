@@ -9,8 +9,8 @@ import pytest
 import torch
 from cellserve_export.errors import ParityError
 from cellserve_export.graph import Precision, ensemble_graph, style_graph
-from cellserve_export.network import CPnet, StyleNetwork
 from cellserve_export.parity import TOLERANCE, check_parity, random_tiles
+from cellserve_networks.network import CPnet, StyleNetwork
 from numpy.typing import NDArray
 
 Tiles = NDArray[np.float32]

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from cellserve_export.checkpoint import Checkpoint, load_checkpoint
 from cellserve_export.cli import app
 from cellserve_export.errors import FamilyError
 from cellserve_export.family import Family, write_family
 from cellserve_export.graph import stored
 from cellserve_export.unpack import unpack_family
+from cellserve_networks.checkpoint import Checkpoint, load_checkpoint
 from typer.testing import CliRunner
 
 FAMILY = Family("cells", "Made in a test", "none", "random numbers", diam_mean=17.0)

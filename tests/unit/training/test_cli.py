@@ -7,9 +7,9 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from cellserve_export.checkpoint import save_checkpoint
-from cellserve_export.network import CPnet
-from cellserve_export.size_model import read_size_model
+from cellserve_networks.checkpoint import save_checkpoint
+from cellserve_networks.network import CPnet
+from cellserve_networks.size_model import read_size_model
 from cellserve_training.cli import app
 from typer.testing import CliRunner
 

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from cellserve_export.network import CPnet
+from cellserve_networks.network import CPnet
 from cellserve_training.descent import Descent, orthogonalize
 from cellserve_training.schedule import Preset, Schedule
 

@@ -4,8 +4,8 @@ import io
 
 import pytest
 import torch
-from cellserve_export.checkpoint import load_checkpoint, save_checkpoint
-from cellserve_export.network import CPnet
+from cellserve_networks.checkpoint import load_checkpoint, save_checkpoint
+from cellserve_networks.network import CPnet
 from cellserve_training.journal import Journal, Row, read_log
 from cellserve_training.state import State, StateError, load_state, save_state
 from rich.console import Console

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from cellserve_formats.atomic import replacing
 from torch import Tensor
 
-from cellserve_export.errors import CheckpointError
-from cellserve_export.files import replacing
-from cellserve_export.network import CPnet
+from cellserve_networks.errors import CheckpointError
+from cellserve_networks.network import CPnet
 
 CHANNELS = ("cytoplasm", "nucleus")
 """What the networks' two input planes show."""
@@ -103,7 +103,7 @@ def _check_architecture(state: Mapping[str, Tensor]) -> None:
     elif any(name.startswith("net.encoder.") for name in state):
         kind = "a SegFormer network (the transformer of Cellpose 3)"
     found = _some([f"{root}.* ({count})" if count > 1 else root for root, count in roots.most_common()])
-    raise CheckpointError(f"{kind}: found {found}; only CPnet (downsample.*, upsample.*, output.*) can be exported")
+    raise CheckpointError(f"{kind}: found {found}; only CPnet (downsample.*, upsample.*, output.*) can be loaded")
 
 
 def _check_tensors(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:

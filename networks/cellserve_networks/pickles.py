@@ -16,7 +16,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from cellserve_export.errors import PickledFileError
+from cellserve_networks.errors import PickledFileError
 
 _Order = Literal["C", "F"]
 

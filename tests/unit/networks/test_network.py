@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from cellserve_export.network import CPnet, Ensemble, StyleNetwork
+from cellserve_networks.network import CPnet, Ensemble, StyleNetwork
 from numpy.typing import NDArray
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cellserve_export.errors import PickledFileError
-from cellserve_export.pickles import load_pickled
+from cellserve_networks.errors import PickledFileError
+from cellserve_networks.pickles import load_pickled
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.lib import format as npy

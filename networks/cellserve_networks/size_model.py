@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cellserve_formats.atomic import write_json
 from cellserve_postprocess import SizeModel
 
-from cellserve_export.errors import SizeModelError
-from cellserve_export.files import write_json
-from cellserve_export.pickles import load_pickled
+from cellserve_networks.errors import SizeModelError
+from cellserve_networks.pickles import load_pickled
 
 _NPY = b"\x93NUMPY"
 

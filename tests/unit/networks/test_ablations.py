@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from cellserve_export.network import CPnet
+from cellserve_networks.network import CPnet
 
 
 @pytest.fixture

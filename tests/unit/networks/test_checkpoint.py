@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from cellserve_export.checkpoint import load_checkpoint
-from cellserve_export.errors import CheckpointError
-from cellserve_export.network import CPnet
+from cellserve_networks.checkpoint import load_checkpoint
+from cellserve_networks.errors import CheckpointError
+from cellserve_networks.network import CPnet
 
 State = dict[str, torch.Tensor]
 SaveState = Callable[[State], Path]
