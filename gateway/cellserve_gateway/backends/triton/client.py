@@ -180,7 +180,7 @@ class TritonClient:
         task.add_done_callback(self._wakes.discard)
 
     async def _send_wake(self, name: str, priority: Priority) -> None:
-        """Makes Triton inspect a queue: sends a tile whose deadline has passed at its arrival, so that no network runs."""
+        """Makes Triton inspect a queue: sends a tile whose deadline is over at its arrival, so that no network runs."""
         self._metrics.triton_wakes.labels(name).inc()
         with contextlib.suppress(InferenceServerException):  # Triton refuses it, and counts it as REJECTED
             await self._client.infer(name, [_blank()], priority=priority, timeout=1, client_timeout=PROBE_TIMEOUT_S)
