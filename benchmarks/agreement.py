@@ -11,8 +11,8 @@ import imagecodecs
 import numpy as np
 import tifffile
 from cellserve import Client, SegmentParams
+from cellserve_evaluation.metrics import average_precision
 from cellserve_postprocess import median_diameter
-from cellserve_postprocess.metrics import average_precision
 from numpy.typing import NDArray
 
 IMAGES = ("dsb2018/test/1f6b7cead153", "isbi2009/test/gnf_dna-1", "usiigaci/test/set50")

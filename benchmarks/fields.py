@@ -11,7 +11,8 @@ import cv2
 import imagecodecs
 import numpy as np
 from cellserve import Client, SegmentParams
-from cellserve_postprocess import FLOW_SCALE, masks_to_flows, median_diameter
+from cellserve_postprocess import FLOW_SCALE, median_diameter
+from cellserve_training.targets import masks_to_flows
 from numpy.typing import NDArray
 
 OBJECT_SIZE = 30.0

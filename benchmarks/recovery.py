@@ -19,9 +19,9 @@ import imagecodecs
 import numpy as np
 from agreement import Difference, Masks, missing, picture
 from cellserve import Client
+from cellserve_evaluation.metrics import average_precision
 from cellserve_parallel import ThreadGroup
 from cellserve_postprocess import RecoveryParams, recover_masks, reference, warm_up
-from cellserve_postprocess.metrics import average_precision
 from fields import mosaic, network_maps, perfect_maps, samples
 from numpy.typing import NDArray
 

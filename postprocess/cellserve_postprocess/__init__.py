@@ -1,8 +1,9 @@
-"""From the outputs of tiles to masks and objects: reassembly, recovery, measurement, outlines, agreement."""
+"""From the outputs of tiles to masks and objects: reassembly, recovery, measurement, outlines."""
 
-from .flows import masks_to_flows
+from ._arrays import kernel_labels
+from ._diffusion import diffuse
 from .masks import FLOW_SCALE, Recovered, recover_masks
-from .objects import ObjectTable, measure_objects, median_diameter
+from .objects import ObjectTable, measure_extents, measure_objects, median_diameter
 from .outlines import trace_outlines
 from .params import RecoveryParams
 from .reassemble import reassemble
@@ -18,8 +19,10 @@ __all__ = [
     "RecoveryParams",
     "SizeModel",
     "bounded_diameter",
+    "diffuse",
     "image_style",
-    "masks_to_flows",
+    "kernel_labels",
+    "measure_extents",
     "measure_objects",
     "median_diameter",
     "reassemble",

@@ -3,7 +3,7 @@
 import numpy as np
 from cellserve_preprocess import TILE, TileGrid
 
-from .flows import masks_to_flows
+from ._diffusion import diffuse
 from .masks import recover_masks
 from .objects import measure_objects
 from .params import RecoveryParams
@@ -16,10 +16,10 @@ def warm_up() -> None:
     It takes some twenty seconds the first time and a fraction of a second after that. The cache lies beside the package
     where that can be written, else in the user's cache folder; NUMBA_CACHE_DIR puts it elsewhere.
     """
-    square = np.zeros((32, 32), dtype=np.uint16)
+    square = np.zeros((32, 32), dtype=np.int32)
     square[8:24, 8:24] = 1
     logit = np.where(square > 0, np.float32(5), np.float32(-5))
-    maps = np.concatenate([5 * masks_to_flows(square), logit[np.newaxis]])
+    maps = np.concatenate([5 * diffuse(square, np.array([[8, 8, 24, 24]], np.int32)), logit[np.newaxis]])
     for params in (RecoveryParams(), RecoveryParams(interpolation="nearest", mask_rules="cellpose3")):
         recovered = recover_masks(maps, params)
         measure_objects(recovered.labels, logit, recovered.flow_errors)

@@ -1,8 +1,9 @@
 """What must hold of every image on its way into the network and of every map on its way out."""
 
 import numpy as np
-from cellserve_postprocess import RecoveryParams, masks_to_flows, reassemble, recover_masks
+from cellserve_postprocess import RecoveryParams, reassemble, recover_masks
 from cellserve_preprocess import MARGIN, TILE, Normalization, TileGrid, normalize, select_channels
+from cellserve_training.targets import masks_to_flows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp

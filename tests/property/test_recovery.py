@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cellserve_postprocess import RecoveryParams, masks_to_flows, measure_objects, recover_masks
+from cellserve_postprocess import RecoveryParams, measure_objects, recover_masks
+from cellserve_training.targets import masks_to_flows
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage

@@ -14,11 +14,11 @@ from typing import Any
 
 import cv2
 import numpy as np
+from cellserve_evaluation.sample import Sample
 from cellserve_postprocess import FLOW_SCALE, median_diameter
 from cellserve_preprocess import MARGIN, Normalization, normalize
 from numpy.typing import NDArray
 
-from .dataset import Sample
 from .targets import cached_flows
 
 Floats = NDArray[np.float32]

@@ -15,6 +15,11 @@ import numpy as np
 import torch
 import typer
 from cellserve import SegmentParams
+from cellserve_evaluation import tables
+from cellserve_evaluation.contact_sheet import write_sheet
+from cellserve_evaluation.evaluation import DEFAULT_ADDRESS, Diameters, EvaluationError
+from cellserve_evaluation.evaluation import evaluate as evaluate_service
+from cellserve_evaluation.sample import Sample
 from cellserve_networks.checkpoint import load_checkpoint
 from cellserve_networks.errors import ModelFileError
 from cellserve_networks.size_model import write_size_model
@@ -22,12 +27,8 @@ from rich.console import Console
 from rich.progress import track
 from typer import Argument, Option
 
-from . import tables
 from .augment import Example, prepare
-from .contact_sheet import write_sheet
-from .dataset import DataError, Sample, find_pairs, read_samples
-from .evaluation import DEFAULT_ADDRESS, Diameters, EvaluationError
-from .evaluation import evaluate as evaluate_service
+from .dataset import DataError, find_pairs, read_samples
 from .loop import NETWORK, Run, TrainingInterruptedError
 from .loop import train as train_network
 from .precision import has_bfloat16

@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
 import cellserve
 import numpy as np
+from cellserve_evaluation.sample import Kind, Sample
 from cellserve_networks.errors import PickledFileError
 from cellserve_networks.pickles import load_pickled
 from cellserve_preprocess import ParameterError, default_channels, select_channels
@@ -50,17 +50,6 @@ class DataError(Exception):
         self.problem = problem
 
 
-class Kind(StrEnum):
-    """What an image shows, judged by its pixels."""
-
-    FLUORESCENCE = "fluorescence"
-    """Grey, or two planes; objects brighter than their ground."""
-    HISTOLOGY = "histology"
-    """In colour."""
-    TRANSMITTED = "transmitted"
-    """Grey, objects not brighter than their ground: brightfield, phase contrast."""
-
-
 @dataclass(frozen=True, slots=True)
 class Pair:
     """An image file and the file of its labels.
@@ -76,29 +65,6 @@ class Pair:
     group: str
     image: Path | None
     labels: Path | None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Sample:
-    """A labelled image.
-
-    Attributes:
-        name: As in its pair.
-        group: As in its pair.
-        kind: What it shows.
-        image: [C, Y, X] of one, two (cytoplasm, nucleus) or three (colour) planes, in the type of its file.
-        labels: uint16 or uint32 [Y, X], 0 background, 1..N.
-    """
-
-    name: str
-    group: str
-    kind: Kind
-    image: NDArray[Any]
-    labels: NDArray[Any]
-
-    def planes(self) -> NDArray[np.float32]:
-        """Cytoplasm and nucleus, float32 [2, Y, X], as the service would choose them."""
-        return select_channels(self.image, *default_channels(len(self.image)))
 
 
 def find_pairs(folder: Path, split: str | None = None) -> list[Pair]:

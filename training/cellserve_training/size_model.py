@@ -14,12 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 import torch
+from cellserve_evaluation.sample import Sample
 from cellserve_networks.network import CPnet, StyleNetwork
 from cellserve_postprocess import STYLE_SIZE, SizeModel, image_style, median_diameter, style_grid
 from cellserve_preprocess import Normalization, normalize, rescaled_shape, resize
 from numpy.typing import NDArray
-
-from .dataset import Sample
 
 SCALES = (0.4, 2.5)
 """Smallest and largest factor by which a view differs in size from its image."""

@@ -8,14 +8,32 @@ from typing import Any
 
 import numpy as np
 from cellserve_formats.atomic import replacing
-from cellserve_postprocess import masks_to_flows
+from cellserve_postprocess import diffuse, kernel_labels, measure_extents
 from numpy.typing import NDArray
 
 _VERSION = b"1"  # a change of how flows are computed must not meet old files
 
 
+def masks_to_flows(labels: NDArray[Any]) -> NDArray[np.float32]:
+    """Computes the flows of a label image by heat diffusion (paper, "Auxiliary vector flow representation").
+
+    Args:
+        labels: Integers [Y, X], 0 is background; numbers may have gaps.
+
+    Returns:
+        float32 [2, Y, X], flow along y and flow along x: unit vectors inside objects, zero outside and where the heat
+        is level (objects of one pixel; the middle of symmetric ones).
+
+    Raises:
+        ValueError: The array has other axes, no integers, or a number beyond int32.
+    """
+    objects = kernel_labels(labels)
+    _, boxes = measure_extents(objects, int(objects.max(initial=0)))
+    return diffuse(objects, boxes)
+
+
 def cached_flows(labels: NDArray[Any], cache: Path) -> NDArray[np.float16]:
-    """Flows of a label image by heat diffusion (paper, "Auxiliary vector flow representation").
+    """Flows of a label image, as `masks_to_flows` computes them, from a file if they were computed before.
 
     Args:
         labels: uint16 or uint32 [Y, X].

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import grpc
 import numpy as np
 import pytest
+from cellserve_evaluation.metrics import average_precision
 from cellserve_postprocess import STYLE_SIZE, SizeModel, median_diameter
-from cellserve_postprocess.metrics import average_precision
 from cellserve_proto.v1 import segmentation_pb2 as pb
 from cellserve_proto.v1 import segmentation_pb2_grpc
 

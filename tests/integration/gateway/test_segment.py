@@ -7,8 +7,8 @@ import json
 import imagecodecs
 import numpy as np
 import pytest
+from cellserve_evaluation.metrics import average_precision
 from cellserve_postprocess import median_diameter
-from cellserve_postprocess.metrics import average_precision
 from cellserve_proto.v1 import segmentation_pb2 as pb
 from cellserve_training.synthetic import COLONIES, SHEET, WEAK, synthesize
 from numpy.typing import NDArray

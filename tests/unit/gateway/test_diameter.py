@@ -25,9 +25,10 @@ from cellserve_gateway.ops.instruments import Instruments
 from cellserve_gateway.ops.metrics import Metrics
 from cellserve_gateway.ops.tracing import Tracing
 from cellserve_gateway.settings import Settings
-from cellserve_postprocess import STYLE_SIZE, RecoveryParams, SizeModel, masks_to_flows
+from cellserve_postprocess import STYLE_SIZE, RecoveryParams, SizeModel
 from cellserve_preprocess import TILE, Normalization, TileGrid
 from cellserve_proto.v1 import segmentation_pb2 as pb
+from cellserve_training.targets import masks_to_flows
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -1,7 +1,7 @@
 """Label images the tests share."""
 
 import numpy as np
-from cellserve_postprocess import masks_to_flows
+from cellserve_training.targets import masks_to_flows
 
 
 def disks(shape, centres, radius):

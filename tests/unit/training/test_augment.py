@@ -5,7 +5,8 @@ import dataclasses
 import cv2
 import numpy as np
 import pytest
-from cellserve_postprocess import FLOW_SCALE, masks_to_flows, median_diameter
+from cellserve_evaluation.sample import Kind, Sample
+from cellserve_postprocess import FLOW_SCALE, median_diameter
 from cellserve_training import augment
 from cellserve_training.augment import (
     BETWEEN_WEIGHT,
@@ -17,9 +18,9 @@ from cellserve_training.augment import (
     prepare,
 )
 from cellserve_training.batches import BALANCE, Batches, balanced_shares
-from cellserve_training.dataset import Kind, Sample, find_pairs, read_samples
+from cellserve_training.dataset import find_pairs, read_samples
 from cellserve_training.schedule import Preset, Schedule
-from cellserve_training.targets import cached_flows
+from cellserve_training.targets import cached_flows, masks_to_flows
 
 DIAM_MEAN = 30.0
 

@@ -6,7 +6,8 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from cellserve_training.dataset import DataError, Kind, find_pairs, read_sample, read_samples
+from cellserve_evaluation.sample import Kind
+from cellserve_training.dataset import DataError, find_pairs, read_sample, read_samples
 
 
 def write_png(path, pixels):

@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from cellserve_evaluation.sample import Kind, Sample
 from cellserve_networks.network import CPnet, StyleNetwork
 from cellserve_networks.size_model import read_size_model, write_size_model
 from cellserve_postprocess import STYLE_SIZE, image_style, median_diameter, style_grid
 from cellserve_preprocess import Normalization, normalize
 from cellserve_training import size_model
-from cellserve_training.dataset import Kind, Sample
 from cellserve_training.size_model import fit
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from cellserve_postprocess.metrics import average_precision
-from cellserve_training.baseline import MIN_SIZE, otsu_watershed
+from cellserve_evaluation.baseline import MIN_SIZE, otsu_watershed
+from cellserve_evaluation.metrics import average_precision
 
 
 def blobs():

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from cellserve_postprocess import masks_to_flows
+from cellserve_training.targets import masks_to_flows
 
-from .shapes import boxed, disks
+from tests.unit.postprocess.shapes import boxed, disks
 
 
 def test_flows_are_unit_vectors_inside_and_zero_outside():

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 from cellserve_postprocess import median_diameter
-from cellserve_postprocess.metrics import aggregated_jaccard_index, average_precision, boundary_scores
 from numpy.typing import NDArray
 
-from .dataset import Kind, Sample
+from .metrics import aggregated_jaccard_index, average_precision, boundary_scores
+from .sample import Kind, Sample
 
 THRESHOLDS = (0.5, 0.75, 0.9)
 """Of the intersection over union, for the average precision."""

@@ -1,11 +1,11 @@
 import imagecodecs
 import numpy as np
 import pytest
-from cellserve_training.contact_sheet import COLUMNS, choose_images, choose_window, render, write_sheet
-from cellserve_training.dataset import Kind, Sample
-from cellserve_training.evaluation import Scored, run_pass
-from cellserve_training.scores import score
-from cellserve_training.sources import Prediction, PredictionError
+from cellserve_evaluation.contact_sheet import COLUMNS, choose_images, choose_window, render, write_sheet
+from cellserve_evaluation.evaluation import Scored, run_pass
+from cellserve_evaluation.sample import Kind, Sample
+from cellserve_evaluation.scores import score
+from cellserve_evaluation.sources import Prediction, PredictionError
 
 
 def scored(name, hits, group="set", planes=1):

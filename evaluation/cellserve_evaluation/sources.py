@@ -15,7 +15,7 @@ from cellserve_postprocess import median_diameter
 from numpy.typing import NDArray
 
 from .baseline import otsu_watershed
-from .dataset import Sample
+from .sample import Sample
 
 DEFAULT_DIAMETER = 30.0
 """Pixels; given to the baseline for images without objects, where no diameter is true."""

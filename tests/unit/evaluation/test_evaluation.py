@@ -9,11 +9,11 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from cellserve_training.dataset import Kind, Sample
-from cellserve_training.evaluation import EvaluationError, evaluate, run_pass
-from cellserve_training.scores import compare_diameters, score, summarize
-from cellserve_training.sources import Folder, Prediction, PredictionError, Service
-from cellserve_training.tables import show
+from cellserve_evaluation.evaluation import EvaluationError, evaluate, run_pass
+from cellserve_evaluation.sample import Kind, Sample
+from cellserve_evaluation.scores import compare_diameters, score, summarize
+from cellserve_evaluation.sources import Folder, Prediction, PredictionError, Service
+from cellserve_evaluation.tables import show
 from rich.console import Console
 
 

@@ -6,12 +6,11 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+from cellserve_postprocess import kernel_labels
 from cellserve_preprocess import rescaled_shape
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
-
-from ._arrays import kernel_labels
 
 BOUNDARY_DIAMETER = 30.0
 """Mean diameter, in pixels, that objects are resized to before boundaries are compared (Extended Data Fig. 6)."""

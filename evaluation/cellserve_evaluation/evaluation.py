@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from .dataset import Sample
+from .sample import Sample
 from .scores import THRESHOLDS, DiameterAgreement, ImageScore, Summary, compare_diameters, score, summarize
 from .sources import Folder, Otsu, Prediction, PredictionError, Service, Source
 

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from cellserve_postprocess.metrics import (
+from cellserve_evaluation.metrics import (
     BOUNDARY_TOLERANCE,
     aggregated_jaccard_index,
     average_precision,
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.optimize import linear_sum_assignment
 
-from .shapes import boxed, disks
+from tests.unit.postprocess.shapes import boxed, disks
 
 # Few labels on few pixels, gaps in the numbers and all.
 PAIRS = st.tuples(st.integers(1, 7), st.integers(1, 7)).flatmap(
