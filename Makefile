@@ -1,9 +1,10 @@
 # Everything a developer or a user of a checkout runs. Environments are made when first needed and renewed when their definitions change.
 #
 #   make demo    segment a real image through the real servers        make up      keep the servers running (ports 50051, 8000-8002, 9464)
+#   make with CMD='...'   run a command beside the same servers, on free ports; it finds CELLSERVE_ADDRESS and CELLSERVE_HTTP_URL set
 #   make test    all checks and tests                                 make down    stop them
 #   make check   formatting, lint, types, architecture, stubs         make proto   generate the stubs anew
-#   make bench   the figures of the README                            make nightly the property tests, with fifty times the examples
+#   make bench   the figures of the README; ONLY=name: one of them     make nightly the property tests, with fifty times the examples
 #   make chart-test, make rules-test                                  the parts of `make test` for the Helm chart and for the alerts
 #   make cluster-demo  two gateways, two Tritons, Prometheus          make images  build the CPU images and run them (root, Debian)
 
@@ -14,11 +15,16 @@ TRITON_PYTHON ?= $(firstword $(foreach p,$(PYTHON) python3.12 python3.11,$(shell
 PIP = -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SHARED ?= ../shared
 
-.PHONY: demo test chart-test rules-test cluster-demo images nightly test-lowest check bench up down proto clean
+.PHONY: demo with test chart-test rules-test cluster-demo images nightly test-lowest check bench up down proto clean
 .DELETE_ON_ERROR:
 
 demo: .venv/gateway.done .venv-triton/done
-	.venv/bin/python deploy/stack.py run -- .venv/bin/cellserve segment examples/images/nuclei_fluorescence.png --out build/demo
+	.venv/bin/python devtools/stack.py run -- .venv/bin/cellserve segment examples/images/nuclei_fluorescence.png --out build/demo
+
+# make exports CMD, so that its quotes arrive as they are.
+with: .venv/gateway.done .venv-triton/done
+	@test -n "$$CMD" || { echo "say which command: make with CMD='...'"; exit 1; }
+	@PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python devtools/stack.py run -- sh -c "$$CMD"
 
 test: check .venv-triton/done build/tools/helm build/tools/promtool
 	.venv/bin/python -m pytest -n 2 --dist loadscope --ignore tests/integration/gateway --ignore tests/integration/triton --ignore tests/images
@@ -40,7 +46,7 @@ check: .venv/dev.done
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	.venv/bin/mypy --strict deploy/stack.py deploy/cluster deploy/grafana/dashboard.py deploy/helm/generate.py
+	.venv/bin/mypy --strict devtools deploy/cluster deploy/grafana/dashboard.py deploy/helm/generate.py
 	.venv/bin/mypy --strict deploy/triton/serve.py deploy/triton/verify_models.py
 	.venv/bin/lint-imports
 	proto/generate.sh --check
@@ -50,8 +56,7 @@ check: .venv/dev.done
 bench: .venv/dev.done .venv-triton/done .venv-peers/done
 	rm -rf build/networks
 	.venv/bin/cellserve-export unpack generalist --out build/networks
-	PYTHONPATH=export:networks:formats .venv-peers/bin/python benchmarks/peers/network_parity.py build/networks/generalist_0.pt
-	.venv/bin/python benchmarks/run.py --data $(SHARED)/data --weights build/networks
+	.venv/bin/python benchmarks/run.py --data $(SHARED)/data --weights build/networks $(addprefix --only ,$(ONLY))
 
 # As root, with Debian's buildah, debootstrap, crun and iproute2.
 images: .venv/dev.done .venv-triton/done
@@ -62,10 +67,10 @@ nightly: .venv/dev.done
 	HYPOTHESIS_PROFILE=nightly .venv/bin/python -m pytest tests/property tests/unit/gateway/test_codec.py --timeout=3600
 
 up: .venv/gateway.done .venv-triton/done
-	.venv/bin/python deploy/stack.py up
+	.venv/bin/python devtools/stack.py up
 
 down:
-	.venv/bin/python deploy/stack.py down
+	.venv/bin/python devtools/stack.py down
 
 # The lower bounds of pyproject.toml, tested: every direct dependency at its oldest.
 test-lowest:

@@ -1,11 +1,16 @@
-"""Every figure of the README, in one run: `make bench`. Prints a table and writes build/bench.json."""
+"""Every figure of the README, in one run: `make bench`. Prints a table and writes build/bench.json.
+
+`make bench ONLY=recovery` runs one part and keeps the other figures of build/bench.json.
+"""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -21,8 +26,9 @@ from agreement import Difference, agreement  # noqa: E402
 from recovery import recovery  # noqa: E402
 from throughput import throughput  # noqa: E402
 
-from deploy import stack  # noqa: E402
+from devtools import stack  # noqa: E402
 
+PARTS = ("parity", "throughput", "agreement", "recovery")
 TARGETS = {
     "gateway_share_of_triton": 0.90,
     "triton_vs_cellpose": 5.0,
@@ -52,7 +58,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--images", type=int, default=24, help="images through the gateway per round")
     parser.add_argument("--fields", type=int, default=40, help="test images whose masks are compared with Cellpose's")
-    parser.add_argument("--only-recovery", action="store_true", help="only mask recovery; other figures are kept")
+    parser.add_argument("--only", choices=PARTS, action="append", help="run this part; repeatable; default: all parts")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench.json")
     options = parser.parse_args()
     weights = sorted(options.weights.glob("*_[0-9].pt"))
@@ -62,18 +68,26 @@ def main() -> int:
 
     figures: dict[str, float] = {}
     differences: list[Difference] = []
-    if options.only_recovery and options.out.exists():
+    parts = set(options.only or PARTS)
+    if options.only and options.out.exists():
         figures = json.loads(options.out.read_text())
     pictures = options.out.parent / "agreement"
-    with tempfile.TemporaryDirectory(prefix="cellserve-") as folder, stack.running(Path(folder)) as at:
-        if not options.only_recovery:
+    if "parity" in parts:
+        _check_parity(options.peers, weights[0])
+    with contextlib.ExitStack() as running:
+        if parts - {"parity"}:
+            folder = running.enter_context(tempfile.TemporaryDirectory(prefix="cellserve-"))
+            at = running.enter_context(stack.running(Path(folder)))
+        if "throughput" in parts:
             figures |= throughput(at, image, options.peers, weights, options.rounds, options.images)
+        if "agreement" in parts:
             score, differences = agreement(at["gateway"], options.data, options.peers, weights[0], pictures)
             figures["cellpose_eval_agreement"] = score
             figures["cellpose_eval_differences"] = len(differences)
-        measured, others = recovery(at["gateway"], options.data, options.peers, pictures, options.fields)
-        figures |= measured
-        differences += others
+        if "recovery" in parts:
+            measured, others = recovery(at["gateway"], options.data, options.peers, pictures, options.fields)
+            figures |= measured
+            differences += others
 
     console = Console()
     table = Table(title=f"CellServe on {_machine()}")
@@ -97,8 +111,15 @@ def main() -> int:
     options.out.write_text(json.dumps(figures, indent=2) + "\n")
     print(f"written to {options.out}")
     missed = [name for name, target in TARGETS.items() if name in figures and figures[name] < target]
-    missed += [name for name, limit in LIMITS.items() if figures[name] > limit]
+    missed += [name for name, limit in LIMITS.items() if name in figures and figures[name] > limit]
     return int(bool(missed))
+
+
+def _check_parity(python: Path, checkpoint: Path) -> None:
+    """Ends the run unless our network computes what Cellpose's does; `python` is that of the peers' environment."""
+    ours = os.pathsep.join(str(ROOT / folder) for folder in ("export", "networks", "formats"))
+    command = [python, ROOT / "benchmarks" / "peers" / "network_parity.py", checkpoint]
+    subprocess.run(command, env=os.environ | {"PYTHONPATH": ours}, check=True)
 
 
 def _machine() -> str:

@@ -52,7 +52,7 @@ from cellserve_preprocess import (  # noqa: E402
 from cellserve_proto.v1 import segmentation_pb2 as pb  # noqa: E402
 from fields import OBJECT_SIZE, mosaic, network_maps  # noqa: E402
 
-from deploy import stack  # noqa: E402
+from devtools import stack  # noqa: E402
 
 SIDE, OBJECTS = 2048, 2_800
 SCALE = 1.5

@@ -32,7 +32,7 @@ from simulation import measure  # noqa: E402
 from tritonclient.grpc import InferenceServerClient  # noqa: E402
 from tritonclient.grpc.aio import InferenceServerClient as AsyncServerClient  # noqa: E402
 
-from deploy import stack  # noqa: E402
+from devtools import stack  # noqa: E402
 
 BATCHES = (1, 2, 4, 8, 16, 32, 48, 64)
 SIDE = 1000

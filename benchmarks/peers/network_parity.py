@@ -1,6 +1,6 @@
 """Proves against Cellpose's own CPnet that ours, and the graphs we write, are the same network.
 
-    PYTHONPATH=export .venv-peers/bin/python benchmarks/peers/network_parity.py [CHECKPOINT ...]
+    PYTHONPATH=export:networks:formats .venv-peers/bin/python benchmarks/peers/network_parity.py [CHECKPOINT ...]
 
 State dicts with random weights and random batch-norm statistics (and any checkpoints given) are saved by Cellpose,
 loaded by us unchanged, and run on the same random tiles by Cellpose, by our torch module and by ONNX Runtime. Fails if

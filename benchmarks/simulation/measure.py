@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 from tritonclient.grpc import InferenceServerClient, InferInput
 
-from deploy import stack
+from devtools import stack
 
 from .deployment import Work
 

@@ -26,7 +26,7 @@ from deploy.cluster import panels
 from deploy.cluster.load import Callers
 from deploy.cluster.pods import Cluster
 from deploy.cluster.prometheus import Prometheus
-from deploy.stack import ROOT
+from devtools.stack import ROOT
 
 CONNECTION_AGE_S = 20.0
 CALLERS = 3

@@ -19,7 +19,7 @@ from pathlib import Path
 from cellserve import CellServeError, Client, InvalidRequestError
 from cellserve.files import read_image
 
-from deploy.stack import ROOT
+from devtools.stack import ROOT
 
 IN_FLIGHT = 4
 SIZE = 200  # pixels: one tile, so that shares of requests are shares of work

@@ -13,7 +13,7 @@ from matplotlib.dates import DateFormatter
 from matplotlib.figure import Figure
 
 from deploy.cluster.prometheus import INTERVAL_S, Prometheus
-from deploy.stack import ROOT
+from devtools.stack import ROOT
 
 DASHBOARD = ROOT / "deploy" / "helm" / "cellserve" / "files" / "dashboard.json"
 NEEDS_GPU = "GPU utilisation"

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deploy import stack
-from deploy.cluster.names import NameServer
+from devtools import stack
+from devtools.names import NameServer
 
 GRACE_S = 60.0
 

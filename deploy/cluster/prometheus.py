@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from deploy.cluster.pods import Pod, free_port
-from deploy.stack import ROOT
+from devtools.stack import ROOT
 
 BINARY = ROOT / "build" / "tools" / "prometheus"  # deploy/prometheus/get-prometheus.sh
 RULES = ROOT / "deploy" / "helm" / "cellserve" / "files" / "rules.yaml"

@@ -168,7 +168,7 @@ def test_models_are_verified_inside(running, name, command):
 def test_a_client_gets_what_it_gets_without_containers(running, tmp_path):
     client = [sys.executable, "-m", "cellserve", "segment", str(PICTURE), "--out"]
     inside = running.pod.inside(*client, str(tmp_path / "inside"), "--address", "127.0.0.1:50051")
-    outside = [sys.executable, str(ROOT / "deploy" / "stack.py"), "run", "--", *client, str(tmp_path / "outside")]
+    outside = [sys.executable, str(ROOT / "devtools" / "stack.py"), "run", "--", *client, str(tmp_path / "outside")]
     for command in (inside, outside):
         subprocess.run(command, check=True, timeout=240)
     name = f"{PICTURE.stem}_cp_masks.tif"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from deploy import stack
+from devtools import stack
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from cellserve_proto.v1 import segmentation_pb2_grpc
 
-from deploy import stack
+from devtools import stack
 
 UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
 

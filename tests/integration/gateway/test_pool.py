@@ -16,8 +16,8 @@ import pytest
 from cellserve_proto.v1 import segmentation_pb2 as pb
 from cellserve_proto.v1 import segmentation_pb2_grpc
 
-from deploy import stack
-from deploy.cluster.names import NameServer
+from devtools import stack
+from devtools.names import NameServer
 
 from .messages import FAST, raw
 from .test_triton_trouble import eventually, ready

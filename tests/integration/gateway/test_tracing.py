@@ -10,7 +10,7 @@ import pytest
 from cellserve_proto.v1 import segmentation_pb2 as pb
 from cellserve_proto.v1 import segmentation_pb2_grpc
 
-from deploy import stack
+from devtools import stack
 
 from .collector import collecting
 from .messages import FAST, raw

@@ -16,7 +16,7 @@ from cellserve_proto.v1 import segmentation_pb2 as pb
 from cellserve_proto.v1 import segmentation_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from deploy import stack
+from devtools import stack
 
 from .messages import FAST, error_info, raw
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from cellserve import Client
 
-from deploy import stack
+from devtools import stack
 
 TIMER_S = 0.5
 """After which Triton looks at its queue by itself (docs/decisions/0005)."""

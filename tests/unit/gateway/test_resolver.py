@@ -8,7 +8,7 @@ import contextlib
 import pytest
 from cellserve_gateway.backends.triton.resolver import Resolver
 
-from deploy.cluster.names import NameServer
+from devtools.names import NameServer
 
 
 @pytest.fixture

@@ -1,8 +1,11 @@
 """A local Triton and a gateway, started together and stopped together. Standard library only.
 
-python deploy/stack.py run -- COMMAND ...   on free ports while COMMAND runs, which finds CELLSERVE_ADDRESS set
-python deploy/stack.py up                   on the default ports, until `down`
-python deploy/stack.py down
+python devtools/stack.py run -- COMMAND ...   on free ports while COMMAND runs
+python devtools/stack.py up                   on the default ports, until `down`
+python devtools/stack.py down
+
+COMMAND gets the gateway's gRPC address in CELLSERVE_ADDRESS. If the gateway has an HTTP front, COMMAND gets the URL of
+that front in CELLSERVE_HTTP_URL.
 """
 
 from __future__ import annotations
@@ -132,7 +135,8 @@ def running(directory: Path, /, **settings: Any) -> Iterator[dict[str, str]]:
     """Runs a Triton and a gateway on free ports while the body runs.
 
     Yields:
-        The addresses: "gateway", "metrics", "triton", "triton_http", "triton_metrics".
+        The addresses: "gateway", "metrics", "triton", "triton_http", "triton_metrics", and "http" if the gateway has an
+        HTTP front.
     """
     with contextlib.ExitStack() as stack:
         triton = start_triton(directory)
@@ -148,24 +152,24 @@ def running(directory: Path, /, **settings: Any) -> Iterator[dict[str, str]]:
             "triton": at["grpc"],
             "triton_http": at["http"],
             "triton_metrics": at["metrics"],
+            **{key: gate[key] for key in ("http",) if key in gate},
         }
 
 
 def run(command: Sequence[str]) -> int:
-    """Runs a command against a fresh pair and returns its exit status."""
+    """Runs a command against a fresh pair and returns its exit status. Standard output is the command's alone."""
     directory = Path(tempfile.mkdtemp(prefix="cellserve-"))
     try:
-        print("starting Triton and the gateway ...", flush=True)
+        print("starting Triton and the gateway ...", file=sys.stderr)
         start = time.monotonic()
         with running(directory) as at:
-            print(
-                f"ready after {time.monotonic() - start:.1f} s: gateway {at['gateway']}, Triton {at['triton']}",
-                flush=True,
-            )
-            status = subprocess.run(
-                command, env=os.environ | {"CELLSERVE_ADDRESS": at["gateway"]}, check=False
-            ).returncode
-        print("stopped Triton and the gateway")
+            addresses = {"CELLSERVE_ADDRESS": at["gateway"]}
+            if "http" in at:
+                addresses["CELLSERVE_HTTP_URL"] = f"http://{at['http']}"
+            seconds = time.monotonic() - start
+            print(f"ready after {seconds:.1f} s: gateway {at['gateway']}, Triton {at['triton']}", file=sys.stderr)
+            status = subprocess.run(command, env=os.environ | addresses, check=False).returncode
+        print("stopped Triton and the gateway", file=sys.stderr)
         return status
     finally:
         shutil.rmtree(directory, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""A name server on loopback, for the demonstration of a cluster and for tests: what headless Services have."""
+"""A name server on loopback, in place of Kubernetes' headless Services: for tests and `make cluster-demo`."""
 
 from __future__ import annotations
 
