@@ -57,7 +57,10 @@ class Clock:
 
     def call_later(self, delay_s: float, callback: Callback) -> Timer:
         """Sets a callback for a delay from now."""
-        return self.call_at(self._time + delay_s, callback)
+        when = self._time + delay_s
+        timer = Timer(when, callback)
+        heapq.heappush(self._timers, (when, next(self._number), timer))
+        return timer
 
     def run(self, until_s: float = math.inf) -> None:
         """Runs callbacks until a time, or until none is left."""

@@ -266,9 +266,10 @@ class Gateway:
         tritons = self._cluster.tritons
         number = min(len(tritons), CANDIDATES)
         if self._balancer:
-            candidates = [tritons[(self._position + step) % len(tritons)] for step in range(number)]
+            start = self._position % len(tritons)
+            candidates = (tritons[start : start + number] + tritons[:number])[:number]
             chosen = self._balancer.choose(candidates, self._load)
-            self._position += candidates.index(chosen) + 1
+            self._position = start + candidates.index(chosen) + 1
         else:
             chosen = min(self._cluster.chance.sample(tritons, number), key=self._load)
         if chosen not in self._dispatchers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 ServerT = TypeVar("ServerT")
@@ -36,7 +36,7 @@ class LeastLoaded(Generic[ServerT]):
         """
         del self._last_chosen[server]
 
-    def choose(self, candidates: Iterable[ServerT], load: Callable[[ServerT], Any]) -> ServerT:
+    def choose(self, candidates: Sequence[ServerT], load: Callable[[ServerT], Any]) -> ServerT:
         """Returns one of the candidates.
 
         Args:
@@ -45,9 +45,11 @@ class LeastLoaded(Generic[ServerT]):
 
         Raises:
             ValueError: There are no candidates.
-            KeyError: A candidate was never added.
+            KeyError: A least loaded candidate was never added.
         """
-        last_chosen = self._last_chosen
-        chosen = min(candidates, key=lambda server: (load(server), last_chosen[server]))
-        last_chosen[chosen] = next(self._counter)
+        loads = [load(server) for server in candidates]
+        least = min(loads)
+        equals = [server for server, its_load in zip(candidates, loads, strict=True) if its_load == least]
+        chosen = min(equals, key=self._last_chosen.__getitem__)
+        self._last_chosen[chosen] = next(self._counter)
         return chosen
