@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import cellserve
-from cellserve_formats.atomic import write_json
+from cellserve_formats.files import write_json
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn

@@ -17,7 +17,7 @@ from pathlib import Path
 from string import Template
 
 import onnx
-from cellserve_formats.atomic import write_json
+from cellserve_formats.files import write_json
 from cellserve_networks.checkpoint import CHANNELS, Checkpoint
 from cellserve_networks.network import DEFAULT_DIAMETER, OUTPUT_CHANNELS, STYLE_SIZE, Ensemble, StyleNetwork
 from cellserve_postprocess import SizeModel

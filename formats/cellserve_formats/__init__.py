@@ -1,1 +1,22 @@
-"""Files: reading and writing them."""
+"""Image files: the one reader, and one writer per output format."""
+
+from .errors import ImageError
+from .files import replacing
+from .image import Image, PixelSize, check_axes, check_pixels, guess_axes, planes
+from .limits import Limits
+from .read import FileFormat, file_format, read_image
+
+__all__ = [
+    "FileFormat",
+    "Image",
+    "ImageError",
+    "Limits",
+    "PixelSize",
+    "check_axes",
+    "check_pixels",
+    "file_format",
+    "guess_axes",
+    "planes",
+    "read_image",
+    "replacing",
+]

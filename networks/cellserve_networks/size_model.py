@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cellserve_formats.atomic import write_json
+from cellserve_formats.files import write_json
 from cellserve_postprocess import SizeModel
 
 from cellserve_networks.errors import SizeModelError

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from cellserve_formats.atomic import replacing, write_json
+from cellserve_formats.files import replacing, write_json
 
 
 def test_a_file_replaces_the_earlier_one(tmp_path):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .images import Image
+from .files import write_bytes
+from .image import Image, planes
+from .png import png_bytes
 
 # Bright, saturated hues that differ from one another and from grey, as RGB.
 _PALETTE = np.array(
@@ -55,16 +58,29 @@ def draw_overlay(image: Image, labels: NDArray[Any], cytoplasm: int = -1, nucleu
     return picture
 
 
+def overlay_bytes(image: Image, labels: NDArray[Any], cytoplasm: int = -1, nucleus: int = -1) -> bytes:
+    """Returns the picture of `draw_overlay` as a PNG file; arguments as there."""
+    return png_bytes(draw_overlay(image, labels, cytoplasm, nucleus))
+
+
+def write_overlay(path: Path, image: Image, labels: NDArray[Any], cytoplasm: int = -1, nucleus: int = -1) -> None:
+    """Writes the picture of `draw_overlay` as a PNG file; arguments as there.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    write_bytes(path, overlay_bytes(image, labels, cytoplasm, nucleus))
+
+
 def render(image: Image, cytoplasm: int = -1, nucleus: int = -1) -> NDArray[np.uint8]:
     """Renders an image as uint8 RGB [Y, X, 3]; arguments as in `draw_overlay`."""
-    planes = np.moveaxis(image.pixels, 2, 0) if image.axes == "YXC" else image.pixels
-    planes = planes if planes.ndim == 3 else planes[np.newaxis]
-    if cytoplasm < 0 and nucleus < 0 and len(planes) == 3:  # one stretch for all three keeps the colours
-        return _to_bytes(np.moveaxis(_stretch(planes), 0, 2))
-    grey = _stretch(planes[cytoplasm]) if cytoplasm >= 0 else np.mean([_stretch(plane) for plane in planes], axis=0)
+    channels = planes(image)
+    if cytoplasm < 0 and nucleus < 0 and len(channels) == 3:  # one stretch for all three keeps the colours
+        return _to_bytes(np.moveaxis(_stretch(channels), 0, 2))
+    grey = _stretch(channels[cytoplasm]) if cytoplasm >= 0 else np.mean([_stretch(plane) for plane in channels], axis=0)
     if nucleus < 0 or nucleus == cytoplasm:
         return _to_bytes(np.repeat(grey[:, :, np.newaxis], 3, axis=2))
-    blue = _stretch(planes[nucleus])
+    blue = _stretch(channels[nucleus])
     cells = 0.8 * grey
     red, green = cells * (1 - 0.6 * blue), cells * (1 - 0.35 * blue) + 0.15 * blue
     return _to_bytes(np.stack([red, green, cells * (1 - blue) + blue], axis=2))

@@ -1,0 +1,57 @@
+"""Objects as GeoJSON that QuPath opens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from .files import write_bytes
+from .polygons import Ring, trace_polygons
+from .table_csv import Row
+
+
+def geojson_bytes(labels: NDArray[Any], rows: Iterable[Row] = ()) -> bytes:
+    """Returns the objects as a FeatureCollection with one detection of QuPath per object.
+
+    Coordinates are pixels, (x, y), with (0, 0) at the outer corner of the first pixel. Geometries run along the edges
+    of pixels: a Polygon, with rings of holes, or a MultiPolygon for an object in several pieces.
+
+    Args:
+        labels: Unsigned integers [Y, X], 0 is background.
+        rows: Columns of objects by name, as for `table_csv_bytes`; all but `label` become measurements.
+    """
+    measurements = {row["label"]: {name: value for name, value in row.items() if name != "label"} for row in rows}
+    features = [
+        {
+            "type": "Feature",
+            "id": str(label),
+            "geometry": _geometry(polygons),
+            "properties": {
+                "objectType": "detection",
+                "name": str(label),
+                "measurements": measurements.get(label, {}),
+            },
+        }
+        for label, polygons in trace_polygons(labels)
+    ]
+    return json.dumps({"type": "FeatureCollection", "features": features}, separators=(",", ":")).encode()
+
+
+def write_geojson(path: Path, labels: NDArray[Any], rows: Iterable[Row] = ()) -> None:
+    """Writes the objects as GeoJSON; arguments as in `geojson_bytes`.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    write_bytes(path, geojson_bytes(labels, rows))
+
+
+def _geometry(polygons: list[list[Ring]]) -> dict[str, Any]:
+    closed = [[[*ring, ring[0]] for ring in polygon] for polygon in polygons]
+    if len(closed) == 1:
+        return {"type": "Polygon", "coordinates": closed[0]}
+    return {"type": "MultiPolygon", "coordinates": closed}

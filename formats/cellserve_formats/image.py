@@ -1,0 +1,164 @@
+"""Images with named axes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import ImageError
+
+LETTERS = "TCZYXS"
+"""Names of axes: time, channel, z, y, x, and the colour samples of a pixel."""
+MAX_INTENSITY = 1e30
+"""Larger intensities overflow single precision in later steps."""
+_STACKS = {"T": "a time series", "Z": "a z stack"}
+
+
+class PixelSize(NamedTuple):
+    """Distance between neighbouring pixels, micrometres.
+
+    Attributes:
+        y: Along the rows' axis Y.
+        x: Along X.
+        z: Between planes; None where unknown.
+    """
+
+    y: float
+    x: float
+    z: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Image:
+    """Pixels whose axes are known.
+
+    Attributes:
+        pixels: One axis per letter of `axes`, any real dtype.
+        axes: Distinct letters out of TCZYX and S (colour samples), Y and X among them: "YX", "CYX", "YXS", "TCZYX" ...
+            "YXC" is a colour image, too.
+        pixel_size: Micrometres; None where unknown.
+        name: Name of the source, such as the file; "" where there is none.
+
+    Raises:
+        ImageError: AXES_UNKNOWN if `axes` breaks a rule or has another length than the shape of `pixels`.
+    """
+
+    pixels: NDArray[Any]
+    axes: str
+    pixel_size: PixelSize | None = None
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        check_axes(self.axes, self.pixels.ndim)
+
+
+def check_axes(axes: str, dimensions: int) -> None:
+    """Checks names of axes.
+
+    Args:
+        axes: One letter per axis.
+        dimensions: Number of axes of the array.
+
+    Raises:
+        ImageError: AXES_UNKNOWN if a letter is not in TCZYXS or occurs twice, Y or X is missing, or the count differs.
+    """
+    if not set("YX") <= set(axes) <= set(LETTERS) or len(set(axes)) != len(axes):
+        raise ImageError(
+            f"axes are {axes[:32]!r}; distinct letters out of {LETTERS} are allowed, Y and X among them",
+            "AXES_UNKNOWN",
+            allowed=LETTERS,
+        )
+    if len(axes) != dimensions:
+        raise ImageError(f"axes {axes!r} name {len(axes)} axes, the image has {dimensions}", "AXES_UNKNOWN")
+
+
+def planes(image: Image) -> NDArray[Any]:
+    """Returns the channels or colours of a 2-D image, a view.
+
+    Args:
+        image: Axes T and Z, if any, have length one.
+
+    Returns:
+        [C, Y, X] in the dtype of the image.
+
+    Raises:
+        ImageError: AXES_UNKNOWN for a stack, a time series, or an image with channels and colour samples at once.
+    """
+    shape = image.pixels.shape
+    check_flat(image.axes, shape)
+    dropped = tuple(at for at, letter in enumerate(image.axes) if letter not in "YX" and shape[at] == 1)
+    axes = "".join(letter for at, letter in enumerate(image.axes) if at not in dropped)
+    pixels = np.squeeze(image.pixels, dropped)
+    order = [axes.index(letter) for letter in ("C", "S", "Y", "X") if letter in axes]
+    pixels = np.transpose(pixels, order)
+    if pixels.ndim == 4:
+        raise ImageError(f"the image has {shape} channels and colour samples (axes {image.axes})", "AXES_UNKNOWN")
+    return pixels if pixels.ndim == 3 else pixels[np.newaxis]
+
+
+def check_flat(axes: str, shape: tuple[int, ...]) -> None:
+    """Checks that an image is no stack.
+
+    Args:
+        axes: Names of the axes.
+        shape: Their lengths.
+
+    Raises:
+        ImageError: AXES_UNKNOWN if T or Z has another length than one.
+    """
+    stacks = [name for letter, name in _STACKS.items() if letter in axes and shape[axes.index(letter)] != 1]
+    if stacks:
+        raise ImageError(
+            f"{' and '.join(stacks)} (axes {axes}, shape {shape}) is not supported yet; save single planes",
+            "AXES_UNKNOWN",
+        )
+
+
+def guess_axes(shape: tuple[int, ...]) -> str:
+    """Names the axes of an array where only one reading is plausible.
+
+    Args:
+        shape: Length of each axis.
+
+    Returns:
+        "YX" for two axes; "YXS" for three of which the last is 3 or 4 and the others are longer: RGB or RGBA.
+
+    Raises:
+        ImageError: AXES_UNKNOWN for any other shape. Planes could be channels, z or time, so the caller has to say.
+    """
+    if len(shape) == 2:
+        return "YX"
+    if len(shape) == 3 and shape[2] in (3, 4) and min(shape[:2]) > 4:
+        return "YXS"
+    if len(shape) == 3:
+        raise ImageError(
+            f"the axes of an image of shape {shape} are ambiguous; "
+            "give axes='CYX' (planes first) or axes='YXC' (planes last)",
+            "AXES_UNKNOWN",
+        )
+    raise ImageError(f"an image has two or three axes, this one has {len(shape)}: shape {shape}", "AXES_UNKNOWN")
+
+
+def check_pixels(pixels: NDArray[Any]) -> None:
+    """Checks that pixels are real, finite numbers, without temporary memory if they are.
+
+    Args:
+        pixels: Any shape.
+
+    Raises:
+        ImageError: DATA_TYPE_UNSUPPORTED for complex numbers and anything else that is no real number;
+            PIXELS_NOT_FINITE if some are NaN, infinite or beyond `MAX_INTENSITY`.
+    """
+    if pixels.dtype.kind not in "biuf":
+        raise ImageError(f"pixels of type {pixels.dtype} are not real numbers", "DATA_TYPE_UNSUPPORTED")
+    if pixels.dtype.kind == "f" and pixels.size:
+        # NaN in a minimum or maximum makes both comparisons false.
+        if pixels.min() >= -MAX_INTENSITY and pixels.max() <= MAX_INTENSITY:
+            return
+        bad = pixels.size - int(np.count_nonzero(np.abs(pixels) <= MAX_INTENSITY))
+        raise ImageError(
+            f"{bad:,} pixels are NaN, infinite or beyond {MAX_INTENSITY:g}", "PIXELS_NOT_FINITE", pixels=bad
+        )

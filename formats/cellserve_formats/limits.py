@@ -1,0 +1,68 @@
+"""Largest images and image files that a reader takes."""
+
+from dataclasses import dataclass
+
+from .errors import ImageError
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on an image and on its file, each checked before memory is spent.
+
+    The defaults suit a program that reads its user's own files. A server sets its own.
+
+    Attributes:
+        pixels: Most pixels of one plane, rows x columns.
+        bytes: Most bytes of all pixels.
+        planes: Most planes: the product of the lengths of all axes except Y and X.
+        pages: Most pages of a TIFF file.
+        metadata_bytes: Most bytes of all tags of a TIFF file. Parsed tags take up to 20 times as much.
+    """
+
+    pixels: int = 1 << 32
+    bytes: int = 1 << 36
+    planes: int = 1 << 14
+    pages: int = 1 << 16
+    metadata_bytes: int = 1 << 28
+
+    def check(self, planes: int, height: int, width: int, itemsize: int) -> int:
+        """Checks the size of an image.
+
+        Args:
+            planes: Product of the lengths of all axes except Y and X.
+            height: Rows.
+            width: Columns.
+            itemsize: Bytes of one element.
+
+        Returns:
+            Bytes of the pixels.
+
+        Raises:
+            ImageError: IMAGE_EMPTY if an axis has no element; IMAGE_TOO_LARGE above a limit.
+        """
+        if min(planes, height, width) < 1:
+            raise ImageError(f"the image is empty: {planes} planes of {height} x {width} pixels", "IMAGE_EMPTY")
+        size = planes * height * width * itemsize
+        self.check_one("pixels", height * width)
+        self.check_one("planes", planes)
+        self.check_one("bytes", size)
+        return size
+
+    def check_one(self, name: str, value: int) -> None:
+        """Compares a value with the limit of that name.
+
+        Raises:
+            ImageError: IMAGE_TOO_LARGE with `resource`, `value` and `limit`.
+        """
+        limit: int = getattr(self, name)
+        if value > limit:
+            raise ImageError(
+                f"the image has {value:,} {name.replace('_', ' ')}; the limit is {limit:,}",
+                "IMAGE_TOO_LARGE",
+                resource=name,
+                value=value,
+                limit=limit,
+            )
+
+
+DEFAULT_LIMITS = Limits()

@@ -1,0 +1,32 @@
+"""Pictures as PNG files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+
+from .files import write_bytes
+
+_LEVEL = 6
+
+
+def png_bytes(pixels: NDArray[Any]) -> bytes:
+    """Returns a PNG file.
+
+    Args:
+        pixels: uint8 or uint16, [Y, X] or [Y, X, 3].
+    """
+    return bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels), level=_LEVEL))
+
+
+def write_png(path: Path, pixels: NDArray[Any]) -> None:
+    """Writes a PNG file; arguments as in `png_bytes`.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    write_bytes(path, png_bytes(pixels))
