@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 from cellserve import Client, SegmentParams  # noqa: E402
-from cellserve_gateway.app.decode import Limits  # noqa: E402
+from cellserve_gateway.app.decode import limits_of  # noqa: E402
 from cellserve_gateway.app.networks import Network  # noqa: E402
 from cellserve_gateway.app.params import DiameterSource  # noqa: E402
 from cellserve_gateway.app.params import SegmentParams as Params  # noqa: E402
@@ -103,7 +103,7 @@ def _stages(image: np.ndarray, maps: np.ndarray) -> dict[str, float]:
         figures[name] = statistics.median(times) * 1e3 / (image.size / 1e6)
         return result
 
-    limits = Limits.of(Settings())
+    limits = limits_of(Settings())
     data = pb.Array(data=image.tobytes(), shape=image.shape, data_type=pb.DATA_TYPE_UINT16)
     pixels = measured("decode", lambda: codec.to_pixels(pb.Image(raw=pb.RawImage(axes="YX", pixels=data)), limits))
     planes = measured("select channels", lambda: select_channels(pixels, 0, -1))

@@ -7,6 +7,8 @@ print(result.labels.max(), "objects")
 for cell in result.objects: print(cell.label, cell.centroid, cell.area)
 """
 
+from cellserve_formats import EncodedImage, Image, PixelSize
+
 from .aio import AsyncClient
 from .client import Client
 from .errors import (
@@ -18,7 +20,7 @@ from .errors import (
     UnavailableError,
 )
 from .files import read_image
-from .images import EncodedImage, Image, ImageLike
+from .images import ImageLike
 from .params import DiameterOptions, Normalization, SegmentOptions, SegmentParams
 from .results import BoundingBox, DiameterEstimate, Model, ModelList, ModelVersion, Object, Segmentation, Timing
 
@@ -40,6 +42,7 @@ __all__ = [
     "Normalization",
     "Object",
     "OverloadedError",
+    "PixelSize",
     "SegmentOptions",
     "SegmentParams",
     "Segmentation",

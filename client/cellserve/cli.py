@@ -17,6 +17,10 @@ from typing import Annotated, Literal
 
 import grpc
 import typer
+from cellserve_formats import Image
+from cellserve_formats.labels_tiff import write_labels_tiff
+from cellserve_formats.overlay import write_overlay
+from cellserve_formats.table_csv import write_table_csv
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -24,9 +28,8 @@ from . import report
 from .channel import DEFAULT_ADDRESS
 from .client import Client
 from .errors import CellServeError
-from .files import Outputs, is_output, plan_outputs, read_image, write_labels, write_png, write_table
-from .images import Image, ImageLike
-from .overlay import draw_overlay
+from .files import Outputs, is_output, plan_outputs, read_image, table_row
+from .images import ImageLike
 from .params import Compression, Interpolation, MaskRules, Normalization, Priority, SegmentParams
 from .results import Segmentation
 
@@ -382,16 +385,14 @@ def _normalization(text: str, invert: bool) -> Normalization:
 
 def _write(image: Image, result: Segmentation, outputs: Outputs, *, csv: bool, overlay: bool) -> list[Path]:
     """Writes the results of one image; returns the files."""
-    write_labels(outputs.labels, result.labels)
+    write_labels_tiff(outputs.labels, result.labels, image.pixel_size)
     written = [outputs.labels]
     if csv:
-        write_table(outputs.table, result.objects)
+        write_table_csv(outputs.table, map(table_row, result.objects))
         written.append(outputs.table)
     if overlay:
         cytoplasm, nucleus = result.params.cytoplasm_channel, result.params.nucleus_channel
-        picture = draw_overlay(
-            image, result.labels, -1 if cytoplasm is None else cytoplasm, -1 if nucleus is None else nucleus
-        )
-        write_png(outputs.overlay, picture)
+        channels = (-1 if channel is None else channel for channel in (cytoplasm, nucleus))
+        write_overlay(outputs.overlay, image, result.labels, *channels)
         written.append(outputs.overlay)
     return written

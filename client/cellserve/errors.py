@@ -7,8 +7,8 @@ CellServeError                                  what to do
 ├── DeadlineError (also a TimeoutError)         allow more time (`deadline_s`), or ask for less
 └── ServerError                                 report it, with the request id: the fault is the server's
 
-`grpc` exceptions are translated here and nowhere else. Reasons are listed in docs/errors.md; the client adds
-FILE_UNREADABLE, MESSAGE_TOO_LARGE and ANSWER_INVALID.
+Exceptions of `grpc` and of `cellserve_formats` are translated here and nowhere else. Reasons are listed in
+docs/errors.md; the client adds FILE_UNREADABLE, MESSAGE_TOO_LARGE and ANSWER_INVALID.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 import grpc
+from cellserve_formats import ImageError
 from cellserve_proto.v1 import segmentation_pb2 as pb
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
@@ -99,6 +100,21 @@ _CLASSES: dict[grpc.StatusCode, type[CellServeError]] = {
 def refusal(message: str, reason: str) -> InvalidRequestError:
     """Makes the error of a request that the client itself refuses to send."""
     return InvalidRequestError(message, grpc.StatusCode.INVALID_ARGUMENT, reason)
+
+
+def from_image_error(error: ImageError, source: object = None) -> InvalidRequestError:
+    """Translates the error of an image or an image file.
+
+    Args:
+        error: What `cellserve_formats` raised.
+        source: The file, for the message.
+
+    Returns:
+        The error of the tree above, to be raised from `error`.
+    """
+    message = error.message if source is None else f"{source}: {error.message}"
+    metadata = {key: str(value) for key, value in error.metadata.items()}
+    return InvalidRequestError(message, grpc.StatusCode.INVALID_ARGUMENT, error.reason, metadata)
 
 
 def from_rpc_error(error: grpc.RpcError, *, address: str, deadline_s: float | None, request_id: str) -> CellServeError:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from cellserve_formats.files import replacing
+from cellserve_formats import replacing
 from cellserve_postprocess import trace_outlines
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection

@@ -155,7 +155,7 @@ class Folder:
         for sample in samples:
             try:
                 labels = self._read(sample)
-            except (cellserve.InvalidRequestError, PredictionError) as error:
+            except (DataError, PredictionError) as error:
                 yield sample, PredictionError(str(error))
             else:
                 yield sample, Prediction(labels)
@@ -166,7 +166,10 @@ class Folder:
         path = next((path for path in paths if path.is_file()), None)
         if path is None:
             raise PredictionError(f"{self.path} has no {sample.group}/{sample.name}_masks.png")
-        labels = cellserve.read_image(path).pixels
+        planes = read_planes(path)
+        if len(planes) != 1:
+            raise PredictionError(f"{path}: labels of {len(planes)} planes, expected one")
+        labels: NDArray[Any] = planes[0]
         if not np.issubdtype(labels.dtype, np.integer):
             raise PredictionError(f"{path}: labels are {labels.dtype}, expected integers")
         if labels.shape != sample.labels.shape:

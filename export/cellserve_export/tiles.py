@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-import cv2
-import numpy as np
-from cellserve_preprocess import Normalization, TileGrid, default_channels, normalize, select_channels
+from cellserve_formats import ImageError, planes, read_image
+from cellserve_preprocess import Normalization, ParameterError, TileGrid, default_channels, normalize, select_channels
 
 from cellserve_export.errors import TileError
 from cellserve_export.parity import Tiles
@@ -14,13 +13,17 @@ def image_tile(path: Path) -> Tiles:
     """The first tile of an image, float32 [1,2,224,224], normalised by the percentiles of the whole image.
 
     Raises:
-        TileError: the file is no image that OpenCV reads.
+        TileError: the file is no image, or a stack.
     """
-    if not path.is_file():
-        raise TileError(f"{path}: no such file")
-    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if image is None:
-        raise TileError(f"{path}: not an image that can be read (PNG, TIFF, JPEG)")
-    planes = image[np.newaxis] if image.ndim == 2 else np.moveaxis(image, -1, 0)[:3]  # without an alpha channel
-    normalized = normalize(select_channels(planes, *default_channels(len(planes))), Normalization())
+    try:
+        image = planes(read_image(path, stacks=False))
+    except OSError as error:
+        raise TileError(f"{path}: {error.strerror or error}") from error
+    except ImageError as error:
+        raise TileError(f"{path}: {error}") from error
+    try:
+        channels = default_channels(len(image))
+    except ParameterError as error:
+        raise TileError(f"{path}: {len(image)} planes, expected grey, cytoplasm and nucleus, or colour") from error
+    normalized = normalize(select_channels(image, *channels), Normalization())
     return TileGrid.cover(normalized.shape[1:]).cut(normalized, 0, 1)

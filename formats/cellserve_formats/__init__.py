@@ -1,12 +1,14 @@
 """Image files: the one reader, and one writer per output format."""
 
+from .encoded import EncodedImage, FileFormat, file_format
 from .errors import ImageError
 from .files import replacing
 from .image import Image, PixelSize, check_axes, check_pixels, guess_axes, planes
 from .limits import Limits
-from .read import FileFormat, file_format, read_image
+from .read import read_image
 
 __all__ = [
+    "EncodedImage",
     "FileFormat",
     "Image",
     "ImageError",

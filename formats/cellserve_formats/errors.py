@@ -1,5 +1,7 @@
 """The one error of this package."""
 
+from typing import Any
+
 
 class ImageError(ValueError):
     """An image or an image file that cannot be used.
@@ -11,7 +13,7 @@ class ImageError(ValueError):
         metadata: Facts for programs, such as the limit and the value that exceeds it.
     """
 
-    def __init__(self, message: str, reason: str, **metadata: object) -> None:
+    def __init__(self, message: str, reason: str, **metadata: Any) -> None:
         super().__init__(message, reason)
         self.message = message
         self.reason = reason

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 
 import imagecodecs
 
+from .encoded import PNG_SIGNATURE
 from .errors import ImageError
 from .image import Image
 from .limits import Limits
-
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 _GREY, _RGB, _PALETTE, _GREY_ALPHA, _RGBA = 0, 2, 3, 4, 6
 _COLOURS = {_GREY: 1, _RGB: 3, _PALETTE: 3, _GREY_ALPHA: 1, _RGBA: 3}  # planes of a colour type, without alpha

@@ -4,28 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
 
+from .encoded import EncodedImage
 from .errors import ImageError
 from .files import read_bytes
 from .image import Image
 from .jpeg_reader import read_jpeg
 from .limits import DEFAULT_LIMITS, Limits
-from .png_reader import PNG_SIGNATURE, read_png
+from .png_reader import read_png
 from .tiff_reader import read_tiff
-
-FileFormat = Literal["png", "tiff", "jpeg"]
-
-_TIFF_STARTS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")  # classic TIFF and BigTIFF, both byte orders
-
-
-def file_format(data: bytes) -> FileFormat | None:
-    """Names the format of a file by its first bytes; None if it is none that `read_image` reads."""
-    if data.startswith(PNG_SIGNATURE):
-        return "png"
-    if data.startswith(_TIFF_STARTS):
-        return "tiff"
-    return "jpeg" if data.startswith(b"\xff\xd8\xff") else None
 
 
 def read_image(
@@ -64,12 +51,10 @@ def read_image(
                 f"the file has more than {2 * limits.bytes:,} bytes", "IMAGE_TOO_LARGE", limit=2 * limits.bytes
             )
         source = data
-    match file_format(source):
+    match EncodedImage(source).format:
         case "png":
             return read_png(source, limits, name)
         case "jpeg":
             return read_jpeg(source, limits, name)
         case "tiff":
             return read_tiff(source, limits, name, axes=axes, stacks=stacks, threads=threads)
-        case None:
-            raise ImageError("the file is neither TIFF nor PNG nor JPEG", "IMAGE_UNDECODABLE")

@@ -10,6 +10,7 @@ from .errors import ImageError
 from .limits import Limits
 
 _TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+_INTEGERS = {4: "I", 13: "I", 16: "Q", 18: "Q"}  # types of offsets
 _SUB_IFDS = 330
 _POINTERS = frozenset({_SUB_IFDS, 34665, 34853, 40965})  # tags that lead to directories: smaller copies, EXIF, GPS, ...
 _ENTRY_BYTES = 64  # memory of one parsed tag without its value, at least
@@ -53,24 +54,21 @@ def check_directories(data: bytes, limits: Limits) -> None:
             IMAGE_TOO_LARGE above a limit.
     """
     layout = _Layout.of(data)
-    metadata, extra, seen = 0, 0, set[int]()
-    try:
-        (offset,) = struct.unpack_from(layout.offset, data, layout.inline)
-        while offset:
-            if offset in seen:
-                raise damaged("its pages lead back to themselves")
-            seen.add(offset)
-            entries, offset = _directory(data, offset, layout)
-            for entry in entries:
-                metadata += _ENTRY_BYTES + entry.size
-                for below in entry.offsets:
-                    extra += entry.tag == _SUB_IFDS
-                    metadata += sum(_ENTRY_BYTES + entry.size for entry in _directory_below(data, below, layout))
-                    limits.check_one("metadata_bytes", metadata)
-            limits.check_one("pages", len(seen) + extra)
-            limits.check_one("metadata_bytes", metadata)
-    except struct.error:  # the chain ends outside the file: the parser takes the pages before
-        return
+    metadata, smaller, seen = 0, 0, set[int]()
+    following = _number(data, layout.inline, layout)
+    while following:
+        if following in seen:
+            raise damaged("its pages lead back to themselves")
+        seen.add(following)
+        entries, following = _directory(data, following, layout)
+        for entry in entries:
+            metadata += _ENTRY_BYTES + entry.size
+            for below in entry.offsets:
+                smaller += entry.tag == _SUB_IFDS
+                metadata += sum(_ENTRY_BYTES + part.size for part in _directory(data, below, layout)[0])
+                limits.check_one("metadata_bytes", metadata)
+        limits.check_one("pages", len(seen) + smaller)
+        limits.check_one("metadata_bytes", metadata)
 
 
 def damaged(why: str = "it is damaged or cut off") -> ImageError:
@@ -78,22 +76,27 @@ def damaged(why: str = "it is damaged or cut off") -> ImageError:
     return ImageError(f"the TIFF file cannot be decoded; {why}", "IMAGE_UNDECODABLE")
 
 
-def _directory_below(data: bytes, offset: int, layout: _Layout) -> list[_Entry]:
-    try:
-        return list(_directory(data, offset, layout)[0])
-    except struct.error:
-        return []
-
-
 def _directory(data: bytes, offset: int, layout: _Layout) -> tuple[Iterator[_Entry], int]:
-    """Returns the entries of a directory and the offset of the next one. Raises struct.error outside the file."""
+    """Returns the entries of a directory and the offset of the next one; none and 0 where the file ends before."""
+    start = offset + struct.calcsize(layout.count)
+    if start > len(data):
+        return iter(()), 0
     (count,) = struct.unpack_from(layout.count, data, offset)
     if count > _MOST_ENTRIES:
         raise damaged(f"a page has {count} tags")
-    start = offset + struct.calcsize(layout.count)
     end = start + count * struct.calcsize(layout.entry)
-    (following,) = struct.unpack_from(layout.offset, data, end)
-    return (_entry(data, layout, *fields) for fields in struct.iter_unpack(layout.entry, data[start:end])), following
+    if end > len(data):
+        return iter(()), 0
+    entries = (_entry(data, layout, *fields) for fields in struct.iter_unpack(layout.entry, data[start:end]))
+    return entries, _number(data, end, layout)
+
+
+def _number(data: bytes, at: int, layout: _Layout) -> int:
+    """Returns the offset that is stored at a place of the file; 0 where the file ends before."""
+    if at + struct.calcsize(layout.offset) > len(data):
+        return 0
+    (number,) = struct.unpack_from(layout.offset, data, at)
+    return int(number)
 
 
 def _entry(data: bytes, layout: _Layout, tag: int, kind: int, count: int, value: bytes) -> _Entry:
@@ -101,9 +104,10 @@ def _entry(data: bytes, layout: _Layout, tag: int, kind: int, count: int, value:
     if size > len(data):
         raise damaged(f"tag {tag} is larger than the file")
     offsets: tuple[int, ...] = ()
-    if tag in _POINTERS and _TYPE_SIZES.get(kind) in (4, 8) and kind not in (5, 10, 11, 12):
-        letter = "I" if _TYPE_SIZES[kind] == 4 else "Q"
-        at = 0 if size <= layout.inline else struct.unpack(layout.offset, value)[0]
-        source = value if size <= layout.inline else data
-        offsets = struct.unpack_from(f"{layout.order}{count}{letter}", source, at)
+    if tag in _POINTERS and kind in _INTEGERS:
+        inline = size <= layout.inline
+        at = 0 if inline else struct.unpack(layout.offset, value)[0]
+        source = value if inline else data
+        if at + size <= len(source):
+            offsets = struct.unpack_from(f"{layout.order}{count}{_INTEGERS[kind]}", source, at)
     return _Entry(tag, size, offsets)

@@ -76,7 +76,9 @@ def _read(
 ) -> Image:
     ome = _ome_root(file, limits)
     images = [series for series in file.series if not (series.keyframe.is_reduced or series.keyframe.is_mask)]
-    if len(images) != 1:
+    if not images:
+        raise damaged("it holds no image")
+    if len(images) > 1:
         raise ImageError(f"the TIFF file holds {len(images)} images; save the one to segment", "AXES_UNKNOWN")
     series = images[0]
     page: Any = series.keyframe
@@ -136,7 +138,7 @@ def _check_storage(series: Any, page: Any, data: bytes, limits: Limits) -> None:
         raise damaged("parts of it are missing, or in other files")
     if page.compression not in _CODECS and page.compression != _JPEG:
         raise ImageError(
-            f"the TIFF file is compressed with {page.compression!r}; "
+            f"the TIFF file is compressed with {_name(page.compression)}; "
             "save it uncompressed, or with LZW, Deflate, Zstandard or JPEG",
             "IMAGE_UNDECODABLE",
         )
@@ -144,7 +146,7 @@ def _check_storage(series: Any, page: Any, data: bytes, limits: Limits) -> None:
         page.compression == _JPEG and page.photometric == _PHOTOMETRIC.YCBCR
     ):
         raise ImageError(
-            f"the colours of the TIFF file are stored as {page.photometric!r}; save it as grey or RGB",
+            f"the colours of the TIFF file are stored as {_name(page.photometric)}; save it as grey or RGB",
             "IMAGE_UNDECODABLE",
         )
     itemsize = series.dtype.itemsize
@@ -155,6 +157,11 @@ def _check_storage(series: Any, page: Any, data: bytes, limits: Limits) -> None:
         limits.check_one("bytes", math.prod(page.chunks) * itemsize)
     if page.compression == _JPEG:
         _check_jpeg(series, page, data)
+
+
+def _name(code: Any) -> str:
+    """Returns the name of a code of TIFF, or its number if it has none."""
+    return str(getattr(code, "name", code))
 
 
 def _check_jpeg(series: Any, page: Any, data: bytes) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from cellserve_formats.files import replacing
+from cellserve_formats import replacing
 from torch import Tensor
 
 from cellserve_networks.errors import CheckpointError

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import cellserve
 import numpy as np
 from cellserve_evaluation.sample import Kind, Sample
+from cellserve_formats import ImageError, planes, read_image
 from cellserve_networks.errors import PickledFileError
 from cellserve_networks.pickles import load_pickled
 from cellserve_preprocess import ParameterError, default_channels, select_channels
@@ -132,7 +132,7 @@ def read_sample(pair: Pair) -> Sample:
         raise DataError(pair.labels or Path(pair.name), "labels without an image")
     if pair.labels is None:
         raise DataError(pair.image, f"no labels: neither {pair.name}{_MASKS}.* nor a {_SEG} file beside it")
-    image = _read_image(pair.image)
+    image = read_planes(pair.image)
     labels = _read_labels(pair.labels)
     if image.shape[1:] != labels.shape:
         raise DataError(pair.labels, f"labels of shape {labels.shape}, the image {pair.image.name} {image.shape[1:]}")
@@ -183,23 +183,28 @@ def _first(files: dict[str, Path], stems: Sequence[str]) -> Path | None:
     return next((files[s + e] for s in stems for e in (*IMAGE_ENDINGS, ".npy") if s + e in files), None)
 
 
-def _read_image(path: Path) -> NDArray[Any]:
+def read_planes(path: Path) -> NDArray[Any]:
+    """Reads an image or a label image.
+
+    Args:
+        path: TIFF, PNG or JPEG file.
+
+    Returns:
+        [C, Y, X] of one, two or three planes, in the type of the file, finite.
+
+    Raises:
+        DataError: The file cannot be read, or has more planes.
+    """
     try:
-        image = cellserve.read_image(path)
-    except cellserve.InvalidRequestError as error:
-        raise DataError(path, str(error).removeprefix(f"{path}: ")) from error
-    pixels = image.pixels
-    match image.axes:
-        case "YX":
-            pixels = pixels[None]
-        case "YXC":
-            pixels = np.moveaxis(pixels, -1, 0)
+        pixels = planes(read_image(path, stacks=False, threads=None))
+    except OSError as error:
+        raise DataError(path, error.strerror or str(error)) from error
+    except ImageError as error:
+        raise DataError(path, error.message) from error
     try:
         default_channels(len(pixels))
     except ParameterError as error:
         raise DataError(path, f"{len(pixels)} planes, expected grey, cytoplasm and nucleus, or colour") from error
-    if not np.isfinite(pixels).all():
-        raise DataError(path, "NaN or infinite pixels")
     return np.ascontiguousarray(pixels)
 
 
@@ -230,7 +235,7 @@ def _read_label_array(path: Path) -> NDArray[Any]:
         if not isinstance(content, np.ndarray):
             raise DataError(path, "it holds no masks")
         return content
-    image = _read_image(path)
+    image = read_planes(path)
     if len(image) != 1:
         raise DataError(path, f"labels of {len(image)} planes, expected one")
     plane: NDArray[Any] = image[0]

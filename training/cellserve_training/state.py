@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cellserve_formats.files import replacing
+from cellserve_formats import replacing
 from torch import Tensor
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import tifffile
+from cellserve_formats.labels_png import write_labels_png
 from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -150,7 +151,7 @@ def write_synthetic(folder: Path, count: int, seed: int, shape: tuple[int, int] 
         image, labels = synthesize(np.random.default_rng([seed, i]), shape)
         name = f"synthetic_{i:04d}"
         tifffile.imwrite(folder / f"{name}_img.tif", image, metadata={"axes": "CYX"}, compression="zlib")
-        (folder / f"{name}_masks.png").write_bytes(cv2.imencode(".png", labels)[1].tobytes())
+        write_labels_png(folder / f"{name}_masks.png", labels)
 
 
 def _draw_scene(rng: Generator, forms: Sequence[Form], stains: Sequence[Stain]) -> Scene:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cellserve_formats.files import replacing
+from cellserve_formats import replacing
 from cellserve_postprocess import diffuse, kernel_labels, measure_extents
 from numpy.typing import NDArray
 

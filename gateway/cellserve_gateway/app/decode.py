@@ -1,74 +1,35 @@
-"""Bytes to pixels: raw arrays, PNG and TIFF, every size checked before memory is spent on it."""
+"""Bytes to pixels: raw arrays, and image files with the gateway's limits and errors."""
 
 from __future__ import annotations
 
-import io
-import itertools
-import struct
+import contextlib
 import zlib
-from dataclasses import dataclass
+from collections.abc import Iterator
 
-import imagecodecs
 import numpy as np
-import tifffile
+from cellserve_formats import FileFormat, Image, ImageError, Limits, check_pixels, file_format, planes, read_image
 from numpy.typing import NDArray
 
 from cellserve_gateway.errors import ImageTooLarge, InvalidImage
-from cellserve_gateway.settings import Settings
+from cellserve_gateway.settings import MIB, Settings
 
 Pixels = NDArray[np.generic]
 
 DTYPES = tuple(np.dtype(name) for name in ("uint8", "uint16", "uint32", "int16", "float32", "float64"))
-MAX_INTENSITY = 1e30  # larger ones overflow single precision on the way
 AXES = ("YX", "CYX", "YXC")
-MAX_TIFF_PAGES = 1000  # a damaged chain of pages can be endless
-# Codecs that unpack into the memory the header announces, no more. Others bring image sizes of their own.
-TIFF_COMPRESSIONS = tuple(
-    getattr(tifffile.COMPRESSION, name)
-    for name in ("NONE", "LZW", "DEFLATE", "ADOBE_DEFLATE", "PACKBITS", "ZSTD", "LZMA")
-)
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-PNG_PLANES = {0: 1, 2: 3, 3: 4, 4: 2, 6: 4}  # colour type to planes; a palette may expand to RGBA
+MAX_TIFF_PAGES = 1000
+MAX_TIFF_METADATA_BYTES = 8 * MIB  # 2 million strips
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Largest image taken."""
-
-    pixels: int
-    bytes: int
-    channels: int
-
-    @classmethod
-    def of(cls, settings: Settings) -> Limits:
-        """Returns the limits that the settings name."""
-        return cls(settings.max_image_pixels, settings.max_image_bytes, settings.max_channels)
-
-    def check(self, planes: int, height: int, width: int, itemsize: int) -> int:
-        """Checks the size an image has once unpacked.
-
-        Returns:
-            Its bytes.
-
-        Raises:
-            InvalidImage: An axis is empty.
-            ImageTooLarge: It exceeds a limit.
-        """
-        if min(planes, height, width) < 1:
-            raise InvalidImage(
-                f"the image is empty: {planes} planes of {height} x {width} pixels", reason="IMAGE_EMPTY"
-            )
-        size = planes * height * width * itemsize
-        for what, value, limit in (
-            ("pixels", height * width, self.pixels),
-            ("planes", planes, self.channels),
-            ("bytes", size, self.bytes),
-        ):
-            if value > limit:
-                raise ImageTooLarge(
-                    f"the image has {value:,} {what}; the limit is {limit:,}", resource=what, value=value, limit=limit
-                )
-        return size
+def limits_of(settings: Settings) -> Limits:
+    """Returns the limits that the settings name."""
+    return Limits(
+        settings.max_image_pixels,
+        settings.max_image_bytes,
+        settings.max_channels,
+        MAX_TIFF_PAGES,
+        MAX_TIFF_METADATA_BYTES,
+    )
 
 
 def from_array(
@@ -100,7 +61,8 @@ def from_array(
     if len(shape) != len(axes):
         raise InvalidImage(f"the shape has {len(shape)} axes, '{axes}' names {len(axes)}", reason="IMAGE_SIZE_MISMATCH")
     length = dict(zip(axes, shape, strict=True))
-    expected = limits.check(length.get("C", 1), length["Y"], length["X"], dtype.itemsize)
+    with _translated():
+        expected = limits.check(length.get("C", 1), length["Y"], length["X"], dtype.itemsize)
     if compressed:
         data = _inflate(data, expected)
     if len(data) != expected:
@@ -111,64 +73,33 @@ def from_array(
             expected_bytes=expected,
         )
     pixels = np.frombuffer(data, dtype.newbyteorder("<")).reshape(shape)
-    return _planes(pixels, axes)
+    with _translated():
+        check_pixels(pixels)
+        return planes(Image(pixels, axes))
 
 
-def from_png(data: bytes, limits: Limits) -> Pixels:
-    """Returns the planes of a PNG file, without alpha: [C, Y, X], uint8 or uint16. Errors as in `from_array`."""
-    if not data.startswith(PNG_SIGNATURE) or len(data) < 33 or data[12:16] != b"IHDR":
-        raise InvalidImage("the data is not a PNG file", reason="IMAGE_UNDECODABLE")
-    width, height, depth, colour = struct.unpack(">IIBB", data[16:26])
-    limits.check(PNG_PLANES.get(colour, 4), height, width, 2 if depth == 16 else 1)
-    try:
-        pixels = imagecodecs.png_decode(data)
-    except Exception as error:  # the codec's own exception types are not public
-        raise InvalidImage("the PNG file is damaged", reason="IMAGE_UNDECODABLE") from error
-    if pixels.ndim == 3 and pixels.shape[2] in (2, 4):
-        pixels = pixels[..., :-1]
-    return _planes(pixels, "YX" if pixels.ndim == 2 else "YXC")
+def from_file(data: bytes, kind: FileFormat, limits: Limits) -> Pixels:
+    """Returns the planes of an image file.
 
+    Args:
+        data: The file.
+        kind: Its format, as the caller named it.
+        limits: Largest image taken.
 
-def from_tiff(data: bytes, limits: Limits) -> Pixels:
-    """Returns the planes of a TIFF file's one image: [C, Y, X]. Errors as in `from_array`."""
-    try:
-        with tifffile.TiffFile(io.BytesIO(data)) as file:
-            if next(itertools.islice(file.pages, MAX_TIFF_PAGES, None), None) is not None:
-                raise InvalidImage(f"the TIFF file holds more than {MAX_TIFF_PAGES} pages", reason="AXES_UNKNOWN")
-            images = [series for series in file.series if not series.keyframe.is_reduced]
-            if len(images) > 1:
-                raise InvalidImage(f"the TIFF file holds {len(images)} images; one is taken", reason="AXES_UNKNOWN")
-            series = images[0]
-            dtype = series.dtype
-            kept = [(axis, n) for axis, n in zip(series.axes, series.shape, strict=True) if n != 1 or axis in "YX"]
-            axes, shape = "".join(axis for axis, _ in kept), tuple(n for _, n in kept)
-            known = {"YX": "YX", "CYX": "CYX", "SYX": "CYX", "YXS": "YXC", "YXC": "YXC"}.get(axes)
-            if known is None:
-                raise InvalidImage(
-                    f"the TIFF file holds {axes} of {'x'.join(map(str, shape))}; one image of YX, CYX or YXS is taken",
-                    reason="AXES_UNKNOWN",
-                )
-            if dtype is None or dtype.newbyteorder("=") not in DTYPES:
-                raise unsupported_dtype(str(dtype))
-            length = dict(zip(known, shape, strict=True))
-            limits.check(length.get("C", 1), length["Y"], length["X"], dtype.itemsize)
-            page = series.keyframe
-            if page.compression not in TIFF_COMPRESSIONS or None in tuple(series.pages):
-                raise InvalidImage(
-                    f"the TIFF file is compressed with {page.compression!r}, or parts of it are in other files",
-                    reason="IMAGE_UNDECODABLE",
-                )
-            if page.is_tiled:  # a tile can be larger than the image, and is unpacked whole
-                limits.check(1, page.tilelength, page.tilewidth, dtype.itemsize * page.samplesperpixel)
-            # One decoding thread: requests share the processor through the gateway's own pool.
-            pixels = series.asarray(maxworkers=1).reshape(shape)
-            if known == "YXC" and page.photometric == tifffile.PHOTOMETRIC.RGB:
-                pixels = pixels[..., :3]  # what follows red, green and blue is alpha
-    except (InvalidImage, ImageTooLarge):
-        raise
-    except Exception as error:  # a damaged file fails in many ways inside the parser and the codecs
-        raise InvalidImage("the data is not a TIFF file, or it is damaged", reason="IMAGE_UNDECODABLE") from error
-    return _planes(pixels, known)
+    Returns:
+        [C, Y, X] of one of DTYPES, without alpha, finite.
+
+    Raises:
+        InvalidImage, ImageTooLarge: As `read_image` and `planes`; also for another format or pixel type.
+    """
+    if file_format(data) != kind:
+        raise InvalidImage(f"the data is not a {kind.upper()} file", reason="IMAGE_UNDECODABLE")
+    with _translated():
+        # One decoding thread: requests share the processor through the gateway's own pool.
+        image = read_image(data, limits=limits, stacks=False, threads=1)
+        if image.pixels.dtype not in DTYPES:
+            raise unsupported_dtype(str(image.pixels.dtype))
+        return planes(image)
 
 
 def unsupported_dtype(name: str) -> InvalidImage:
@@ -191,14 +122,11 @@ def _inflate(data: bytes, expected: int) -> bytes:
     return unpacked
 
 
-def _planes(pixels: Pixels, axes: str) -> Pixels:
-    if pixels.dtype.kind == "f":
-        good = np.abs(pixels) <= MAX_INTENSITY  # false for NaN
-        if not good.all():
-            bad = int(good.size - np.count_nonzero(good))
-            raise InvalidImage(
-                f"{bad:,} pixels are NaN, infinite or beyond {MAX_INTENSITY:g}", reason="PIXELS_NOT_FINITE", pixels=bad
-            )
-    if axes == "YX":
-        return pixels[np.newaxis]
-    return pixels if axes == "CYX" else np.moveaxis(pixels, -1, 0)
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """Turns the error of an image into the gateway's."""
+    try:
+        yield
+    except ImageError as error:
+        kind = ImageTooLarge if error.reason == "IMAGE_TOO_LARGE" else InvalidImage
+        raise kind(error.message, reason=error.reason, **error.metadata) from error

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import numpy as np
+from cellserve_formats import Limits
 from cellserve_postprocess import RecoveryParams
 from cellserve_preprocess import Normalization
 from cellserve_proto.v1 import segmentation_pb2 as pb
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from cellserve_gateway.app import decode
 from cellserve_gateway.app.context import Priority, Timing
-from cellserve_gateway.app.decode import Limits, Pixels
+from cellserve_gateway.app.decode import Pixels
 from cellserve_gateway.app.networks import Network
 from cellserve_gateway.app.params import DiameterSource, SegmentParams
 from cellserve_gateway.app.pipeline import Output, Segmentation
@@ -77,9 +78,9 @@ def to_pixels(image: pb.Image, limits: Limits) -> Pixels:
                 array.data, compressed, DTYPES[array.data_type], tuple(array.shape), image.raw.axes, limits
             )
         case "encoded" if image.encoded.format == pb.EncodedImage.FORMAT_PNG:
-            return decode.from_png(image.encoded.data, limits)
+            return decode.from_file(image.encoded.data, "png", limits)
         case "encoded" if image.encoded.format == pb.EncodedImage.FORMAT_TIFF:
-            return decode.from_tiff(image.encoded.data, limits)
+            return decode.from_file(image.encoded.data, "tiff", limits)
         case "encoded":
             raise InvalidImage("the file format is not set; PNG and TIFF are taken", reason="IMAGE_UNDECODABLE")
         case _:

@@ -12,7 +12,7 @@ from cellserve_proto.v1 import segmentation_pb2 as pb
 from cellserve_gateway.app.admission import Admission
 from cellserve_gateway.app.calls import check_id
 from cellserve_gateway.app.context import RequestContext
-from cellserve_gateway.app.decode import Limits
+from cellserve_gateway.app.decode import limits_of
 from cellserve_gateway.app.segmenter import Segmenter
 from cellserve_gateway.errors import InvalidRequest, NotImplementedYet, ServiceError
 from cellserve_gateway.settings import Settings
@@ -27,7 +27,7 @@ class SegmentationService:
     """The service of proto/cellserve/v1; the contract describes the calls."""
 
     def __init__(self, settings: Settings, segmenter: Segmenter, admission: Admission) -> None:
-        self._limits = Limits.of(settings)
+        self._limits = limits_of(settings)
         self._stream_window = settings.stream_window
         self._segmenter = segmenter
         self._admission = admission

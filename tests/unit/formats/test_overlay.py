@@ -6,8 +6,8 @@ import time
 
 import numpy as np
 import pytest
-from cellserve import Image
-from cellserve.overlay import colour_numbers, draw_overlay, outlines, render
+from cellserve_formats import Image
+from cellserve_formats.overlay import colour_numbers, draw_overlay, outlines, render
 
 
 def tissue(rows: int, columns: int, size: int) -> np.ndarray:
@@ -80,11 +80,11 @@ def test_lines_are_seen_on_any_ground(ground):
     labels = tissue(6, 6, 16)
     pixels = np.tile(np.array(ground, np.uint8), (*labels.shape, 1))
     pixels[:2], pixels[-2:] = 0, 255  # the stretch of intensities keeps the ground's own colour
-    picture = draw_overlay(Image(pixels, "YXC"), labels)
+    picture = draw_overlay(Image(pixels, "YXS"), labels)
     lines = outlines(labels)
     lines[:3], lines[-3:] = False, False
     painted = picture[lines].astype(float)
-    assert np.linalg.norm(painted - np.median(render(Image(pixels, "YXC")), axis=(0, 1)), axis=1).min() > 100
+    assert np.linalg.norm(painted - np.median(render(Image(pixels, "YXS")), axis=(0, 1)), axis=1).min() > 100
 
 
 def test_stretch_between_percentiles():
@@ -101,7 +101,7 @@ def test_stretch_between_percentiles():
 def test_colour_images_keep_their_colours():
     pixels = np.zeros((50, 50, 3), np.uint8)
     pixels[:25] = (200, 100, 0)
-    picture = render(Image(pixels, "YXC"))
+    picture = render(Image(pixels, "YXS"))
     np.testing.assert_array_equal(picture[0, 0], [255, 128, 0])
     np.testing.assert_array_equal(render(Image(np.moveaxis(pixels, 2, 0), "CYX")), picture)
 
