@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import imagecodecs
-import numpy as np
 from numpy.typing import NDArray
 
 from .files import write_bytes
@@ -20,7 +19,8 @@ def png_bytes(pixels: NDArray[Any]) -> bytes:
     Args:
         pixels: uint8 or uint16, [Y, X] or [Y, X, 3].
     """
-    return bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels), level=_LEVEL))
+    # A copy, because the encoder refuses contiguous arrays whose axes of length one have odd strides.
+    return bytes(imagecodecs.png_encode(pixels.copy(), level=_LEVEL))
 
 
 def write_png(path: Path, pixels: NDArray[Any]) -> None:

@@ -84,7 +84,7 @@ def test_one_bad_file_does_not_stop_the_others(run, service, files, tmp_path):
     assert len(result.stdout.splitlines()) == 2
     errors = result.stderr.splitlines()
     assert sum(line.startswith("error: ") for line in errors) == 3
-    assert any("bad.tif: cannot be decoded" in line for line in errors)
+    assert any("bad.tif: the TIFF file cannot be decoded" in line for line in errors)
     assert any("a z stack" in line for line in errors)
     assert any("none.tif: No such file" in line for line in errors)
     assert errors[-1] == "2 of 5 images segmented, 3 failed"

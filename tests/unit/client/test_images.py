@@ -8,7 +8,7 @@ import cellserve
 import numpy as np
 import pytest
 from cellserve import EncodedImage, Image
-from cellserve.images import decode_array, encode_image, guess_axes
+from cellserve.images import decode_array, encode_image
 from cellserve_proto.v1 import segmentation_pb2 as pb
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,29 +17,20 @@ from hypothesis.extra import numpy as hnp
 from .scripted_server import pack, unpack
 
 
-@pytest.mark.parametrize(
-    ("shape", "axes"), [((5, 7), "YX"), ((1, 1), "YX"), ((64, 64, 3), "YXC"), ((5, 5, 4), "YXC"), ((0, 4), "YX")]
-)
-def test_axes_that_are_clear(shape, axes):
-    assert guess_axes(shape) == axes
-
-
-@pytest.mark.parametrize(
-    "shape", [(2, 64, 64), (3, 64, 64), (64, 64, 2), (64, 64, 1), (3, 64, 3), (64, 64, 64), (4, 4, 4)]
-)
-def test_axes_that_are_not(shape):
+def test_ambiguous_axes_are_refused():
     with pytest.raises(cellserve.InvalidRequestError, match="give axes='CYX'") as caught:
-        guess_axes(shape)
+        encode_image(np.zeros((2, 64, 64)), None, "none")
     assert caught.value.reason == "AXES_UNKNOWN"
 
 
-@pytest.mark.parametrize("shape", [(), (5,), (1, 2, 3, 4)])
-def test_wrong_number_of_axes(shape):
-    with pytest.raises(ValueError, match="two or three axes"):
-        guess_axes(shape)
+@pytest.mark.parametrize(("axes", "sent"), [("YXS", "YXC"), ("SYX", "CYX"), ("YXC", "YXC")])
+def test_colours_are_channels_in_a_message(axes, sent):
+    pixels = np.zeros((3, 4, 5), np.uint8)
+    assert encode_image(pixels, axes, "none").raw.axes == sent
+    assert encode_image(Image(pixels, axes), None, "none").raw.axes == sent
 
 
-@pytest.mark.parametrize("axes", ["ZYX", "TYX", "XY", "CXY", "YXS"])
+@pytest.mark.parametrize("axes", ["ZYX", "TYX", "XY", "CXY", "YSX"])
 def test_axes_that_do_not_exist(axes):
     with pytest.raises(cellserve.InvalidRequestError, match="allowed: YX, CYX, YXC"):
         encode_image(np.zeros((3, 4, 5)[: len(axes)]), axes, "none")

@@ -150,7 +150,8 @@ OME = """<?xml version="1.0"?>{entities}<OME xmlns="http://www.openmicroscopy.or
 <Image ID="Image:0"><Pixels DimensionOrder="XYCZT" ID="Pixels:0" SizeX="30" SizeY="20" SizeC="1" SizeZ="1"
 SizeT="{frames}" Type="uint16"><Channel ID="Channel:0:0" SamplesPerPixel="1"/>{data}</Pixels></Image>{more}</OME>"""
 MODULO = """<StructuredAnnotations><XMLAnnotation ID="A" Namespace="openmicroscopy.org/omero/dimension/modulo"><Value>
-<Modulo><ModuloAlongT Type="phase" Start="0" End="1000000000"/></Modulo></Value></XMLAnnotation></StructuredAnnotations>"""
+<Modulo><ModuloAlongT Type="phase" Start="0" End="1000000000"/></Modulo></Value></XMLAnnotation>
+</StructuredAnnotations>"""
 
 
 def ome(frames: int = 1, data: str = '<TiffData IFD="0" PlaneCount="1"/>', more: str = "", entities: str = "") -> bytes:

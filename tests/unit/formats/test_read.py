@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 
@@ -248,11 +249,8 @@ def test_pipes_are_read_up_to_a_limit(tmp_path, size):
     data = imagecodecs.png_encode(GREY) if size == 1000 else bytes(size)
 
     def feed():
-        with path.open("wb") as file:
-            try:
-                file.write(data)
-            except BrokenPipeError:
-                pass
+        with contextlib.suppress(BrokenPipeError), path.open("wb") as file:
+            file.write(data)
 
     writer = threading.Thread(target=feed)
     writer.start()

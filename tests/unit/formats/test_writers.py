@@ -1,0 +1,147 @@
+"""Results are written whole or not at all, and read back as they were."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+from cellserve_formats import ImageError, planes, read_image, replacing
+from cellserve_formats.labels_png import labels_png_bytes, write_labels_png
+from cellserve_formats.labels_tiff import labels_tiff_bytes, write_labels_tiff
+from cellserve_formats.overlay import draw_overlay, overlay_bytes, write_overlay
+from cellserve_formats.png import png_bytes, write_png
+from cellserve_formats.table_csv import COLUMNS, table_csv_bytes, write_table_csv
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+LABELS = hnp.arrays(st.sampled_from([np.uint16, np.uint32]), hnp.array_shapes(min_dims=2, max_dims=2, max_side=9))
+ROW = {
+    "label": 7,
+    "bbox-0": 1,
+    "bbox-1": 2,
+    "bbox-2": 3,
+    "bbox-3": 4,
+    "centroid-0": 1.5,
+    "centroid-1": 2.25,
+    "area": 4,
+    "equivalent_diameter_area": 2.2567583,
+    "mean_probability": 0.875,
+    "flow_error": 0.015625,
+}
+
+
+@given(LABELS)
+def test_label_tiff(labels):
+    data = labels_tiff_bytes(labels)
+    image = read_image(data)
+    np.testing.assert_array_equal(image.pixels, labels)
+    assert image.pixels.dtype == labels.dtype
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        assert file.series[0].axes == "YX"
+        assert file.pages[0].compression == tifffile.COMPRESSION.ADOBE_DEFLATE
+    assert labels_tiff_bytes(labels) == data, "the same labels make the same file"
+
+
+@given(LABELS)
+def test_label_png(labels):
+    if labels.max(initial=0) > 65535:
+        with pytest.raises(ImageError, match=r"65,535.*TIFF") as caught:
+            labels_png_bytes(labels)
+        assert caught.value.metadata == {"resource": "objects", "value": int(labels.max()), "limit": 65535}
+        return
+    image = read_image(labels_png_bytes(labels))
+    np.testing.assert_array_equal(image.pixels, labels)
+    assert image.pixels.dtype == np.uint16
+
+
+def test_label_png_is_full_at_65535():
+    labels = np.array([[0, 65535]], np.uint32)
+    np.testing.assert_array_equal(read_image(labels_png_bytes(labels)).pixels, labels)
+    with pytest.raises(ImageError):
+        labels_png_bytes(labels + 1)
+
+
+@given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3))))
+def test_pictures(picture):
+    np.testing.assert_array_equal(read_image(png_bytes(picture)).pixels, picture)
+    np.testing.assert_array_equal(read_image(png_bytes(picture[::-1, ::-1])).pixels, picture[::-1, ::-1])
+
+
+def test_table():
+    (row,) = csv.DictReader(io.StringIO(table_csv_bytes([ROW]).decode()))
+    assert list(row) == list(COLUMNS)
+    assert row == {
+        "label": "7",
+        "bbox-0": "1",
+        "bbox-1": "2",
+        "bbox-2": "3",
+        "bbox-3": "4",
+        "centroid-0": "1.5",
+        "centroid-1": "2.25",
+        "area": "4",
+        "equivalent_diameter_area": "2.256758",
+        "mean_probability": "0.875",
+        "flow_error": "0.015625",
+    }
+    assert table_csv_bytes([]).decode() == ",".join(COLUMNS) + "\n"
+
+
+def test_columns_have_the_names_of_scikit_image():
+    from skimage.measure import regionprops_table
+
+    ours = {"mean_probability", "flow_error"}
+    labels = np.pad(np.ones((2, 3), int), 2)
+    names = {name.partition("-")[0] for name in COLUMNS} - ours
+    assert set(regionprops_table(labels, properties=sorted(names))) == set(COLUMNS) - ours
+
+
+def test_every_writer_writes_what_it_returns(tmp_path):
+    labels = np.pad(np.ones((6, 7), np.uint16), 3)
+    image = read_image(png_bytes(labels))
+    path = tmp_path / "new" / "file"
+    for write, make, arguments in (
+        (write_labels_tiff, labels_tiff_bytes, (labels,)),
+        (write_labels_png, labels_png_bytes, (labels,)),
+        (write_png, png_bytes, (labels,)),
+        (write_table_csv, table_csv_bytes, ([ROW],)),
+        (write_overlay, overlay_bytes, (image, labels)),
+    ):
+        write(path, *arguments)
+        assert path.read_bytes() == make(*arguments)
+    assert [entry.name for entry in path.parent.iterdir()] == ["file"]
+    np.testing.assert_array_equal(imagecodecs.png_decode(path.read_bytes()), draw_overlay(image, labels))
+    assert planes(image).shape == (1, *labels.shape)
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "labels.tif"
+    path.write_bytes(b"old")
+    with pytest.raises(KeyError):
+        write_table_csv(path, [{"label": 1}])
+    with pytest.raises(Exception, match=r"."):
+        write_labels_tiff(path, np.array(["no numbers"]))
+
+    def write_half() -> None:
+        with replacing(path) as file:
+            file.write(b"half")
+            raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError):
+        write_half()
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_files_are_replaced_not_overwritten(tmp_path):
+    """Whoever has the old file open keeps reading the old file."""
+    path, held = tmp_path / "overlay.png", tmp_path / "held"
+    path.write_bytes(b"old")
+    held.hardlink_to(path)
+    write_png(path, np.zeros((4, 5, 3), np.uint8))
+    assert held.read_bytes() == b"old"
+    assert path.read_bytes() != b"old"
