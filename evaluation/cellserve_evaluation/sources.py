@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import cellserve
 import numpy as np
+from cellserve_formats import ImageError, planes, read_image
 from cellserve_postprocess import median_diameter
 from numpy.typing import NDArray
 
@@ -155,8 +156,8 @@ class Folder:
         for sample in samples:
             try:
                 labels = self._read(sample)
-            except (DataError, PredictionError) as error:
-                yield sample, PredictionError(str(error))
+            except PredictionError as error:
+                yield sample, error
             else:
                 yield sample, Prediction(labels)
 
@@ -166,10 +167,13 @@ class Folder:
         path = next((path for path in paths if path.is_file()), None)
         if path is None:
             raise PredictionError(f"{self.path} has no {sample.group}/{sample.name}_masks.png")
-        planes = read_planes(path)
-        if len(planes) != 1:
-            raise PredictionError(f"{path}: labels of {len(planes)} planes, expected one")
-        labels: NDArray[Any] = planes[0]
+        try:
+            read = planes(read_image(path, stacks=False))
+        except (ImageError, OSError) as error:
+            raise PredictionError(f"{path}: {error}") from error
+        if len(read) != 1:
+            raise PredictionError(f"{path}: labels of {len(read)} planes, expected one")
+        labels: NDArray[Any] = read[0]
         if not np.issubdtype(labels.dtype, np.integer):
             raise PredictionError(f"{path}: labels are {labels.dtype}, expected integers")
         if labels.shape != sample.labels.shape:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 from cellserve_formats import Limits
-from cellserve_gateway import decode
+from cellserve_gateway.app import decode
 from cellserve_gateway.errors import ImageTooLarge, InvalidImage, ServiceError
 from cellserve_gateway.settings import Settings
 
