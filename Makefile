@@ -64,7 +64,7 @@ images: .venv/dev.done .venv-triton/done
 	CELLSERVE_TEST_IMAGES=1 .venv/bin/python -m pytest tests/images
 
 nightly: .venv/dev.done
-	HYPOTHESIS_PROFILE=nightly .venv/bin/python -m pytest tests/property tests/unit/gateway/test_codec.py --timeout=3600
+	HYPOTHESIS_PROFILE=nightly .venv/bin/python -m pytest tests/property tests/unit/formats tests/unit/gateway/test_codec.py --timeout=3600
 
 up: .venv/gateway.done .venv-triton/done
 	.venv/bin/python devtools/stack.py up
@@ -77,7 +77,7 @@ test-lowest:
 	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/python $(PIP) uv
 	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct -e '.[gateway,dev]'
-	.venv-lowest/bin/python -m pytest tests/unit/gateway tests/unit/client tests/unit/parallel tests/unit/preprocess tests/unit/postprocess tests/property
+	.venv-lowest/bin/python -m pytest tests/unit/gateway tests/unit/client tests/unit/formats tests/unit/parallel tests/unit/preprocess tests/unit/postprocess tests/property
 
 proto: .venv/dev.done
 	proto/generate.sh
