@@ -30,7 +30,7 @@ def read_image(
         limits: Largest image taken. The file may have twice `limits.bytes`, because of smaller copies of the image.
         axes: Axes of a TIFF file that does not name them itself, without axes of length one. Other files ignore them.
         stacks: Whether stacks and time series are taken. If not, they are refused before their pixels are read.
-        threads: Threads that decode a TIFF file; None: half the processor's.
+        threads: Threads that decode a TIFF file. None takes half of the processor's.
 
     Returns:
         Pixels in the type of the file, native byte order, finite. Axes of length one are dropped, except Y and X. Alpha

@@ -24,6 +24,8 @@ _CODECS = frozenset(
 _JPEG = tifffile.COMPRESSION.JPEG  # brings a size of its own, which is compared with the tags
 _PHOTOMETRIC = tifffile.PHOTOMETRIC
 _GREY_OR_RGB = (_PHOTOMETRIC.MINISWHITE, _PHOTOMETRIC.MINISBLACK, _PHOTOMETRIC.RGB, _PHOTOMETRIC.PALETTE)
+# Packed pixels read at a time. They take up to three times as much memory beside the image. Several threads need more.
+_BUFFER_BYTES, _SHARED_BUFFER_BYTES = 1 << 20, 1 << 25
 _UNSPECIFIED, _ALPHAS = 0, (1, 2)  # TIFF ExtraSamples
 
 
@@ -98,7 +100,8 @@ def _read(
         math.prod(length.values()) // max(1, length["Y"] * length["X"]), length["Y"], length["X"], series.dtype.itemsize
     )
     _check_storage(series, page, data, limits)
-    pixels = series.asarray(maxworkers=threads).reshape(shape)
+    buffer = _BUFFER_BYTES if threads == 1 else _SHARED_BUFFER_BYTES
+    pixels = series.asarray(maxworkers=threads, buffersize=buffer).reshape(shape)
     if "S" in axes and samples < shape[axes.index("S")]:
         at = axes.index("S")
         pixels = pixels[(slice(None),) * at + (slice(samples),)]

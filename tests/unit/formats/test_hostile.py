@@ -74,6 +74,17 @@ def test_limits_are_exact():
         assert error.metadata == {"resource": name, "value": value, "limit": value - 1}
 
 
+@pytest.mark.parametrize(
+    "layout", [{}, {"compression": "zlib", "tile": (256, 256)}, {"compression": "lzw", "rowsperstrip": 8}]
+)
+def test_reading_takes_little_memory_beside_the_image(layout):
+    pixels = np.random.default_rng(0).integers(0, 4096, (3000, 3000), np.uint16)
+    data = tiff(pixels, **layout)
+    image, peak = peak_of(lambda: read_image(data))
+    np.testing.assert_array_equal(image.pixels, pixels)
+    assert peak < 1.5 * pixels.nbytes
+
+
 @pytest.mark.parametrize("codec", ["zlib", "zstd", "lzma", "lzw", "packbits"])
 def test_bombs_in_a_strip(codec):
     """Pixels of 20 MB in a file whose tags say 10 x 1000."""
