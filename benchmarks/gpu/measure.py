@@ -39,7 +39,7 @@ SIDE = 1000
 """Of the images sent, in pixels: one megapixel, 36 tiles."""
 GATEWAYS = (1, 2, 4)
 IN_FLIGHT = 24
-"""Images under way for each gateway: eight hundred tiles, more than Triton and the feed hold."""
+"""Images in flight per gateway: 800 tiles, more than Triton and the dispatcher hold."""
 FEEDERS = 4
 LONE = (256, 512, 1000, 2000)
 """Sides of the images that are sent one at a time."""
@@ -114,7 +114,7 @@ def _one(precision: str, options: argparse.Namespace) -> dict[str, Any]:
 
 def _timed(client: Client, side: int) -> measure.Run:
     """Sends one image through an idle service."""
-    image = measure.picture(side)
+    image = measure.sample_image(side)
     start = time.perf_counter()
     tiles = client.segment(image, diameter=measure.DIAMETER).timing.tiles
     seconds = time.perf_counter() - start
@@ -167,7 +167,7 @@ def _loaded(
 
 def _call(entrance: str, end: float) -> list[tuple[float, float, int, int]]:
     """Keeps IN_FLIGHT images under way until `end`; returns when, after how long, with how many tiles and objects."""
-    image, answers = measure.picture(SIDE), []
+    image, answers = measure.sample_image(SIDE), []
 
     async def caller(client: AsyncClient) -> None:
         while time.time() < end:

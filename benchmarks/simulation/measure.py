@@ -1,7 +1,8 @@
-"""What the capacity model must know of a machine, measured on it with a real Triton and a real gateway.
+"""Measurements for the simulation, with a real Triton and a real gateway.
 
-Three things: how long Triton computes on a batch, what processor time the gateway spends on an image and its tiles, and
-what callers see of both together, which the model has to predict.
+- The time that Triton computes a batch.
+- The gateway's processor time for an image and its tiles.
+- Latency and throughput of the whole service, for the validation of the simulation.
 """
 
 from __future__ import annotations
@@ -35,28 +36,32 @@ ROOT = Path(__file__).resolve().parents[2]
 NETWORK = "generalist"
 BATCHES = range(1, 9)
 DIAMETER = 30.0
-"""At which the family looks at an image in its own size."""
+"""Diameter at which images keep their size, in pixels."""
 PROBES = ((256, 30.0), (512, 30.0), (512, 15.0), (1024, 60.0), (1024, 30.0), (2048, 60.0), (2048, 30.0))
-"""Side of an image, in pixels, and diameter stated: pixels and tiles in different proportions."""
+"""Sides of images and stated diameters, in pixels. The proportions of pixels and tiles differ."""
 SIDE = 512
-"""Of the images that callers send to the whole service, in pixels."""
+"""Side of the images that callers send to the whole service, in pixels."""
 QUIET = 0.03
-"""Share of the machine that others may take."""
+"""Share of the machine that other processes may use."""
 LISTEN_S = 4.0
-"""Time without others before a part begins."""
+"""Time without other processes before a part begins."""
 IN_FLIGHT = {1: 10, 4: 16, 8: 24, 16: 32}
-"""Images under way at a time, and images in all."""
+"""Images in flight, and images in all."""
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Images sent through the gateway, so many under way at a time.
+    """A run of images through the gateway.
 
     Attributes:
-        seconds: From the first image's start to the last one's answer.
-        latency_s: Of each image, as its caller sees it.
-        others: Share of the machine that processes beside ours took meanwhile.
+        in_flight: Images in flight at the same time.
+        images: Images in all.
+        tiles: Tiles of an image.
+        megapixels: Size of an image.
+        seconds: Time from the first image's start to the last image's answer.
+        latency_s: Latency of each image for its caller.
+        others: Share of the machine that other processes used in the meantime.
     """
 
     in_flight: int
@@ -70,18 +75,19 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A machine.
+    """The measurements of a machine.
 
     Attributes:
-        processor: Its name.
-        batch_s: Samples of the seconds Triton computes on a batch, by the number of tiles.
-        exchange_s: Samples of the seconds one tile's request takes beside waiting and computing.
-        loop: The event loop's part of the gateway's processor time: one thread.
-        threads: All other threads' part.
-        scatter: Samples of an image's processor time, as multiples of what `loop` and `threads` tell.
+        processor: Name of the processor.
+        cores: Number of cores.
+        batch_s: Samples of Triton's compute time for a batch, by the number of tiles.
+        exchange_s: Samples of the time of one tile's request without waiting and computing.
+        loop: Processor time of the gateway's event loop, which is one thread.
+        threads: Processor time of all other threads.
+        scatter: Samples of an image's processor time, as multiples of the sum of `loop` and `threads`.
         before: Share of the processor time of an image's pixels that is spent before its tiles are sent.
-        runs: The whole service, to hold the model to.
-        others: Share of the machine that processes beside ours took during the samples above; see `Run` for those.
+        runs: Runs of the whole service, for the validation.
+        others: Share of the machine that other processes used during the samples. `Run` has its own value.
     """
 
     processor: str
@@ -96,13 +102,13 @@ class Measured:
     others: float
 
     def write(self, path: Path) -> None:
-        """Writes it as JSON."""
+        """Writes the measurements as JSON."""
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(asdict(self), indent=1) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Reads what `write` wrote."""
+        """Reads a file that `write` wrote."""
         content = json.loads(path.read_text())
         content["batch_s"] = {int(tiles): samples for tiles, samples in content["batch_s"].items()}
         content |= {name: Work(**content[name]) for name in ("loop", "threads")}
@@ -115,8 +121,8 @@ def measure(rounds: int, patience_s: float) -> Measured:
 
     Args:
         rounds: Samples of each batch size before, and of full batches after each run of the whole service.
-        patience_s: Time to wait, for each part, until other processes take no more than QUIET of the machine; a part
-            that they disturb is measured again, and the least disturbed counts.
+        patience_s: Maximum time, for each part, to wait until other processes use at most QUIET of the machine. A
+            disturbed part is measured again. The least disturbed measurement counts.
     """
     with tempfile.TemporaryDirectory(prefix="cellserve-") as folder, contextlib.ExitStack() as running:
         triton = stack.start_triton(Path(folder))
@@ -154,7 +160,7 @@ def measure(rounds: int, patience_s: float) -> Measured:
 
 
 def _quietly(part: Callable[[], T], patience_s: float) -> tuple[T, float]:
-    """Measures a part while others leave the machine alone; returns the result, and their share of the machine."""
+    """Measures a part on a quiet machine. Returns the result, and the share of other processes."""
     end = time.monotonic() + patience_s
     best: tuple[T, float] | None = None
     while True:
@@ -169,7 +175,7 @@ def _quietly(part: Callable[[], T], patience_s: float) -> tuple[T, float]:
 
 
 def _disturbed(part: Callable[[], T]) -> tuple[T, float]:
-    """Returns a part's result, and the share of the machine that other processes took meanwhile."""
+    """Returns a part's result, and the share of the machine that other processes used in the meantime."""
     before, start = _used(), time.monotonic()
     result = part()
     machine, ours = (now - then for now, then in zip(_used(), before, strict=True))
@@ -182,7 +188,7 @@ def _used() -> tuple[float, float]:
     user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
     parents, times = {}, {}
     for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it has ended
+        with contextlib.suppress(OSError):  # the process has ended
             fields = (process / "stat").read_text().rsplit(")", 1)[1].split()
             parents[int(process.name)] = int(fields[1])
             times[int(process.name)] = int(fields[11]) + int(fields[12])
@@ -192,22 +198,22 @@ def _used() -> tuple[float, float]:
     return (user + nice + system + irq + softirq + steal) / tick, sum(times[process] for process in ours) / tick
 
 
-def picture(side: int) -> NDArray[np.uint8]:
-    """Returns a square image laid of a real one."""
+def sample_image(side: int) -> NDArray[np.uint8]:
+    """Returns a square image, tiled from a real one."""
     nuclei = imagecodecs.imread(ROOT / "examples" / "images" / "nuclei_fluorescence.png")[:512, :512]
     repeats = -(-side // len(nuclei))
     return np.ascontiguousarray(np.tile(nuclei, (repeats, repeats))[:side, :side])
 
 
 def random_tiles(tiles: int) -> InferInput:
-    """Returns a request's input of so many tiles, of values such as images have."""
+    """Returns the input tensor of a request, with values like those of images."""
     tensor = InferInput("image", [tiles, 2, TILE, TILE], "FP32")
     tensor.set_data_from_numpy(np.random.default_rng(tiles).normal(0.5, 0.3, tensor.shape()).astype(np.float32))
     return tensor
 
 
 def one_batch(direct: InferenceServerClient, tiles: int) -> tuple[float, float]:
-    """Returns the seconds Triton computes on one batch, and what its request takes beside that and its queue."""
+    """Returns Triton's compute time for one batch, and the time of the request without queue and compute time."""
     tensor = random_tiles(tiles)
     before = triton_spent(direct)
     start = time.perf_counter()
@@ -221,10 +227,10 @@ def one_batch(direct: InferenceServerClient, tiles: int) -> tuple[float, float]:
 
 
 def triton_spent(direct: InferenceServerClient) -> dict[str, float]:
-    """Returns the seconds Triton has spent on the network's requests, by what it did, and on batches, and their number.
+    """Returns Triton's counters for the network.
 
-    "queue", "compute_input", "compute_infer" and "compute_output" count a batch once for each request in it,
-    "batch_compute" once; "batches" and "tiles" are numbers.
+    "queue", "compute_input", "compute_infer" and "compute_output" are seconds. A batch counts once for each of its
+    requests. In the seconds of "batch_compute" a batch counts once. "batches" and "tiles" are numbers.
     """
     network = direct.get_inference_statistics(NETWORK).model_stats[0]
     stages = ("queue", "compute_input", "compute_infer", "compute_output")
@@ -237,16 +243,16 @@ def triton_spent(direct: InferenceServerClient) -> dict[str, float]:
 def gateway_work(entrance: str, pid: int, rounds: int) -> tuple[Work, Work, list[float], float]:
     """Returns `loop`, `threads`, `scatter` and `before` of `Measured`, from images sent one after another.
 
-    Of one network, which is quicker and of no consequence for the gateway.
+    One network is used instead of the ensemble, for speed. The gateway's work for a tile is the same.
     """
     rows, spent, before = [], [], []
     with Client(entrance) as client:
-        for turn in range(rounds + 1):
+        for number in range(rounds + 1):
             for side, diameter in PROBES:
                 start = processor_time(pid)
-                result = client.segment(picture(side), diameter=diameter, ensemble=False)
-                if turn == 0:
-                    continue  # first-touch costs belong to nobody
+                result = client.segment(sample_image(side), diameter=diameter, ensemble=False)
+                if number == 0:
+                    continue  # the first round includes costs of first use
                 spent.append(processor_time(pid) - start)
                 grid = TileGrid.count(rescaled_shape((side, side), DIAMETER / diameter))
                 assert result.timing.tiles == grid
@@ -271,7 +277,7 @@ def processor_time(pid: int) -> NDArray[np.float64]:
 def _sent(entrance: str, in_flight: int, images: int) -> Run:
     """Sends images through the gateway."""
     latency_s = []
-    image = picture(SIDE)
+    image = sample_image(SIDE)
     tiles = TileGrid.count((SIDE, SIDE))
     remaining = iter(range(images))
 
@@ -292,6 +298,6 @@ def _sent(entrance: str, in_flight: int, images: int) -> Run:
 
 
 def processor_name() -> str:
-    """Returns what the processors of this machine call themselves."""
+    """Returns the names of this machine's processors."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     return ", ".join(sorted({line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")}))

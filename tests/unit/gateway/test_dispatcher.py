@@ -321,6 +321,19 @@ async def test_those_that_wait_fail_each_with_its_own_error() -> None:
     assert triton.dispatcher.load == 0
 
 
+async def test_a_cancelled_task_leaves_the_queue() -> None:
+    triton = Triton()
+    tasks = triton.submit(LIMIT + 5)
+    await settle()
+    tasks[LIMIT + 2].cancel()
+    await settle()
+    assert triton.dispatcher.load == LIMIT + 4
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert triton.dispatcher.load == 0
+
+
 async def test_a_permit_for_a_task_that_is_being_cancelled() -> None:
     """A cancelled task has not run yet when an answer gives out the next permit. No other request may suffer."""
     triton = Triton()
