@@ -3,8 +3,9 @@
 #   make demo    segment a real image through the real servers        make up      keep the servers running (ports 50051, 8000-8002, 9464)
 #   make with CMD='...'   run a command beside the same servers, on free ports; it finds CELLSERVE_ADDRESS and CELLSERVE_HTTP_URL set
 #   make test    all checks and tests                                 make down    stop them
-#   make check   formatting, lint, types, architecture, stubs         make proto   generate the stubs anew
+#   make check   formatting, lint, types, architecture, contract      make proto   generate stubs, keywords and tables anew
 #   make bench   the figures of the README; ONLY=name: one of them     make nightly the property tests, with fifty times the examples
+#   make contract-freeze  the contract as it is becomes the one that later versions must not break
 #   make chart-test, make rules-test                                  the parts of `make test` for the Helm chart and for the alerts
 #   make cluster-demo  two gateways, two Tritons, Prometheus          make images  build the CPU images and run them (root, Debian)
 
@@ -15,7 +16,7 @@ TRITON_PYTHON ?= $(firstword $(foreach p,$(PYTHON) python3.12 python3.11,$(shell
 PIP = -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SHARED ?= ../shared
 
-.PHONY: demo with test chart-test rules-test cluster-demo images nightly test-lowest check bench up down proto clean
+.PHONY: demo with test chart-test rules-test cluster-demo images nightly test-lowest check bench up down proto contract-freeze clean
 .DELETE_ON_ERROR:
 
 demo: .venv/gateway.done .venv-triton/done
@@ -81,6 +82,9 @@ test-lowest:
 
 proto: .venv/dev.done
 	proto/generate.sh
+
+contract-freeze: .venv/dev.done
+	proto/generate.sh --freeze
 
 clean:
 	rm -rf .venv .venv-triton .venv-peers .venv-lowest build

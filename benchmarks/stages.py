@@ -49,7 +49,7 @@ from cellserve_preprocess import (  # noqa: E402
     resize,
     select_channels,
 )
-from cellserve_proto.v1 import segmentation_pb2 as pb  # noqa: E402
+from cellserve_proto import v1 as pb  # noqa: E402
 from fields import OBJECT_SIZE, mosaic, network_maps  # noqa: E402
 
 from devtools import stack  # noqa: E402

@@ -1,19 +1,44 @@
 #!/usr/bin/env bash
-# Generates the stubs of cellserve_proto from the contract. With --check: fails if the committed stubs differ.
-# The virtual path gives the modules their import name, so `cellserve` stays free for the client library.
+# Generates what follows from the contract and from cellserve_contract: stubs, keywords, tables of docs/.
+# With --check: fails if a committed file differs, or if the contract breaks the frozen one (contract.binpb).
+# With --freeze: writes contract.binpb, after a change that existing callers survive.
 set -euo pipefail
 cd "$(dirname "$0")"
 python=${PYTHON:-../.venv/bin/python}
-out=.
-if [ "${1:-}" = --check ]; then
-  out=$(mktemp -d)
-  trap 'rm -rf "$out"' EXIT
+buf=$(dirname "$python")/buf
+[ -x "$buf" ] || buf=buf
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+if [ "${1:-}" = --freeze ]; then
+  "$buf" build --exclude-source-info -o contract.binpb
+  exit
 fi
-"$python" -m grpc_tools.protoc -Icellserve_proto/v1=cellserve/v1 \
-  --python_out="$out" --pyi_out="$out" --grpc_python_out="$out" cellserve_proto/v1/segmentation.proto
-if [ "$out" != . ]; then
-  for stub in segmentation_pb2.py segmentation_pb2.pyi segmentation_pb2_grpc.py; do
-    cmp "$out/cellserve_proto/v1/$stub" "cellserve_proto/v1/$stub" || { echo "stubs are stale: run 'make proto'" >&2; exit 1; }
+
+# The stubs live in cellserve_proto, so that `cellserve` stays free for the client library.
+"$python" -m grpc_tools.protoc -I. -Ithird_party --python_out="$scratch" --pyi_out="$scratch" --grpc_python_out="$scratch" cellserve/v1/*.proto
+stubs=$scratch/cellserve_proto/v1
+mkdir -p "$stubs"
+mv "$scratch"/cellserve/v1/*_pb2.py "$scratch"/cellserve/v1/*_pb2.pyi "$scratch"/cellserve/v1/segmentation_pb2_grpc.py "$stubs"
+sed -i -E -e 's/^(from|import) cellserve\.v1/\1 cellserve_proto.v1/' -e "s/'cellserve\.v1\.(\w+_pb2)'/'cellserve_proto.v1.\1'/" "$stubs"/*
+PYTHONPATH=. "$python" -m cellserve_contract.generate "$scratch"
+
+if [ "${1:-}" = --check ]; then
+  "$buf" lint
+  "$buf" build --exclude-source-info -o "$scratch/contract.binpb"
+  "$buf" breaking "$scratch/contract.binpb" --against contract.binpb
+  stale() { echo "$1 is stale: run 'make proto'" >&2; exit 1; }
+  for stub in cellserve_proto/v1/*_pb2* "$stubs"/*; do
+    cmp "$stubs/$(basename "$stub")" "cellserve_proto/v1/$(basename "$stub")" || stale "$stub"
   done
-  echo "stubs are fresh"
+  cmp "$scratch/fields.py" cellserve_contract/fields.py || stale fields.py
+  for page in errors parameters; do
+    cmp "$scratch/$page.md" "../docs/$page.md" || stale "docs/$page.md"
+  done
+  echo "stubs, keywords and tables are fresh"
+else
+  rm -f cellserve_proto/v1/*_pb2*
+  cp "$stubs"/* cellserve_proto/v1
+  cp "$scratch/fields.py" cellserve_contract
+  cp "$scratch/errors.md" "$scratch/parameters.md" ../docs
 fi

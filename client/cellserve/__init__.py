@@ -12,6 +12,7 @@ from cellserve_formats import EncodedImage, Image, PixelSize
 from .aio import AsyncClient
 from .client import Client
 from .errors import (
+    AuthenticationError,
     CellServeError,
     DeadlineError,
     InvalidRequestError,
@@ -21,12 +22,12 @@ from .errors import (
 )
 from .files import read_image
 from .images import ImageLike
-from .params import DiameterOptions, Normalization, SegmentOptions, SegmentParams
-from .results import BoundingBox, DiameterEstimate, Model, ModelList, ModelVersion, Object, Segmentation, Timing
+from .params import DiameterOptions, Normalization, ParameterError, SegmentOptions, SegmentParams
+from .results import DiameterEstimate, Model, ModelList, ModelVersion, Object, ResultWarning, Segmentation, Timing
 
 __all__ = [
     "AsyncClient",
-    "BoundingBox",
+    "AuthenticationError",
     "CellServeError",
     "Client",
     "DeadlineError",
@@ -42,7 +43,9 @@ __all__ = [
     "Normalization",
     "Object",
     "OverloadedError",
+    "ParameterError",
     "PixelSize",
+    "ResultWarning",
     "SegmentOptions",
     "SegmentParams",
     "Segmentation",

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 import grpc
 import typer
@@ -28,9 +28,10 @@ from . import report
 from .channel import DEFAULT_ADDRESS
 from .client import Client
 from .errors import CellServeError
-from .files import Outputs, is_output, plan_outputs, read_image, table_row
+from .files import Outputs, is_output, plan_outputs, read_image
 from .images import ImageLike
-from .params import Compression, Interpolation, MaskRules, Normalization, Priority, SegmentParams
+from .options import parameter_options, params_of
+from .params import Compression, Priority
 from .results import Segmentation
 
 app = typer.Typer(
@@ -47,24 +48,12 @@ Address = Annotated[
 ]
 DeadlineS = Annotated[float, typer.Option(help="Seconds one image may take.", min=0.001)]
 AnswerS = Annotated[float, typer.Option("--deadline-s", help="Seconds to wait for an answer.", min=0.001)]
-Model = Annotated[str | None, typer.Option(help="Model family; see `cellserve models`.", show_default="the server's")]
 Axes = Annotated[
     str | None,
     typer.Option(
         help="CYX or YXC, for TIFF files of several planes that do not say what these are.", show_default=False
     ),
 ]
-Cytoplasm = Annotated[
-    int | None, typer.Option(help="Plane that shows cells, from 0; -1: mean of all.", show_default="by plane count")
-]
-Nucleus = Annotated[
-    int | None, typer.Option(help="Plane that shows nuclei, from 0; -1: none.", show_default="by plane count")
-]
-Norm = Annotated[
-    str,
-    typer.Option("--normalization", help="percentiles:LOW,HIGH, range:LOW,HIGH (intensities) or off."),
-]
-Invert = Annotated[bool, typer.Option("--invert", help="Dark objects on a bright ground.")]
 
 
 @dataclass(frozen=True)
@@ -88,83 +77,29 @@ class _Job:
 
 
 @app.command()
+@parameter_options()
 def segment(
     context: typer.Context,
     files: Files,
     out: Annotated[Path | None, typer.Option(help="Folder of the results.", show_default="beside each file")] = None,
     address: Address = [DEFAULT_ADDRESS],  # noqa: B006  # typer reads it, nothing changes it
-    model: Model = None,
-    diameter: Annotated[
-        float | None, typer.Option(help="Median object diameter, pixels.", show_default="chosen by the server")
-    ] = None,
-    cytoplasm_channel: Cytoplasm = None,
-    nucleus_channel: Nucleus = None,
     axes: Axes = None,
-    normalization: Norm = "percentiles:1,99",
-    invert: Invert = False,
-    ensemble: Annotated[
-        bool, typer.Option("--ensemble/--single", help="Four networks, or one: four times faster, less accurate.")
-    ] = True,
-    augment: Annotated[
-        bool, typer.Option("--augment", help="Average over flipped tiles: three times the cost.")
-    ] = False,
-    tile_overlap: Annotated[float | None, typer.Option(help="0 to 0.5 of a tile.", show_default="0.1")] = None,
-    cellprob_threshold: Annotated[
-        float | None, typer.Option(help="Logit above which pixels belong to cells.", show_default="0")
-    ] = None,
-    flow_threshold: Annotated[
-        float | None, typer.Option(help="Flow error above which objects are dropped; 0: none.", show_default="0.4")
-    ] = None,
-    niter: Annotated[int | None, typer.Option(help="Steps that pixels follow the flows.", show_default="200")] = None,
-    interpolation: Annotated[
-        Interpolation | None, typer.Option(help="How flows between pixels are read.", show_default="bilinear")
-    ] = None,
-    min_size: Annotated[
-        int | None, typer.Option(help="Smaller objects are dropped, pixels.", show_default="15")
-    ] = None,
-    max_size_fraction: Annotated[
-        float | None, typer.Option(help="Larger objects are dropped, share of the image.", show_default="0.4")
-    ] = None,
-    fill_holes: Annotated[bool, typer.Option(help="Fill holes in objects.")] = True,
-    exclude_on_edges: Annotated[
-        bool, typer.Option("--exclude-on-edges", help="Drop objects at the image border.")
-    ] = False,
-    mask_rules: Annotated[
-        MaskRules | None,
-        typer.Option(
-            help="cellpose3: masks as of Cellpose 3.1, where it departs from its paper.", show_default="paper"
-        ),
-    ] = None,
     csv: Annotated[bool, typer.Option(help="Write the table of objects.")] = True,
     overlay: Annotated[bool, typer.Option(help="Write a picture of the outlines.")] = True,
     concurrency: Annotated[int, typer.Option(help="Images in work at a time.", min=1, max=256)] = 8,
     deadline_s: DeadlineS = 300.0,
     priority: Annotated[Priority, typer.Option(help="acquisition overtakes batch.")] = "batch",
-    compression: Annotated[Compression, typer.Option(help="zlib packs pixels, for slow networks.")] = "none",
+    compression: Annotated[
+        Compression,
+        typer.Option(help="zlib packs pixels, for slow networks; auto lets the server pack large label images."),
+    ] = "auto",
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object per file, in the order they finish.")
     ] = False,
+    **values: Any,
 ) -> None:
     """Segments images: FILE_cp_masks.tif (labels), FILE_objects.csv and FILE_overlay.png for each."""
-    params = SegmentParams(
-        model=model,
-        ensemble=ensemble,
-        diameter=diameter,
-        cytoplasm_channel=cytoplasm_channel,
-        nucleus_channel=nucleus_channel,
-        normalization=_normalization(normalization, invert),
-        tile_overlap=tile_overlap,
-        augment=augment,
-        cellprob_threshold=cellprob_threshold,
-        flow_threshold=flow_threshold,
-        niter=niter,
-        interpolation=interpolation,
-        min_size=min_size,
-        max_size_fraction=max_size_fraction,
-        fill_holes=fill_holes,
-        exclude_on_edges=exclude_on_edges,
-        mask_rules=mask_rules,
-    )
+    params = params_of(values)
     output, errors = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
     inputs = [path for path in files if not is_output(path)]
     if len(inputs) < len(files):
@@ -225,25 +160,17 @@ def segment(
 
 
 @app.command()
+@parameter_options(estimate=True)
 def diameter(
     context: typer.Context,
     files: Files,
     address: Address = [DEFAULT_ADDRESS],  # noqa: B006  # typer reads it, nothing changes it
-    model: Model = None,
-    cytoplasm_channel: Cytoplasm = None,
-    nucleus_channel: Nucleus = None,
     axes: Axes = None,
-    normalization: Norm = "percentiles:1,99",
-    invert: Invert = False,
     deadline_s: DeadlineS = 300.0,
+    **values: Any,
 ) -> None:
     """Estimates the median diameter of the objects in each image, and tells where the number comes from."""
-    params = SegmentParams(
-        model=model,
-        cytoplasm_channel=cytoplasm_channel,
-        nucleus_channel=nucleus_channel,
-        normalization=_normalization(normalization, invert),
-    )
+    params = params_of(values)
     output, errors = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
     failed = False
     with _client(context, address, deadline_s, errors) as client:
@@ -368,27 +295,12 @@ def _say(console: Console, line: str) -> None:
     console.print(line, markup=False)
 
 
-def _normalization(text: str, invert: bool) -> Normalization:
-    """Reads the option `--normalization`."""
-    rule, _, bounds = text.partition(":")
-    try:
-        if rule == "off" and not bounds:
-            return Normalization("off", invert=invert)
-        if rule in ("percentiles", "range"):
-            low, high = (float(bound) for bound in bounds.split(","))
-            kind: Literal["percentiles", "range"] = "percentiles" if rule == "percentiles" else "range"
-            return Normalization(kind, low, high, invert)
-    except ValueError:
-        pass
-    raise typer.BadParameter(f"normalization is {text!r}; allowed: percentiles:LOW,HIGH, range:LOW,HIGH, off")
-
-
 def _write(image: Image, result: Segmentation, outputs: Outputs, *, csv: bool, overlay: bool) -> list[Path]:
     """Writes the results of one image; returns the files."""
     write_labels_tiff(outputs.labels, result.labels, image.pixel_size)
     written = [outputs.labels]
     if csv:
-        write_table_csv(outputs.table, map(table_row, result.objects))
+        write_table_csv(outputs.table, (entry.row() for entry in result.objects))
         written.append(outputs.table)
     if overlay:
         cytoplasm, nucleus = result.params.cytoplasm_channel, result.params.nucleus_channel

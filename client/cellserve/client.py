@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
 import grpc
-from cellserve_proto.v1 import segmentation_pb2 as pb
+from cellserve_proto import v1 as pb
 from cellserve_proto.v1.segmentation_pb2_grpc import SegmentationServiceStub
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
@@ -81,8 +81,8 @@ class Client:
             params: Parameters; None: the server's defaults.
             request_id: Name of the request in the server's log, at most 128 printable ASCII characters. Default:
                 random.
-            **options: The fields of `SegmentParams` (diameter=30, ...), and axes, outputs, compression, priority,
-                deadline_s: see `SegmentOptions`.
+            **options: The fields of `SegmentParams` (diameter=30, ...), and those of `SegmentOptions` (axes, outputs,
+                compression, priority, deadline_s, ...).
 
         Returns:
             Label image, objects, and how they came about.
@@ -154,7 +154,7 @@ class Client:
             image: As in `segment`.
             params: Model, channels, normalisation and tile overlap matter.
             request_id: As in `segment`.
-            **options: The fields of `SegmentParams`, axes, compression and deadline_s.
+            **options: The fields of `SegmentParams`, and those of `DiameterOptions`.
 
         Raises:
             CellServeError: See `cellserve.errors`.

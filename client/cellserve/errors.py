@@ -2,6 +2,7 @@
 
 CellServeError                                  what to do
 ├── InvalidRequestError (also a ValueError)     change the request: repeating it fails again
+├── AuthenticationError (also a PermissionError) send a token or certificate that the server accepts
 ├── OverloadedError                             wait `retry_after_s`, then repeat; send less at a time
 ├── UnavailableError (also a ConnectionError)   no server answers, automatic retries included: try later
 ├── DeadlineError (also a TimeoutError)         allow more time (`deadline_s`), or ask for less
@@ -17,8 +18,8 @@ import re
 from collections.abc import Iterable, Mapping
 
 import grpc
+from cellserve_contract.reasons import ErrorReason
 from cellserve_formats import ImageError
-from cellserve_proto.v1 import segmentation_pb2 as pb
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
@@ -63,7 +64,11 @@ class CellServeError(Exception):
 
 
 class InvalidRequestError(CellServeError, ValueError):
-    """The image or a parameter is wrong, or the server does not let this caller do it."""
+    """The image or a parameter is wrong, or the server does not offer what is asked."""
+
+
+class AuthenticationError(CellServeError, PermissionError):
+    """The server does not let this caller in: its token or certificate is missing or unknown."""
 
 
 class OverloadedError(CellServeError):
@@ -88,8 +93,8 @@ _CLASSES: dict[grpc.StatusCode, type[CellServeError]] = {
     grpc.StatusCode.OUT_OF_RANGE: InvalidRequestError,
     grpc.StatusCode.FAILED_PRECONDITION: InvalidRequestError,
     grpc.StatusCode.UNIMPLEMENTED: InvalidRequestError,
-    grpc.StatusCode.UNAUTHENTICATED: InvalidRequestError,
-    grpc.StatusCode.PERMISSION_DENIED: InvalidRequestError,
+    grpc.StatusCode.UNAUTHENTICATED: AuthenticationError,
+    grpc.StatusCode.PERMISSION_DENIED: AuthenticationError,
     grpc.StatusCode.RESOURCE_EXHAUSTED: OverloadedError,
     grpc.StatusCode.UNAVAILABLE: UnavailableError,
     grpc.StatusCode.CANCELLED: UnavailableError,
@@ -97,9 +102,9 @@ _CLASSES: dict[grpc.StatusCode, type[CellServeError]] = {
 }
 
 
-def refusal(message: str, reason: str) -> InvalidRequestError:
-    """Makes the error of a request that the client itself refuses to send."""
-    return InvalidRequestError(message, grpc.StatusCode.INVALID_ARGUMENT, reason)
+def refusal(message: str, reason: str, **metadata: str) -> InvalidRequestError:
+    """Makes the error of a request that the client itself refuses to send; `reason` is the name of an `ErrorReason`."""
+    return InvalidRequestError(message, grpc.StatusCode.INVALID_ARGUMENT, ErrorReason[reason].name, metadata)
 
 
 def from_image_error(error: ImageError, source: object = None) -> InvalidRequestError:
@@ -146,33 +151,40 @@ def from_rpc_error(error: grpc.RpcError, *, address: str, deadline_s: float | No
     return kind(message, code, reason, dict(info.metadata), request_id, retry_after_s)
 
 
-def from_frame_error(error: pb.FrameError, request_id: str) -> CellServeError:
+def from_frame_error(status: status_pb2.Status, request_id: str) -> CellServeError:
     """Translates the failure of one frame of a stream.
 
     Args:
-        error: What the server says of the frame.
+        status: What the server says of the frame.
         request_id: The id the frame had.
     """
-    code = _CODES.get(error.code, grpc.StatusCode.UNKNOWN)
-    retry_after_s = error.retry_after_s if error.HasField("retry_after_s") else None
+    code = _CODES.get(status.code, grpc.StatusCode.UNKNOWN)
+    info, retry_after_s = _read_status(status)
     kind = _CLASSES.get(code, ServerError)
-    return kind(error.message, code, error.reason, dict(error.metadata), request_id, retry_after_s)
+    return kind(status.message, code, info.reason, dict(info.metadata), request_id, retry_after_s)
 
 
 def _details(
     trailing_metadata: Iterable[tuple[str, str | bytes]],
 ) -> tuple[error_details_pb2.ErrorInfo, float | None]:
     """Returns the ErrorInfo (empty where there is none) and the seconds of RetryInfo out of grpc-status-details-bin."""
-    info, retry, status = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo(), status_pb2.Status()
-    retry_after_s = None
+    status = status_pb2.Status()
     for key, value in trailing_metadata:
         if key == "grpc-status-details-bin" and isinstance(value, bytes):
             try:
                 status.ParseFromString(value)
-                for detail in status.details:
-                    detail.Unpack(info)
-                    if detail.Unpack(retry):
-                        retry_after_s = retry.retry_delay.ToTimedelta().total_seconds()
+                return _read_status(status)
             except DecodeError:  # a proxy's own bytes: the status code still tells enough
-                return error_details_pb2.ErrorInfo(), None
+                break
+    return error_details_pb2.ErrorInfo(), None
+
+
+def _read_status(status: status_pb2.Status) -> tuple[error_details_pb2.ErrorInfo, float | None]:
+    """Returns the ErrorInfo and the seconds of the RetryInfo of a status."""
+    info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+    retry_after_s = None
+    for detail in status.details:
+        detail.Unpack(info)
+        if detail.Unpack(retry):
+            retry_after_s = retry.retry_delay.ToTimedelta().total_seconds()
     return info, retry_after_s

@@ -9,10 +9,8 @@ from pathlib import Path
 
 import cellserve_formats
 from cellserve_formats import Image, ImageError
-from cellserve_formats.table_csv import COLUMNS, Row
 
 from .errors import from_image_error, refusal
-from .results import Object
 
 LABELS_SUFFIX = "_cp_masks.tif"
 TABLE_SUFFIX = "_objects.csv"
@@ -89,9 +87,3 @@ def read_image(path: str | os.PathLike[str], axes: str | None = None) -> Image:
         raise refusal(f"{path}: {error.strerror or error}", "FILE_UNREADABLE") from error
     except ImageError as error:
         raise from_image_error(error, path) from error
-
-
-def table_row(entry: Object) -> Row:
-    """Returns an object as a row of the table."""
-    measures = (entry.area, entry.diameter, entry.mean_probability, entry.flow_error)
-    return dict(zip(COLUMNS, (entry.label, *entry.bounding_box, *entry.centroid, *measures), strict=True))

@@ -3,38 +3,37 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import os
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, Unpack, cast
 
 import grpc
 import numpy as np
-from cellserve_proto.v1 import segmentation_pb2 as pb
+from cellserve_contract import wire
+from cellserve_contract.arrays import Packing
+from cellserve_contract.params import PARAMETERS, ParameterError
+from cellserve_formats import PixelSize
+from cellserve_proto import v1 as pb
 from numpy.typing import NDArray
 
 from .errors import CellServeError, ServerError, from_frame_error, refusal
 from .files import read_image
-from .images import ImageLike, decode_array, encode_image
-from .params import DiameterSource, Normalization, SegmentOptions, SegmentParams
-from .results import BoundingBox, DiameterEstimate, Model, ModelList, ModelVersion, Object, Segmentation, Timing
+from .images import ImageLike, decode_array, fill_image
+from .params import DiameterSource, SegmentOptions, SegmentParams
+from .results import DiameterEstimate, Model, ModelList, ModelVersion, Object, ResultWarning, Segmentation, Timing
 
 K = TypeVar("K")
 Keyed = tuple[K, Segmentation | CellServeError]
 
 
-def _number(enum: Any, prefix: str, name: str) -> Any:
-    """Returns the number of a generated enumeration's value by its lower-case name without the prefix."""
-    allowed = [key.removeprefix(prefix).lower() for key, number in enum.items() if number]
-    if name not in allowed:
-        raise refusal(f"{name!r} is not one of {', '.join(allowed)}", "FIELD_INVALID")
-    return enum.Value(prefix + name.upper())
-
-
-def _name(enum: Any, prefix: str, number: int) -> str:
-    """Returns the lower-case name of an enumeration's value; the reverse of `_number`."""
-    return str(enum.Name(number)).removeprefix(prefix).lower()
+def _number(enum: Any, word: str, option: str) -> Any:
+    """Returns the number of a word of an enumeration."""
+    try:
+        return wire.number_of(enum, word, option)
+    except wire.UnknownWordError as error:
+        raise refusal(str(error), "FIELD_INVALID", field=option) from error
 
 
 @dataclass(frozen=True)
@@ -42,19 +41,15 @@ class Template:
     """What the requests of one call have in common; made once, so that a wrong parameter fails before anything is sent.
 
     Attributes:
-        params: Parameters.
+        request: The request, without id and image.
         axes: Axes of plain arrays, or None.
-        outputs: Optional parts wanted.
-        compression: "none" or "zlib", both ways.
-        priority: Lane in the queue.
+        packing: How pixels are packed on their way to the server.
         deadline_s: Deadline of each call in seconds, None for the client's.
     """
 
-    params: pb.SegmentParams
+    request: pb.SegmentRequest
     axes: str | None
-    outputs: list[pb.Output]
-    compression: str
-    priority: pb.Priority
+    packing: Packing
     deadline_s: float | None
 
     @classmethod
@@ -63,44 +58,59 @@ class Template:
 
         Raises:
             TypeError: A keyword that does not exist, or a value of a wrong type.
-            InvalidRequestError: A word that is not among the allowed ones.
+            InvalidRequestError: A word that is not among the allowed ones, or a parameter out of range.
         """
         axes = options.pop("axes", None)
-        outputs = options.pop("outputs", ())
-        compression = options.pop("compression", "none")
-        priority = options.pop("priority", "batch")
+        compression = options.pop("compression", "auto")
         deadline_s = options.pop("deadline_s", None)
-        _number(pb.Compression, "COMPRESSION_", compression)
-        return cls(
-            params=encode_params(dataclasses.replace(params or SegmentParams(), **cast(dict[str, Any], options))),
-            axes=axes,
-            outputs=[_number(pb.Output, "OUTPUT_", name) for name in outputs],
-            compression=compression,
-            priority=_number(pb.Priority, "PRIORITY_", priority),
-            deadline_s=deadline_s,
+        work_budget_s = options.pop("work_budget_s", None)
+        request = pb.SegmentRequest(
+            outputs=[_number(pb.Output, word, "outputs") for word in options.pop("outputs", ())],
+            omit_labels=options.pop("omit_labels", False),
+            maps_only=options.pop("maps_only", False),
+            map_type=_number(pb.DataType, options.pop("map_type", "float32"), "map_type"),
+            priority=_number(pb.Priority, options.pop("priority", "batch"), "priority"),
+            compression=None if compression == "auto" else _number(pb.Compression, compression, "compression"),
         )
+        if work_budget_s is not None:
+            request.work_budget_s = work_budget_s
+        fields = cast(dict[str, Any], options)
+        defaults = {
+            name: PARAMETERS[name].default for name, value in fields.items() if value is None and name in PARAMETERS
+        }
+        try:
+            wire.write_params(request.params, dataclasses.replace(params or SegmentParams(), **fields | defaults))
+        except ParameterError as error:
+            facts = {"parameter": error.parameter, "allowed": error.allowed}
+            raise refusal(str(error), "PARAMETER_OUT_OF_RANGE", **facts) from error
+        return cls(request, axes, "zlib" if compression == "zlib" else "none", deadline_s)
 
     def segment(self, image: ImageLike, request_id: str | None = None) -> pb.SegmentRequest:
         """Makes the request for one image; a random id, if none is given, names even a call that gets lost."""
-        return pb.SegmentRequest(
-            request_id=request_id or uuid.uuid4().hex,
-            image=self._image(image),
-            params=self.params,
-            outputs=self.outputs,
-            compression=_number(pb.Compression, "COMPRESSION_", self.compression),
-            priority=self.priority,
-        )
+        request = pb.SegmentRequest()
+        self.fill(request, image, request_id)
+        return request
+
+    def fill(self, request: pb.SegmentRequest, image: ImageLike, request_id: str | None = None) -> None:
+        """Makes an empty message, already in its place, the request for one image."""
+        request.CopyFrom(self.request)
+        request.request_id = request_id or uuid.uuid4().hex
+        self._fill_image(request.image, image)
 
     def diameter(self, image: ImageLike, request_id: str | None = None) -> pb.EstimateDiameterRequest:
         """Makes the request for the size of the objects in one image."""
-        return pb.EstimateDiameterRequest(
-            request_id=request_id or uuid.uuid4().hex, image=self._image(image), params=self.params
+        request = pb.EstimateDiameterRequest(
+            request_id=request_id or uuid.uuid4().hex, params=self.request.params, priority=self.request.priority
         )
+        if self.request.HasField("work_budget_s"):
+            request.work_budget_s = self.request.work_budget_s
+        self._fill_image(request.image, image)
+        return request
 
-    def _image(self, image: ImageLike) -> pb.Image:
+    def _fill_image(self, message: pb.Image, image: ImageLike) -> None:
         if isinstance(image, str | os.PathLike):
             image = read_image(image, self.axes)
-        return encode_image(image, self.axes, self.compression)
+        fill_image(message, image, self.axes, self.packing)
 
 
 class Frames(Generic[K]):
@@ -108,18 +118,19 @@ class Frames(Generic[K]):
 
     def __init__(self, template: Template) -> None:
         self._template = template
-        self._open: dict[str, tuple[K, str]] = {}
-        self._numbers = itertools.count()
+        self._open: dict[int, tuple[K, str]] = {}
+        self._sent = 0
 
     def encode(self, key: K, image: ImageLike) -> pb.SegmentStreamRequest:
-        """Makes the message of one frame.
+        """Makes the message of the next frame.
 
         Raises:
             InvalidRequestError: The image cannot be sent.
         """
-        frame_id = str(next(self._numbers))
-        message = pb.SegmentStreamRequest(frame_id=frame_id, request=self._template.segment(image))
-        self._open[frame_id] = key, message.request.request_id
+        message = pb.SegmentStreamRequest(frame_id=str(self._sent))
+        self._template.fill(message.request, image)
+        self._open[self._sent] = key, message.request.request_id
+        self._sent += 1
         return message
 
     def decode(self, response: pb.SegmentStreamResponse) -> Keyed[K]:
@@ -128,9 +139,9 @@ class Frames(Generic[K]):
         Raises:
             ServerError: The answer belongs to no open frame, or makes no sense.
         """
-        if response.frame_id not in self._open:
-            raise _invalid_answer(f"frame {response.frame_id!r} is not open", "")
-        key, request_id = self._open.pop(response.frame_id)
+        if response.frame_number not in self._open:
+            raise _invalid_answer(f"frame {response.frame_number} is not open", "")
+        key, request_id = self._open.pop(response.frame_number)
         if response.HasField("error"):
             return key, from_frame_error(response.error, request_id)
         return key, decode_segmentation(response.response)
@@ -141,64 +152,6 @@ class Frames(Generic[K]):
             raise _invalid_answer(f"the stream ended with {len(self._open)} frames unanswered", "")
 
 
-_ENUMS = {
-    "interpolation": (pb.Interpolation, "INTERPOLATION_"),
-    "mask_rules": (pb.MaskRules, "MASK_RULES_"),
-}
-
-
-def encode_params(params: SegmentParams) -> pb.SegmentParams:
-    """Packs parameters; what is None stays unset.
-
-    Raises:
-        TypeError: A value of a wrong type.
-        InvalidRequestError: An unknown interpolation, or unknown mask rules.
-    """
-    fields = {field.name: getattr(params, field.name) for field in dataclasses.fields(params)}
-    normalization = fields.pop("normalization")
-    for name, (numbers, prefix) in _ENUMS.items():
-        value = fields.pop(name)
-        if value is not None:
-            fields[name] = _number(numbers, prefix, value)
-    if normalization is not None:
-        fields["normalization"] = _encode_normalization(normalization)
-    return pb.SegmentParams(**fields)
-
-
-def decode_params(message: pb.SegmentParams) -> SegmentParams:
-    """Unpacks parameters; what is unset becomes None."""
-    fields: dict[str, Any] = {field.name: value for field, value in message.ListFields()}
-    if "normalization" in fields:
-        fields["normalization"] = _decode_normalization(message.normalization)
-    for name in _ENUMS.keys() & fields.keys():
-        fields[name] = _name(*_ENUMS[name], fields[name])
-    return SegmentParams(**fields)
-
-
-def _encode_normalization(normalization: Normalization | str) -> pb.Normalization:
-    rule = Normalization("off") if normalization == "off" else normalization
-    if not isinstance(rule, Normalization):
-        raise TypeError(f"normalization is {normalization!r}; give a Normalization or 'off'")
-    if rule.rule == "off":
-        return pb.Normalization(off=True, invert=rule.invert)
-    bounds: dict[str, Any] = {"low": rule.low, "high": rule.high}
-    if rule.rule == "range":
-        return pb.Normalization(range=pb.Normalization.Range(**bounds), invert=rule.invert)
-    return pb.Normalization(percentiles=pb.Normalization.Percentiles(**bounds), invert=rule.invert)
-
-
-def _decode_normalization(message: pb.Normalization) -> Normalization:
-    match message.WhichOneof("rule"):
-        case "off":
-            return Normalization("off", invert=message.invert)
-        case "range":
-            return Normalization("range", message.range.low, message.range.high, message.invert)
-        case "percentiles":
-            return Normalization("percentiles", message.percentiles.low, message.percentiles.high, message.invert)
-        case _:
-            return Normalization(invert=message.invert)
-
-
 def decode_segmentation(message: pb.SegmentResponse) -> Segmentation:
     """Unpacks the answer to one image.
 
@@ -207,15 +160,20 @@ def decode_segmentation(message: pb.SegmentResponse) -> Segmentation:
     """
     try:
         return Segmentation(
-            labels=decode_array(message.labels),
-            objects=tuple(_decode_object(entry) for entry in message.objects),
-            params=decode_params(message.params),
+            label_image=_optional(message, "labels"),
+            objects=tuple(_decode_object(entry, message.axes) for entry in message.objects),
+            params=wire.read_params(message.params),
             diameter_source=_diameter_source(message.diameter_source),
             model=_decode_version(message.model),
             timing=_decode_timing(message.timing),
             request_id=message.request_id,
-            flows=decode_array(message.flows) if message.HasField("flows") else None,
-            cell_probability=decode_array(message.cell_probability) if message.HasField("cell_probability") else None,
+            axes=message.axes,
+            pixel_size=_decode_pixel_size(message.pixel_size) if message.HasField("pixel_size") else None,
+            warnings=_decode_warnings(message.warnings),
+            server_version=message.server_version,
+            flows=_optional(message, "flows"),
+            cell_probability=_optional(message, "cell_probability"),
+            maps=_optional(message, "maps"),
             style=np.array(message.style, np.float32) if message.style else None,
         )
     except ValueError as error:
@@ -229,6 +187,8 @@ def decode_diameter(message: pb.EstimateDiameterResponse) -> DiameterEstimate:
         source=_diameter_source(message.source),
         model=_decode_version(message.model),
         request_id=message.request_id,
+        warnings=_decode_warnings(message.warnings),
+        server_version=message.server_version,
     )
 
 
@@ -238,8 +198,8 @@ def decode_model(message: pb.Model) -> Model:
         name=message.name,
         description=message.description,
         versions=tuple(_decode_version(version) for version in message.versions),
-        diam_mean=message.diam_mean,
-        diam_labels=message.diam_labels,
+        working_diameter=message.working_diameter,
+        training_diameter=message.training_diameter if message.HasField("training_diameter") else None,
         channels=tuple(message.channels),
         license=message.license,
         provenance=message.provenance,
@@ -255,25 +215,53 @@ def decode_models(message: pb.ListModelsResponse) -> ModelList:
     return ModelList(tuple(decode_model(model) for model in message.models), message.default_model)
 
 
-def _decode_object(message: pb.Object) -> Object:
-    box = message.bounding_box
-    outline: NDArray[np.int32] | None = None
-    if message.outline:
-        outline = np.array(message.outline, np.int32).reshape(-1, 2)
+def _optional(message: pb.SegmentResponse, name: str) -> NDArray[Any] | None:
+    return decode_array(getattr(message, name)) if message.HasField(name) else None
+
+
+def _decode_object(message: pb.Object, axes: str) -> Object:
+    low, high, centre = (
+        tuple(getattr(part, prefix.format(axis.lower())) for axis in axes)
+        for part, prefix in ((message.bbox, "{}_min"), (message.bbox, "{}_max"), (message.centroid, "{}"))
+    )
     return Object(
         label=message.label,
-        bounding_box=BoundingBox(box.y_min, box.x_min, box.y_max, box.x_max),
-        centroid=(message.centroid_y, message.centroid_x),
+        bbox=low + high,
+        centroid=centre,
         area=message.area,
-        diameter=message.diameter,
+        equivalent_diameter_area=message.equivalent_diameter_area,
         mean_probability=message.mean_probability,
         flow_error=message.flow_error,
-        outline=outline,
+        outlines={entry.z: np.array(entry.points, np.int32).reshape(-1, 2) for entry in message.outlines},
+    )
+
+
+def _decode_pixel_size(message: pb.PixelSize) -> PixelSize:
+    return PixelSize(message.y_um, message.x_um, message.z_um if message.HasField("z_um") else None)
+
+
+def _decode_warnings(messages: Iterable[pb.Warning]) -> tuple[ResultWarning, ...]:
+    return tuple(
+        ResultWarning(_word(pb.WarningKind, entry.kind), entry.message, entry.suggestion, dict(entry.metadata))
+        for entry in messages
     )
 
 
 def _decode_version(message: pb.ModelVersion) -> ModelVersion:
-    return ModelVersion(message.family, message.name, message.version, message.sha256)
+    return ModelVersion(
+        family=message.family,
+        name=message.name,
+        version=message.version,
+        sha256=message.sha256,
+        weights=_word(pb.Precision, message.weights),
+        precision=_word(pb.Precision, message.precision),
+        runtime=message.runtime,
+    )
+
+
+def _word(enum: Any, number: int) -> str:
+    """Returns the word of a number, "" for a number this client does not know."""
+    return next((word for word, value in wire.words(enum).items() if value == number), "")
 
 
 def _decode_timing(message: pb.Timing) -> Timing:
@@ -281,7 +269,7 @@ def _decode_timing(message: pb.Timing) -> Timing:
 
 
 def _diameter_source(number: pb.DiameterSource) -> DiameterSource:
-    return cast(DiameterSource, _name(pb.DiameterSource, "DIAMETER_SOURCE_", number))
+    return cast(DiameterSource, wire.word_of(pb.DiameterSource, number, "diameter_source"))
 
 
 def _invalid_answer(message: str, request_id: str) -> ServerError:

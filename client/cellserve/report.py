@@ -27,7 +27,7 @@ def diameter_source(source: DiameterSource) -> str:
     """Says where a diameter came from."""
     words = {
         "caller": "as given",
-        "family_mean": "the size the model's networks work at; the image was not measured",
+        "working_diameter": "the size the model's networks work at; the image was not measured",
         "size_model": "estimated from the image",
     }
     return words.get(source, source)
@@ -45,7 +45,7 @@ def object_table(result: Segmentation) -> Table:
             f"{y:.1f}",
             f"{x:.1f}",
             f"{entry.area}",
-            f"{entry.diameter:.1f}",
+            f"{entry.equivalent_diameter_area:.1f}",
             f"{entry.mean_probability:.2f}",
             f"{entry.flow_error:.3f}",
         )
@@ -65,6 +65,7 @@ def totals(result: Segmentation) -> str:
         f"time      {timing.total_s:.2f} s on the server: inference {timing.inference_s:.2f} s ({timing.tiles} tiles), "
         f"masks {timing.postprocess_s:.2f} s, rest {_rest(result):.2f} s",
         f"request   {result.request_id}",
+        *(f"warning   {warning.message} {warning.suggestion}" for warning in result.warnings),
     ]
     return "\n".join(lines)
 
@@ -74,7 +75,9 @@ def record(path: Path, result: Segmentation, outputs: Outputs, written: list[Pat
     return {
         "file": str(path),
         "objects": len(result.objects),
-        "median_diameter": statistics.median(entry.diameter for entry in result.objects) if result.objects else None,
+        "median_diameter": statistics.median(entry.equivalent_diameter_area for entry in result.objects)
+        if result.objects
+        else None,
         "labels": str(outputs.labels),
         "table": str(outputs.table) if outputs.table in written else None,
         "overlay": str(outputs.overlay) if outputs.overlay in written else None,
@@ -82,6 +85,7 @@ def record(path: Path, result: Segmentation, outputs: Outputs, written: list[Pat
         "diameter_source": result.diameter_source,
         "model": dataclasses.asdict(result.model),
         "timing": dataclasses.asdict(result.timing),
+        "warnings": [dataclasses.asdict(warning) for warning in result.warnings],
         "request_id": result.request_id,
     }
 
@@ -110,7 +114,7 @@ def model_table(models: ModelList) -> Table:
         table.add_row(
             model.name + (" *" if model.name == models.default else ""),
             "yes" if model.ready else "no",
-            f"{model.diam_mean:g}",
+            f"{model.working_diameter:g}",
             "yes" if model.has_size_model else "no",
             ensemble.version if ensemble else "",
             ensemble.sha256[:12] if ensemble else "",
@@ -133,7 +137,7 @@ def _count(result: Segmentation) -> str:
 def _median(result: Segmentation) -> str:
     if not result.objects:
         return ""
-    return f", median diameter {statistics.median(entry.diameter for entry in result.objects):.1f} px"
+    return f", median diameter {statistics.median(entry.equivalent_diameter_area for entry in result.objects):.1f} px"
 
 
 def _rest(result: Segmentation) -> float:

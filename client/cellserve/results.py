@@ -5,65 +5,94 @@ Pixels are counted from the upper left, zero-based; coordinates are (y, x).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
+from cellserve_contract.objects import columns
+from cellserve_formats import PixelSize
 from numpy.typing import NDArray
 
 from .params import DiameterSource, SegmentParams
 
 
-class BoundingBox(NamedTuple):
-    """Smallest rectangle around an object, half open: `labels[y_min:y_max, x_min:x_max]`."""
-
-    y_min: int
-    x_min: int
-    y_max: int
-    x_max: int
-
-
 @dataclass(frozen=True, slots=True)
 class Object:
-    """One segmented object.
+    """One segmented object. Names are those of scikit-image's `regionprops`, where it has one.
 
     Attributes:
-        label: Its value in the label image, 1 to the number of objects.
-        bounding_box: Smallest rectangle around it.
-        centroid: Mean (y, x) of its pixels.
-        area: Number of its pixels.
-        diameter: Diameter of the disk of equal area, pixels.
-        mean_probability: Mean cell probability of its pixels, 0 to 1.
+        label: Value of the object in the label image, 1 to the number of objects.
+        bbox: First pixel along each axis of the label image, then one past the last pixel: (y, x, y, x) in 2-D.
+        centroid: Mean position of the object's pixels along each axis: (y, x) in 2-D.
+        area: Number of the object's pixels.
+        equivalent_diameter_area: Diameter of the disk of equal area, pixels.
+        mean_probability: Mean cell probability of the object's pixels, 0 to 1.
         flow_error: Mean squared distance between the flows of its shape and the predicted ones; 0 is a perfect fit.
-        outline: int32 [k, 2], (y, x) of its border pixels in order; None unless "outlines" was asked for.
+        outlines: int32 [k, 2], (y, x) of the border pixels in order, by plane (0 in 2-D); empty unless "outlines" was
+            asked for.
     """
 
     label: int
-    bounding_box: BoundingBox
-    centroid: tuple[float, float]
+    bbox: tuple[int, ...]
+    centroid: tuple[float, ...]
     area: int
-    diameter: float
+    equivalent_diameter_area: float
     mean_probability: float
     flow_error: float
-    outline: NDArray[np.int32] | None = field(default=None, repr=False, compare=False)
+    outlines: Mapping[int, NDArray[np.int32]] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def outline(self) -> NDArray[np.int32] | None:
+        """int32 [k, 2], the outline in the first plane that shows the object; None unless "outlines" was asked for."""
+        return next(iter(self.outlines.values()), None)
+
+    def row(self) -> dict[str, int | float]:
+        """Returns the values of the table of objects by column, in the order of `cellserve_contract.objects`."""
+        measures = (self.area, self.equivalent_diameter_area, self.mean_probability, self.flow_error)
+        values = (self.label, *self.bbox, *self.centroid, *measures)
+        axes = "ZYX"[-len(self.centroid) :]
+        return {column.name: value for column, value in zip(columns(axes), values, strict=True)}
 
 
 @dataclass(frozen=True, slots=True)
 class ModelVersion:
-    """The model that produced an answer.
+    """A network as the inference server serves it.
 
     Attributes:
         family: As in `SegmentParams.model`.
         name: Name on the inference server.
         version: Version on the inference server.
         sha256: Checksum of the network file, lower-case hexadecimal.
+        weights: Number format of the weights: "float32", "float16", "bfloat16"; "" unknown.
+        precision: Number format the inference server computes in; "" where it does not tell.
+        runtime: Program that runs the network; "" where the inference server does not tell.
     """
 
     family: str
     name: str
     version: str
     sha256: str
+    weights: str = ""
+    precision: str = ""
+    runtime: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ResultWarning:
+    """Something to know about an answer. The answer is valid all the same.
+
+    Attributes:
+        kind: Word of docs/errors.md, such as "nothing_found"; "" for kinds this client does not know.
+        message: What happened.
+        suggestion: What to try.
+        metadata: Facts for programs.
+    """
+
+    kind: str
+    message: str
+    suggestion: str
+    metadata: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,38 +120,59 @@ class Timing:
     tiles: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Segmentation:
     """The objects of one image.
 
     Attributes:
-        labels: uint16 or uint32 [Y, X], as large as the image: 0 is background, 1..N are objects. Yours to modify.
+        label_image: As `labels`; None if the request left labels out.
         objects: The objects in the order of their labels: `objects[n - 1]` has label n.
         params: All parameters as used, none left out.
         diameter_source: Where `params.diameter` came from.
-        model: The model as used.
+        model: The network that answered.
         timing: Where the time went.
         request_id: Finds the request in the server's log.
-        flows: float32 [2, Y, X], flow along y and along x; None unless asked for.
-        cell_probability: float32 [Y, X], logits; None unless asked for.
+        axes: Axes of the label image: "YX".
+        pixel_size: Pixel size of the image; None where unknown.
+        warnings: What to know about the answer.
+        server_version: Version of the server.
+        flows: float [2, Y, X], flow along y and along x, of about unit length inside objects; None unless asked for.
+        cell_probability: float [Y, X], logits; None unless asked for.
+        maps: float [3, Y, X], the networks' planes: 5 * flow along y, 5 * flow along x, logit; None unless asked for.
         style: float32 [256], of unit length; None unless asked for.
     """
 
-    labels: NDArray[np.uint16] | NDArray[np.uint32]
+    label_image: NDArray[np.uint16] | NDArray[np.uint32] | None
     objects: tuple[Object, ...]
     params: SegmentParams
     diameter_source: DiameterSource
     model: ModelVersion
     timing: Timing
     request_id: str
-    flows: NDArray[np.float32] | None = None
-    cell_probability: NDArray[np.float32] | None = None
+    axes: str = "YX"
+    pixel_size: PixelSize | None = None
+    warnings: tuple[ResultWarning, ...] = ()
+    server_version: str = ""
+    flows: NDArray[np.floating[Any]] | None = None
+    cell_probability: NDArray[np.floating[Any]] | None = None
+    maps: NDArray[np.floating[Any]] | None = None
     style: NDArray[np.float32] | None = None
 
+    @property
+    def labels(self) -> NDArray[np.uint16] | NDArray[np.uint32]:
+        """uint16 or uint32 [Y, X], as large as the image: 0 is background, 1..N are objects. Yours to modify.
+
+        Raises:
+            ValueError: The request left labels out.
+        """
+        if self.label_image is None:
+            raise ValueError("this result has no labels: the request left them out (omit_labels or maps_only)")
+        return self.label_image
+
     def __repr__(self) -> str:
-        rows, columns = self.labels.shape
+        size = "" if self.label_image is None else f" of {' x '.join(map(str, self.label_image.shape))} pixels"
         return (
-            f"<Segmentation of {rows} x {columns} pixels: {len(self.objects)} objects, "
+            f"<Segmentation{size}: {len(self.objects)} objects, "
             f"diameter {self.params.diameter}, model {self.model.name} version {self.model.version}>"
         )
 
@@ -133,15 +183,19 @@ class DiameterEstimate:
 
     Attributes:
         diameter: Median diameter, pixels.
-        source: Where it came from.
-        model: The model as used.
+        source: Where the diameter came from.
+        model: The network that answered.
         request_id: Finds the request in the server's log.
+        warnings: What to know about the answer.
+        server_version: Version of the server.
     """
 
     diameter: float
     source: DiameterSource
     model: ModelVersion
     request_id: str
+    warnings: tuple[ResultWarning, ...] = ()
+    server_version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +206,8 @@ class Model:
         name: Name for `SegmentParams.model`.
         description: What it is for, in one sentence.
         versions: Its networks on the inference server, the ensemble first.
-        diam_mean: Object diameter the networks work at, pixels.
-        diam_labels: Mean diameter of the objects it was trained on, pixels of their images; 0 where unknown.
+        working_diameter: Object diameter that the networks work at, pixels.
+        training_diameter: Mean diameter of the objects it was trained on, pixels of their images; None where unknown.
         channels: What each input channel means.
         license: Licence of the weights.
         provenance: How and on what the networks were trained.
@@ -166,8 +220,8 @@ class Model:
     name: str
     description: str
     versions: tuple[ModelVersion, ...]
-    diam_mean: float
-    diam_labels: float
+    working_diameter: float
+    training_diameter: float | None
     channels: tuple[str, ...]
     license: str
     provenance: str

@@ -106,7 +106,7 @@ class Service:
             pool.shutdown(cancel_futures=True)
 
     def _segment(self, sample: Sample) -> Prediction:
-        diameter = 0.0 if self.estimates else median_diameter(sample.labels) or self.family.diam_mean
+        diameter = 0.0 if self.estimates else median_diameter(sample.labels) or self.family.working_diameter
         image = cellserve.Image(sample.image, "CYX")
         for attempt in range(_OVERLOAD_ATTEMPTS):
             try:

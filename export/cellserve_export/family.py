@@ -6,17 +6,17 @@
 """
 
 import hashlib
-import json
 import math
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata, resources
 from pathlib import Path
 from string import Template
 
 import onnx
+from cellserve_contract import model_card
 from cellserve_formats.files import write_json
 from cellserve_networks.checkpoint import CHANNELS, Checkpoint
 from cellserve_networks.network import DEFAULT_DIAMETER, OUTPUT_CHANNELS, STYLE_SIZE, Ensemble, StyleNetwork
@@ -103,8 +103,8 @@ def write_family(
             checksums[model.name] = _write_model(directory, family.name, model)
             network = directory / "1" / "model.onnx"
             report += check_parity(model.name, network, model.module, model.outputs, precision, tiles)
-        description = _describe(family, checkpoints, precision, diam_mean, checksums)
-        write_json(new / family.name / "model.json", description)
+        card = _describe(family, checkpoints, precision, diam_mean, checksums)
+        write_json(new / family.name / "model.json", card.to_json())
         _replace(repository, new, Path(scratch, "old"))
     return report
 
@@ -118,14 +118,17 @@ def set_size_model(repository: Path, name: str, size_model: SizeModel) -> None:
     """
     path = repository / name / "model.json"
     try:
-        description = json.loads(path.read_bytes())
+        card = model_card.Family.from_json(path.read_bytes())
     except OSError as error:
         raise FamilyError(f"no family {name!r} in {repository}: {path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise FamilyError(f"{path}: not JSON: {error}") from error
-    if not isinstance(description, dict) or description.get("family") != name:
+    except model_card.ModelJsonError as error:
+        raise FamilyError(f"{path}: {error}") from error
+    if card.name != name:
         raise FamilyError(f"{path}: does not describe the family {name!r}")
-    write_json(path, description | {"size_model": asdict(size_model)})
+    try:
+        write_json(path, replace(card, size_model=size_model).to_json())
+    except model_card.ModelJsonError as error:
+        raise FamilyError(f"{path}: {error}") from error
 
 
 def _common_diameter(family: Family, checkpoints: Sequence[Checkpoint]) -> float:
@@ -178,22 +181,22 @@ def _describe(
     precision: Precision,
     diam_mean: float,
     checksums: Mapping[str, str],
-) -> dict[str, object]:
+) -> model_card.Family:
     """The content of model.json: what a gateway tells its callers about the family."""
-    return {
-        "family": family.name,
-        "description": family.description,
-        "diam_mean": diam_mean,
-        "diam_labels": checkpoints[0].diam_labels,
-        "channels": [name for name in CHANNELS if all(name in checkpoint.channels for checkpoint in checkpoints)],
-        "license": family.license,
-        "provenance": family.provenance,
-        "tile_size": TILE,
-        "size_model": asdict(family.size_model) if family.size_model else None,
-        "networks": {name: {"sha256": sha256, "weights": precision} for name, sha256 in checksums.items()},
-        "sources": [checkpoint.sha256 for checkpoint in checkpoints],
-        "exporter": {tool: metadata.version(tool) for tool in _TOOLS},
-    }
+    return model_card.Family(
+        name=family.name,
+        description=family.description,
+        diam_mean=diam_mean,
+        diam_labels=checkpoints[0].diam_labels,
+        channels=tuple(name for name in CHANNELS if all(name in checkpoint.channels for checkpoint in checkpoints)),
+        license=family.license,
+        provenance=family.provenance,
+        tile_size=TILE,
+        size_model=family.size_model,
+        networks={name: model_card.NetworkFile(sha256, precision) for name, sha256 in checksums.items()},
+        sources=tuple(checkpoint.sha256 for checkpoint in checkpoints),
+        exporter={tool: metadata.version(tool) for tool in _TOOLS},
+    )
 
 
 def _replace(repository: Path, new: Path, old: Path) -> None:

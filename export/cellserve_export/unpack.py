@@ -1,11 +1,11 @@
 """The networks of a family as checkpoints again: to train them on, to combine them, to use them in Cellpose."""
 
 import hashlib
-import json
 from pathlib import Path
 
 import onnx
 import torch
+from cellserve_contract.model_card import Family, ModelJsonError
 from cellserve_networks.network import CPnet
 from onnx import numpy_helper
 
@@ -26,26 +26,23 @@ def unpack_family(repository: Path, name: str) -> list[CPnet]:
         FamilyError: no such family, or its ONNX file is not the one that its model.json describes.
     """
     try:
-        description = json.loads((repository / name / "model.json").read_bytes())
+        card = Family.from_json((repository / name / "model.json").read_bytes())
         content = (repository / name / "1" / "model.onnx").read_bytes()
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise FamilyError(f"no family {name!r} in {repository}: {error}") from error
-    try:
-        expected, diam_mean = description["networks"][name]["sha256"], float(description["diam_mean"])
-        diam_labels, count = float(description["diam_labels"] or diam_mean), len(description["sources"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise FamilyError(f"{repository / name / 'model.json'}: not a description of a family: {error!r}") from error
-    if hashlib.sha256(content).hexdigest() != expected:
+    except ModelJsonError as error:
+        raise FamilyError(f"{repository / name / 'model.json'}: not a description of a family: {error}") from error
+    if name not in card.networks or hashlib.sha256(content).hexdigest() != card.networks[name].sha256:
         raise FamilyError(f"{repository / name}: model.onnx is not the file that model.json describes")
     weights = {tensor.name: tensor for tensor in onnx.load_from_string(content).graph.initializer}
     networks = []
-    for index in range(count):
+    for index in range(len(card.sources)):
         network = CPnet()
         for key, tensor in network.state_dict().items():
             if not key.endswith("num_batches_tracked") and not key.startswith("diam"):
                 stored = numpy_helper.to_array(weights[f"network_{index}.{key}"])
                 tensor.copy_(torch.from_numpy(stored.astype("float32")))
-        network.get_buffer("diam_mean").fill_(diam_mean)
-        network.get_buffer("diam_labels").fill_(diam_labels)
+        network.get_buffer("diam_mean").fill_(card.diam_mean)
+        network.get_buffer("diam_labels").fill_(card.diam_labels or card.diam_mean)
         networks.append(network.eval().requires_grad_(False))
     return networks

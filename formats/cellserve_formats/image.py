@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from cellserve_contract.axes import LETTERS, axes_problem
 from numpy.typing import NDArray
 
 from .errors import ImageError
 
-LETTERS = "TCZYXS"
-"""Names of axes: time, channel, z, y, x, and the colour samples of a pixel."""
 MAX_INTENSITY = 1e30
 """Larger intensities overflow single precision in later steps."""
 _STACKS = {"T": "a time series", "Z": "a z stack"}
@@ -65,14 +64,8 @@ def check_axes(axes: str, dimensions: int) -> None:
     Raises:
         ImageError: AXES_UNKNOWN if a letter is not in TCZYXS or occurs twice, Y or X is missing, or the count differs.
     """
-    if not set("YX") <= set(axes) <= set(LETTERS) or len(set(axes)) != len(axes):
-        raise ImageError(
-            f"axes are {axes[:32]!r}; distinct letters out of {LETTERS} are allowed, Y and X among them",
-            "AXES_UNKNOWN",
-            allowed=LETTERS,
-        )
-    if len(axes) != dimensions:
-        raise ImageError(f"axes {axes!r} name {len(axes)} axes, the image has {dimensions}", "AXES_UNKNOWN")
+    if problem := axes_problem(axes, dimensions):
+        raise ImageError(f"axes are {problem}", "AXES_UNKNOWN", allowed=LETTERS)
 
 
 def planes(image: Image) -> NDArray[Any]:

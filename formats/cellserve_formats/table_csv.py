@@ -7,40 +7,29 @@ import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from cellserve_contract.objects import columns
+
 from .files import write_bytes
 
 Row = Mapping[str, int | float]
 """One object: a number per column."""
 
-COLUMNS = (
-    "label",
-    "bbox-0",
-    "bbox-1",
-    "bbox-2",
-    "bbox-3",
-    "centroid-0",
-    "centroid-1",
-    "area",
-    "equivalent_diameter_area",
-    "mean_probability",
-    "flow_error",
-)
-"""Columns of a table, by the names of scikit-image where it has one; lengths in pixels."""
 
-
-def table_csv_bytes(rows: Iterable[Row]) -> bytes:
+def table_csv_bytes(rows: Iterable[Row], axes: str = "YX") -> bytes:
     """Returns the objects as CSV, one row each, under a header; floating-point numbers with seven digits.
 
     Args:
-        rows: One mapping of all `COLUMNS` per object.
+        rows: One mapping of all columns of `cellserve_contract.objects` per object.
+        axes: Axes of the label image.
 
     Raises:
         KeyError: A column is missing.
     """
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(COLUMNS)
-    table.writerows([_text(row[column]) for column in COLUMNS] for row in rows)
+    names = [column.name for column in columns(axes)]
+    table.writerow(names)
+    table.writerows([_text(row[name]) for name in names] for row in rows)
     return text.getvalue().encode()
 
 

@@ -8,9 +8,10 @@ from typing import Any
 from xml.etree import ElementTree
 
 import tifffile
+from cellserve_contract.axes import LETTERS
 
 from .errors import ImageError
-from .image import LETTERS, Image, check_axes, check_flat, check_pixels
+from .image import Image, check_axes, check_flat, check_pixels
 from .jpeg_reader import jpeg_frame
 from .limits import Limits
 from .pixel_size import pixel_size

@@ -1,13 +1,15 @@
 """From the outputs of tiles to masks and objects: reassembly, recovery, measurement, outlines."""
 
+from cellserve_contract.model_card import STYLE_SIZE
+from cellserve_contract.params import RecoveryParams
+
 from ._arrays import kernel_labels
 from ._diffusion import diffuse
 from .masks import FLOW_SCALE, Recovered, recover_masks
 from .objects import ObjectTable, measure_extents, measure_objects, median_diameter
 from .outlines import trace_outlines
-from .params import RecoveryParams
 from .reassemble import reassemble
-from .size_model import LARGEST_DIAMETER, STYLE_SIZE, SizeModel, bounded_diameter, image_style, style_grid
+from .size_model import LARGEST_DIAMETER, SizeModel, bounded_diameter, image_style, style_grid
 from .warmth import warm_up
 
 __all__ = [

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from cellserve_contract.params import RecoveryParams
 from cellserve_parallel import ThreadGroup, bands
 from numpy.typing import NDArray
 
@@ -13,7 +14,6 @@ from ._diffusion import LONGEST, flow_errors
 from ._labels import fill_holes, may_have_holes, renumber
 from ._tracking import SQUARE, find_traps, follow_bilinear, follow_nearest, keep
 from .objects import measure_extents
-from .params import RecoveryParams
 
 FLOW_SCALE = 5.0
 """Networks predict flows times this, which balances the terms of the training loss (paper, "Deep neural network")."""

@@ -1,7 +1,7 @@
 """What is measured of every object."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from cellserve_parallel import ThreadGroup, bands
@@ -17,25 +17,39 @@ class ObjectTable:
 
     Attributes:
         label: uint32 [N], value in the label image.
-        bounding_box: int32 [N, 4], (y_min, x_min, y_max, x_max), half open.
+        bbox: int32 [N, 4], (y_min, x_min, y_max, x_max), half open.
         centroid: float32 [N, 2], mean (y, x) of the pixels.
         area: int64 [N], number of pixels.
-        diameter: float32 [N], of the disk of equal area, in pixels.
+        equivalent_diameter_area: float32 [N], diameter of the disk of equal area, in pixels.
         mean_probability: float32 [N], mean cell probability of the pixels, 0 to 1.
         flow_error: float32 [N], as `Recovered.flow_errors`.
     """
 
     label: NDArray[np.uint32]
-    bounding_box: NDArray[np.int32]
+    bbox: NDArray[np.int32]
     centroid: NDArray[np.float32]
     area: NDArray[np.int64]
-    diameter: NDArray[np.float32]
+    equivalent_diameter_area: NDArray[np.float32]
     mean_probability: NDArray[np.float32]
     flow_error: NDArray[np.float32]
 
     def __len__(self) -> int:
         """Number of objects."""
         return len(self.label)
+
+    @classmethod
+    def empty(cls) -> Self:
+        """Returns a table without objects."""
+        floats = np.empty(0, np.float32)
+        return cls(
+            label=np.empty(0, np.uint32),
+            bbox=np.empty((0, 4), np.int32),
+            centroid=np.empty((0, 2), np.float32),
+            area=np.empty(0, np.int64),
+            equivalent_diameter_area=floats,
+            mean_probability=floats,
+            flow_error=floats,
+        )
 
 
 def measure_objects(
@@ -60,7 +74,7 @@ def measure_objects(
     count = len(flow_errors)
     if logit.shape != objects.shape or int(objects.max(initial=0)) != count:
         raise ValueError(f"labels {objects.shape} do not fit a logit of shape {logit.shape} and {count} flow errors")
-    area, bounding_box = measure_extents(objects, count, threads)
+    area, bbox = measure_extents(objects, count, threads)
     if not area.all():
         raise ValueError("objects must be numbered without gaps")
     heights = kernel_floats(logit)
@@ -71,10 +85,10 @@ def measure_objects(
     means = (sums / area[:, np.newaxis]).astype(np.float32)
     return ObjectTable(
         label=np.arange(1, count + 1, dtype=np.uint32),
-        bounding_box=bounding_box,
+        bbox=bbox,
         centroid=means[:, :2],
         area=area,
-        diameter=_diameter(area),
+        equivalent_diameter_area=_diameter(area),
         mean_probability=means[:, 2],
         flow_error=np.asarray(flow_errors, dtype=np.float32),
     )

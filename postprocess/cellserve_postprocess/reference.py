@@ -8,12 +8,12 @@ rounding of a sum.
 import math
 
 import numpy as np
+from cellserve_contract.params import RecoveryParams
 from numpy.typing import NDArray
 
 from ._clustering import REGION_COUNT, SEED_COUNT, SEED_REACH
 from ._diffusion import CELLPOSE_ITERATIONS, FAINTEST, LONGEST
 from .masks import CELLPOSE_ROUNDS, FLOW_SCALE, Recovered
-from .params import RecoveryParams
 
 
 def recover_masks(maps: NDArray[np.float32], params: RecoveryParams) -> Recovered:

@@ -6,12 +6,12 @@ one, and the formula.
 
 import math
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
+from cellserve_contract.model_card import SizeModelNumbers
 from cellserve_preprocess import TileGrid
 from numpy.typing import NDArray
-
-STYLE_SIZE = 256
 
 STYLE_TILES = 64
 """Most tiles whose styles are averaged: more would not change the mean, and an image can have thousands."""
@@ -24,33 +24,13 @@ LARGEST_DIAMETER = 10_000.0
 
 
 @dataclass(frozen=True, slots=True)
-class SizeModel:
-    """A linear model of the logarithm of the diameter.
+class SizeModel(SizeModelNumbers):
+    """A linear model of the logarithm of the diameter, as model.json holds it."""
 
-    Attributes:
-        coefficients: 256 numbers, one for each number of a style.
-        style_mean: Mean of the styles it was fitted on, 256 numbers.
-        log_diameter_mean: Mean of log(diameter / diam_mean) it was fitted on.
-        diam_mean: Diameter in pixels that the network of the styles works at.
-
-    Raises:
-        ValueError: On construction: a number is missing or not finite, or diam_mean not positive.
-    """
-
-    coefficients: tuple[float, ...]
-    style_mean: tuple[float, ...]
-    log_diameter_mean: float
-    diam_mean: float
-
-    def __post_init__(self) -> None:
-        for name in ("coefficients", "style_mean"):
-            values = getattr(self, name)
-            if len(values) != STYLE_SIZE or not all(map(math.isfinite, values)):
-                raise ValueError(f"{name} of a size model: expected {STYLE_SIZE} finite numbers")
-        if not math.isfinite(self.log_diameter_mean):
-            raise ValueError(f"log_diameter_mean of a size model is {self.log_diameter_mean}, expected a finite number")
-        if not 0 < self.diam_mean < math.inf:
-            raise ValueError(f"diam_mean of a size model is {self.diam_mean}, expected a diameter in pixels, above 0")
+    @classmethod
+    def of(cls, numbers: SizeModelNumbers) -> Self:
+        """Returns the size model that a model.json describes."""
+        return cls(numbers.coefficients, numbers.style_mean, numbers.log_diameter_mean, numbers.diam_mean)
 
     def diameter(self, style: NDArray[np.float32]) -> float:
         """Predicts the median diameter of the objects of an image, in pixels.

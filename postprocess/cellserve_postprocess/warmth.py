@@ -1,12 +1,12 @@
 """Compiling before the first image comes."""
 
 import numpy as np
+from cellserve_contract.params import RecoveryParams
 from cellserve_preprocess import TILE, TileGrid
 
 from ._diffusion import diffuse
 from .masks import recover_masks
 from .objects import measure_objects
-from .params import RecoveryParams
 from .reassemble import reassemble
 
 

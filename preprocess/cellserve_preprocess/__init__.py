@@ -1,8 +1,9 @@
 """From an image to the tiles the networks run on: channels, normalisation, rescaling, tiling."""
 
+from cellserve_contract.params import Normalization, ParameterError
+
 from .channels import default_channels, select_channels
-from .errors import ParameterError
-from .normalize import Normalization, normalize
+from .normalize import normalize
 from .rescale import rescaled_shape, resize
 from .tile import MARGIN, TILE, TileGrid
 

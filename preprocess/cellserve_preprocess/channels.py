@@ -3,9 +3,8 @@
 from typing import Any
 
 import numpy as np
+from cellserve_contract.params import ParameterError
 from numpy.typing import NDArray
-
-from .errors import ParameterError
 
 MEAN = -1
 """Cytoplasm channel that stands for the mean of all planes."""

@@ -2,59 +2,18 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import numpy as np
+from cellserve_contract.params import Normalization
 from cellserve_parallel import ThreadGroup, bands
 from numpy.typing import NDArray
-
-from .errors import ParameterError
 
 SMALLEST_RANGE = 1e-3
 """A channel whose percentiles lie no further apart is constant: it carries nothing but noise."""
 
 SAMPLE = 1 << 14
 """Values in the sample that brackets a percentile, about."""
-
-
-@dataclass(frozen=True, slots=True)
-class Normalization:
-    """How intensities become the network's input.
-
-    Attributes:
-        rule: "percentiles" maps the percentiles `low` and `high` of each channel to 0 and 1; "range" maps the
-            intensities `low` and `high` to 0 and 1, the same for every channel; "off" leaves intensities as they are.
-        low: percentile (0 to 100) or intensity that becomes 0.
-        high: percentile (above `low`, at most 100) or intensity (above `low`) that becomes 1.
-        invert: dark objects on a bright ground: x becomes 1 - x after the rule.
-
-    Raises:
-        ParameterError: on construction, when a value is out of range.
-    """
-
-    rule: Literal["percentiles", "range", "off"] = "percentiles"
-    low: float = 1.0
-    high: float = 99.0
-    invert: bool = False
-
-    def __post_init__(self) -> None:
-        match self.rule:
-            case "percentiles":
-                if not 0 <= self.low <= 100:
-                    raise ParameterError("normalization.percentiles.low", self.low, "0 to 100")
-                if not self.low < self.high <= 100:
-                    raise ParameterError("normalization.percentiles.high", self.high, f"above {self.low}, at most 100")
-            case "range":
-                if not math.isfinite(self.low):
-                    raise ParameterError("normalization.range.low", self.low, "a finite number")
-                if not (math.isfinite(self.high) and self.low < self.high):
-                    raise ParameterError("normalization.range.high", self.high, f"a finite number above {self.low}")
-            case "off":
-                pass
-            case _:
-                raise ParameterError("normalization.rule", self.rule, "percentiles, range or off")
 
 
 def normalize(
@@ -78,18 +37,14 @@ def normalize(
     """
     threads = threads or ThreadGroup()
     normalized = np.zeros_like(image, dtype=np.float32)
-    for source, target in zip(image, normalized, strict=True):
+    for plane, (source, target) in enumerate(zip(image, normalized, strict=True)):
         if not source.any():
             continue
-        match normalization.rule:
-            case "percentiles":
-                low, high = percentiles(source, (normalization.low, normalization.high), threads)
-                if high - low <= SMALLEST_RANGE:
-                    continue
-            case "range":
-                low, high = normalization.low, normalization.high
-            case "off":
-                low, high = 0.0, 1.0
+        low, high = normalization.bounds(plane)
+        if normalization.rule == "percentiles":
+            low, high = percentiles(source, (low, high), threads)
+            if high - low <= SMALLEST_RANGE:
+                continue
         threads.each(partial(_map, source, target, low, high, normalization.invert), bands(source.shape))
     return normalized
 

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from cellserve_contract.params import ParameterError
 from numpy.typing import NDArray
-
-from .errors import ParameterError
 
 TILE = 224
 """Side of a tile in pixels: the size of the crops the networks were trained on."""

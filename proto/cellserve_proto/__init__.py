@@ -1,1 +1,1 @@
-"""Python stubs generated from proto/cellserve/v1/segmentation.proto by `make proto`."""
+"""Python stubs generated from proto/cellserve/v1/*.proto by `make proto`."""

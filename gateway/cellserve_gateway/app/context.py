@@ -48,8 +48,9 @@ class RequestContext:
         request_id: Name of the request in answers, logs and traces.
         caller: Name of the caller.
         priority: Priority class.
-        deadline: Event loop time after which the answer is of no use.
+        deadline: Event loop time after which the answer is of no use, or the work budget is spent.
         work_budget_s: Seconds of work that the image may take, counted from `start_work`. None: no budget.
+        late_reason: Meaning of a passed deadline: DEADLINE_EXCEEDED or WORK_BUDGET_EXCEEDED.
         cancellation: Ends work on threads. Cancelled when the deadline passes, or the call ends, during that work.
         timing: Filled in by `stage`.
     """
@@ -59,13 +60,17 @@ class RequestContext:
     priority: Priority = Priority.BATCH
     deadline: float = math.inf
     work_budget_s: float | None = None
+    late_reason: str = "DEADLINE_EXCEEDED"
     cancellation: CancellationToken = field(default_factory=CancellationToken)
     timing: Timing = field(default_factory=Timing)
 
     def start_work(self) -> None:
         """Starts the work budget: the deadline becomes now plus the budget, if that is earlier."""
-        if self.work_budget_s is not None:
-            self.deadline = min(self.deadline, asyncio.get_running_loop().time() + self.work_budget_s)
+        if self.work_budget_s is None:
+            return
+        end = asyncio.get_running_loop().time() + self.work_budget_s
+        if end < self.deadline:
+            self.deadline, self.late_reason = end, "WORK_BUDGET_EXCEEDED"
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -75,14 +80,15 @@ class RequestContext:
             DeadlinePassed: The deadline passed before or during the body.
         """
         loop = asyncio.get_running_loop()
-        late = DeadlinePassed("the deadline passed while the image was processed", stage=name)
+        what = "work budget was spent" if self.late_reason == "WORK_BUDGET_EXCEEDED" else "deadline passed"
+        late = DeadlinePassed(f"the {what} while the image was processed", reason=self.late_reason, stage=name)
         if self.deadline <= loop.time():
             raise late
         timer = loop.call_at(self.deadline, self.cancellation.cancel) if math.isfinite(self.deadline) else None
         start = time.perf_counter()
         try:
             yield
-        except WorkCancelledError:
+        except (WorkCancelledError, DeadlinePassed):
             raise late from None
         finally:
             if timer:

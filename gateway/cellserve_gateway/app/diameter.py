@@ -10,13 +10,16 @@ gateway's limits is raised until the image fits.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
+from cellserve_contract.model_card import Family
+from cellserve_contract.params import SegmentParams
 from cellserve_parallel import ThreadGroup
 from cellserve_postprocess import (
     LARGEST_DIAMETER,
     RecoveryParams,
+    SizeModel,
     bounded_diameter,
     median_diameter,
     recover_masks,
@@ -30,8 +33,7 @@ from cellserve_gateway.settings import Settings
 from .admission import Reservation
 from .context import RequestContext
 from .decode import Pixels
-from .families import Family
-from .params import DiameterSource, SegmentParams
+from .params import DiameterSource, resolve
 from .pipeline import Pipeline, Plan, assemble, planes_of, style_of
 
 RAISE = 1.02
@@ -64,7 +66,7 @@ class DiameterEstimator:
             ParameterError: A channel does not exist, or must be named.
         """
         family = self._pipeline.families[params.model]
-        params, source = params.resolved(len(image), family)
+        params, source = resolve(params, len(image), family)
         if source is DiameterSource.SIZE_MODEL:
             with self._pipeline.instruments.stage("estimate"):
                 diameter = await self._estimate(image, params, family, context, reservation)
@@ -80,7 +82,7 @@ class DiameterEstimator:
             planes = await workers.run(context, planes_of, image, params, workers.group(context))
         predicted = await self._predict(planes, family, context, reservation)
         # Channels and normalisation as the caller wants them; one network, and masks by the defaults.
-        quick = replace(params, ensemble=False, augment=False, recovery=RecoveryParams())
+        quick = replace(params, ensemble=False, augment=False, **asdict(RecoveryParams()))
         quick = self._with_diameter(quick, predicted, shape)
         plan = self._pipeline.plan(shape, quick, DiameterSource.SIZE_MODEL)
         reservation.resize(pixels=plan.pixels)
@@ -100,7 +102,7 @@ class DiameterEstimator:
         network = self._pipeline.backend.network(family.style_network)
         with context.stage("inference"):
             tiles = await self._pipeline.infer(planes, grid, network, ("style",), context)
-        return family.size_model.diameter(style_of(tiles))
+        return SizeModel.of(family.size_model).diameter(style_of(tiles))
 
     async def _measure(self, planes: NDArray[np.float32], plan: Plan, context: RequestContext) -> float:
         """Returns the median diameter of the objects that a segmentation finds; 0 if it finds none."""
@@ -118,7 +120,7 @@ class DiameterEstimator:
             maps = await run(context, assemble, tiles, plan.grid, shape, group)
         del tiles
         with context.stage("postprocess"):
-            diameter = await run(context, _median_diameter, maps, plan.params.recovery, group)
+            diameter = await run(context, _median_diameter, maps, plan.params, group)
         return diameter * math.sqrt(math.prod(plan.shape) / math.prod(shape))
 
     def _with_diameter(self, params: SegmentParams, diameter: float, shape: tuple[int, int]) -> SegmentParams:

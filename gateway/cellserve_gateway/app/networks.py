@@ -22,12 +22,16 @@ class Network:
         version: Version at the backend.
         sha256: SHA-256 of the network file, lower-case hexadecimal.
         max_batch_size: Largest number of tiles in one request.
+        runtime: Name of the software that runs the network.
+        precision: "f32" or "bf16"; "" if the configuration leaves the choice to the processor.
     """
 
     name: str
     version: str
     sha256: str
     max_batch_size: int
+    runtime: str = ""
+    precision: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from cellserve_contract.params import SegmentParams
+from cellserve_contract.reasons import WarningKind
 from cellserve_parallel import ThreadGroup
 from cellserve_postprocess import (
     FLOW_SCALE,
@@ -32,10 +34,23 @@ from .context import RequestContext
 from .decode import Pixels
 from .families import Families
 from .networks import Backend, Network, TileOutput, TileOutputs
-from .params import DiameterSource, SegmentParams
+from .params import DiameterSource
 from .threads import WorkerThreads
 
-Output = Literal["outlines", "flows", "cell_probability", "style"]
+Output = Literal["outlines", "flows", "cell_probability", "style", "maps"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Parts that the caller wants in the result.
+
+    Attributes:
+        outputs: Optional parts.
+        maps_only: The networks' maps are the result. No masks are recovered.
+    """
+
+    outputs: frozenset[Output] = frozenset()
+    maps_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +58,19 @@ class Segmentation:
     """The result for one image.
 
     Attributes:
-        labels: uint16 or uint32 [Y, X]; 0 is background, 1..N are objects.
+        labels: uint16 or uint32 [Y, X]; 0 is background, 1..N are objects. None: only maps were wanted.
         objects: The objects, in the order of their labels.
         params: Parameters as used, all resolved.
         network: The network as used.
         outlines: int32 [k, 2] of (y, x) per object. None: not wanted.
         flows: float32 [2, Y, X], about unit length inside objects. None: not wanted.
         cell_probability: float32 [Y, X], logits. None: not wanted.
+        maps: float32 [3, Y, X]: 5 * flow along y, 5 * flow along x, logit. None: not wanted.
         style: float32 [256], unit length. None: not wanted.
+        warnings: Kinds of warnings, each with its facts.
     """
 
-    labels: NDArray[np.uint16] | NDArray[np.uint32]
+    labels: NDArray[np.uint16] | NDArray[np.uint32] | None
     objects: ObjectTable
     params: SegmentParams
     diameter_source: DiameterSource
@@ -61,7 +78,9 @@ class Segmentation:
     outlines: list[NDArray[np.int32]] | None = None
     flows: NDArray[np.float32] | None = None
     cell_probability: NDArray[np.float32] | None = None
+    maps: NDArray[np.float32] | None = None
     style: NDArray[np.float32] | None = None
+    warnings: tuple[tuple[WarningKind, dict[str, str]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,15 +160,13 @@ class Pipeline:
         assert params.diameter is not None  # resolved or estimated
         return rescaled_shape(shape, self.families[params.model].diam_mean / params.diameter)
 
-    async def segment(
-        self, image: Pixels, plan: Plan, outputs: frozenset[Output], context: RequestContext
-    ) -> Segmentation:
+    async def segment(self, image: Pixels, plan: Plan, wanted: Wanted, context: RequestContext) -> Segmentation:
         """Segments one image.
 
         Args:
             image: [C, Y, X], finite.
             plan: The plan that `plan` made for the image.
-            outputs: Optional parts wanted.
+            wanted: Parts wanted in the result.
             context: Its timing is filled in.
 
         Raises:
@@ -159,15 +176,15 @@ class Pipeline:
         with self.stage(context, "preprocess"):
             scaled = await run(context, _prepare, image, plan, group)
         with self.stage(context, "inference"):
-            wanted: tuple[TileOutput, ...] = ("maps", "style") if "style" in outputs else ("maps",)
-            tiles = await self.infer(scaled, plan.grid, plan.network, wanted, context)
+            outputs: tuple[TileOutput, ...] = ("maps", "style") if "style" in wanted.outputs else ("maps",)
+            tiles = await self.infer(scaled, plan.grid, plan.network, outputs, context)
         del scaled
         with self.stage(context, "reassemble"):
             maps = await run(context, assemble, tiles, plan.grid, plan.shape, group)
             style = None if tiles.style is None else style_of(tiles)
         del tiles
         with self.stage(context, "postprocess"):
-            result = await run(context, _recover, maps, style, plan, outputs, group)
+            result = await run(context, _recover, maps, style, plan, wanted, group)
         metrics = self.instruments.metrics
         metrics.pixels.inc(maps[0].size)
         metrics.image_pixels.observe(maps[0].size)
@@ -241,18 +258,35 @@ def _recover(
     maps: NDArray[np.float32],
     style: NDArray[np.float32] | None,
     plan: Plan,
-    outputs: frozenset[Output],
+    wanted: Wanted,
     threads: ThreadGroup,
 ) -> Segmentation:
-    recovered = recover_masks(maps, plan.params.recovery, threads)
+    outputs = wanted.outputs
+    labels, objects = None, ObjectTable.empty()
+    if not wanted.maps_only:
+        recovered = recover_masks(maps, plan.params, threads)
+        labels = recovered.labels
+        objects = measure_objects(labels, maps[2], recovered.flow_errors, threads)
     return Segmentation(
-        labels=recovered.labels,
-        objects=measure_objects(recovered.labels, maps[2], recovered.flow_errors, threads),
+        labels=labels,
+        objects=objects,
         params=plan.params,
         diameter_source=plan.diameter_source,
         network=plan.network,
-        outlines=trace_outlines(recovered.labels, threads) if "outlines" in outputs else None,
+        outlines=trace_outlines(labels, threads) if labels is not None and "outlines" in outputs else None,
         flows=maps[:2] / np.float32(FLOW_SCALE) if "flows" in outputs else None,
         cell_probability=maps[2] if "cell_probability" in outputs else None,
+        maps=maps if wanted.maps_only or "maps" in outputs else None,
         style=style,
+        warnings=tuple(_warnings(plan, None if labels is None else len(objects), maps)),
     )
+
+
+def _warnings(
+    plan: Plan, objects: int | None, maps: NDArray[np.float32]
+) -> Iterator[tuple[WarningKind, dict[str, str]]]:
+    """Yields the warnings of a result; `objects` is None if no masks were recovered."""
+    if plan.diameter_source is DiameterSource.WORKING_DIAMETER:
+        yield WarningKind.DIAMETER_NOT_MEASURED, {"diameter": f"{plan.params.diameter:g}"}
+    if objects == 0:
+        yield WarningKind.NOTHING_FOUND, {"largest_logit": f"{float(maps[2].max()):.3g}"}

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
 import structlog
+from cellserve_contract.model_card import Family
+from cellserve_contract.params import SegmentParams
 
 from cellserve_gateway.ops.instruments import Instruments
 from cellserve_gateway.settings import Settings
@@ -15,10 +17,10 @@ from .admission import Reservation
 from .context import RequestContext
 from .decode import Pixels
 from .diameter import DiameterEstimator
-from .families import Families, Family
+from .families import Families
 from .networks import Backend, Network
-from .params import DiameterSource, SegmentParams
-from .pipeline import Output, Pipeline, Segmentation
+from .params import DiameterSource
+from .pipeline import Pipeline, Segmentation, Wanted
 from .threads import WorkerThreads
 
 P = ParamSpec("P")
@@ -37,7 +39,7 @@ class DiameterEstimate:
 
     diameter: float
     source: DiameterSource
-    family: str
+    family: Family
     network: Network
 
 
@@ -76,7 +78,7 @@ class Segmenter:
         self,
         decode: Callable[[], Pixels],
         params: SegmentParams,
-        outputs: frozenset[Output],
+        wanted: Wanted,
         context: RequestContext,
         reservation: Reservation,
     ) -> Segmentation:
@@ -85,7 +87,7 @@ class Segmenter:
         Args:
             decode: Returns the planes [C, Y, X], finite. Runs on a worker thread.
             params: As the caller sent them.
-            outputs: Optional parts wanted.
+            wanted: Parts wanted in the result.
             context: Its timing is filled in.
             reservation: Holds the request and its bytes. Resized to the pixels and bytes of the image.
 
@@ -98,7 +100,7 @@ class Segmenter:
         params, source = await self._diameters.resolve(image, params, context, reservation)
         plan = self._pipeline.plan(image.shape[1:], params, source)
         reservation.resize(pixels=plan.pixels)
-        result = await self._pipeline.segment(image, plan, outputs, context)
+        result = await self._pipeline.segment(image, plan, wanted, context)
         _log(image, plan.network, context, objects=len(result.objects))
         return result
 
@@ -113,7 +115,7 @@ class Segmenter:
         single = source is DiameterSource.SIZE_MODEL
         network = self._backend.network(family.network(params.ensemble and not single))
         _log(image, network, context)
-        return DiameterEstimate(params.diameter, source, family.name, network)
+        return DiameterEstimate(params.diameter, source, family, network)
 
     async def encode(self, context: RequestContext, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Runs the encoder of an answer on a worker thread, as a stage of the request."""

@@ -3,7 +3,10 @@
 import grpc
 import warnings
 
-from cellserve_proto.v1 import segmentation_pb2 as cellserve__proto_dot_v1_dot_segmentation__pb2
+from cellserve_proto.v1 import large_pb2 as cellserve_dot_v1_dot_large__pb2
+from cellserve_proto.v1 import request_pb2 as cellserve_dot_v1_dot_request__pb2
+from cellserve_proto.v1 import results_pb2 as cellserve_dot_v1_dot_results__pb2
+from cellserve_proto.v1 import segmentation_pb2 as cellserve_dot_v1_dot_segmentation__pb2
 
 GRPC_GENERATED_VERSION = '1.81.1'
 GRPC_VERSION = grpc.__version__
@@ -18,7 +21,7 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in cellserve_proto/v1/segmentation_pb2_grpc.py depends on'
+        + ' but the generated code in cellserve/v1/segmentation_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
@@ -37,33 +40,33 @@ class SegmentationServiceStub:
         """
         self.Segment = channel.unary_unary(
                 '/cellserve.v1.SegmentationService/Segment',
-                request_serializer=cellserve__proto_dot_v1_dot_segmentation__pb2.SegmentRequest.SerializeToString,
-                response_deserializer=cellserve__proto_dot_v1_dot_segmentation__pb2.SegmentResponse.FromString,
+                request_serializer=cellserve_dot_v1_dot_request__pb2.SegmentRequest.SerializeToString,
+                response_deserializer=cellserve_dot_v1_dot_results__pb2.SegmentResponse.FromString,
                 _registered_method=True)
         self.SegmentStream = channel.stream_stream(
                 '/cellserve.v1.SegmentationService/SegmentStream',
-                request_serializer=cellserve__proto_dot_v1_dot_segmentation__pb2.SegmentStreamRequest.SerializeToString,
-                response_deserializer=cellserve__proto_dot_v1_dot_segmentation__pb2.SegmentStreamResponse.FromString,
+                request_serializer=cellserve_dot_v1_dot_segmentation__pb2.SegmentStreamRequest.SerializeToString,
+                response_deserializer=cellserve_dot_v1_dot_segmentation__pb2.SegmentStreamResponse.FromString,
                 _registered_method=True)
         self.SegmentLarge = channel.stream_stream(
                 '/cellserve.v1.SegmentationService/SegmentLarge',
-                request_serializer=cellserve__proto_dot_v1_dot_segmentation__pb2.SegmentLargeRequest.SerializeToString,
-                response_deserializer=cellserve__proto_dot_v1_dot_segmentation__pb2.SegmentLargeResponse.FromString,
+                request_serializer=cellserve_dot_v1_dot_large__pb2.SegmentLargeRequest.SerializeToString,
+                response_deserializer=cellserve_dot_v1_dot_large__pb2.SegmentLargeResponse.FromString,
                 _registered_method=True)
         self.EstimateDiameter = channel.unary_unary(
                 '/cellserve.v1.SegmentationService/EstimateDiameter',
-                request_serializer=cellserve__proto_dot_v1_dot_segmentation__pb2.EstimateDiameterRequest.SerializeToString,
-                response_deserializer=cellserve__proto_dot_v1_dot_segmentation__pb2.EstimateDiameterResponse.FromString,
+                request_serializer=cellserve_dot_v1_dot_segmentation__pb2.EstimateDiameterRequest.SerializeToString,
+                response_deserializer=cellserve_dot_v1_dot_results__pb2.EstimateDiameterResponse.FromString,
                 _registered_method=True)
         self.ListModels = channel.unary_unary(
                 '/cellserve.v1.SegmentationService/ListModels',
-                request_serializer=cellserve__proto_dot_v1_dot_segmentation__pb2.ListModelsRequest.SerializeToString,
-                response_deserializer=cellserve__proto_dot_v1_dot_segmentation__pb2.ListModelsResponse.FromString,
+                request_serializer=cellserve_dot_v1_dot_segmentation__pb2.ListModelsRequest.SerializeToString,
+                response_deserializer=cellserve_dot_v1_dot_segmentation__pb2.ListModelsResponse.FromString,
                 _registered_method=True)
         self.GetModel = channel.unary_unary(
                 '/cellserve.v1.SegmentationService/GetModel',
-                request_serializer=cellserve__proto_dot_v1_dot_segmentation__pb2.GetModelRequest.SerializeToString,
-                response_deserializer=cellserve__proto_dot_v1_dot_segmentation__pb2.GetModelResponse.FromString,
+                request_serializer=cellserve_dot_v1_dot_segmentation__pb2.GetModelRequest.SerializeToString,
+                response_deserializer=cellserve_dot_v1_dot_segmentation__pb2.GetModelResponse.FromString,
                 _registered_method=True)
 
 
@@ -79,7 +82,7 @@ class SegmentationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SegmentStream(self, request_iterator, context):
-        """Segments a stream of frames. Answers come as frames finish, not in the order sent; match them by `frame_id`. A frame that fails is
+        """Segments a stream of frames. Answers come as frames finish, not in the order sent; match them by `frame_number`. A frame that fails is
         answered with its error and the stream goes on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -87,7 +90,8 @@ class SegmentationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SegmentLarge(self, request_iterator, context):
-        """Segments an image or volume that exceeds the message limit: upload in chunks, progress while it runs, download in chunks.
+        """Segments an image or volume that exceeds the message limit: upload in chunks, progress while the server works, download in chunks. This
+        version of the server refuses the call.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -119,33 +123,33 @@ def add_SegmentationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'Segment': grpc.unary_unary_rpc_method_handler(
                     servicer.Segment,
-                    request_deserializer=cellserve__proto_dot_v1_dot_segmentation__pb2.SegmentRequest.FromString,
-                    response_serializer=cellserve__proto_dot_v1_dot_segmentation__pb2.SegmentResponse.SerializeToString,
+                    request_deserializer=cellserve_dot_v1_dot_request__pb2.SegmentRequest.FromString,
+                    response_serializer=cellserve_dot_v1_dot_results__pb2.SegmentResponse.SerializeToString,
             ),
             'SegmentStream': grpc.stream_stream_rpc_method_handler(
                     servicer.SegmentStream,
-                    request_deserializer=cellserve__proto_dot_v1_dot_segmentation__pb2.SegmentStreamRequest.FromString,
-                    response_serializer=cellserve__proto_dot_v1_dot_segmentation__pb2.SegmentStreamResponse.SerializeToString,
+                    request_deserializer=cellserve_dot_v1_dot_segmentation__pb2.SegmentStreamRequest.FromString,
+                    response_serializer=cellserve_dot_v1_dot_segmentation__pb2.SegmentStreamResponse.SerializeToString,
             ),
             'SegmentLarge': grpc.stream_stream_rpc_method_handler(
                     servicer.SegmentLarge,
-                    request_deserializer=cellserve__proto_dot_v1_dot_segmentation__pb2.SegmentLargeRequest.FromString,
-                    response_serializer=cellserve__proto_dot_v1_dot_segmentation__pb2.SegmentLargeResponse.SerializeToString,
+                    request_deserializer=cellserve_dot_v1_dot_large__pb2.SegmentLargeRequest.FromString,
+                    response_serializer=cellserve_dot_v1_dot_large__pb2.SegmentLargeResponse.SerializeToString,
             ),
             'EstimateDiameter': grpc.unary_unary_rpc_method_handler(
                     servicer.EstimateDiameter,
-                    request_deserializer=cellserve__proto_dot_v1_dot_segmentation__pb2.EstimateDiameterRequest.FromString,
-                    response_serializer=cellserve__proto_dot_v1_dot_segmentation__pb2.EstimateDiameterResponse.SerializeToString,
+                    request_deserializer=cellserve_dot_v1_dot_segmentation__pb2.EstimateDiameterRequest.FromString,
+                    response_serializer=cellserve_dot_v1_dot_results__pb2.EstimateDiameterResponse.SerializeToString,
             ),
             'ListModels': grpc.unary_unary_rpc_method_handler(
                     servicer.ListModels,
-                    request_deserializer=cellserve__proto_dot_v1_dot_segmentation__pb2.ListModelsRequest.FromString,
-                    response_serializer=cellserve__proto_dot_v1_dot_segmentation__pb2.ListModelsResponse.SerializeToString,
+                    request_deserializer=cellserve_dot_v1_dot_segmentation__pb2.ListModelsRequest.FromString,
+                    response_serializer=cellserve_dot_v1_dot_segmentation__pb2.ListModelsResponse.SerializeToString,
             ),
             'GetModel': grpc.unary_unary_rpc_method_handler(
                     servicer.GetModel,
-                    request_deserializer=cellserve__proto_dot_v1_dot_segmentation__pb2.GetModelRequest.FromString,
-                    response_serializer=cellserve__proto_dot_v1_dot_segmentation__pb2.GetModelResponse.SerializeToString,
+                    request_deserializer=cellserve_dot_v1_dot_segmentation__pb2.GetModelRequest.FromString,
+                    response_serializer=cellserve_dot_v1_dot_segmentation__pb2.GetModelResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -174,8 +178,8 @@ class SegmentationService:
             request,
             target,
             '/cellserve.v1.SegmentationService/Segment',
-            cellserve__proto_dot_v1_dot_segmentation__pb2.SegmentRequest.SerializeToString,
-            cellserve__proto_dot_v1_dot_segmentation__pb2.SegmentResponse.FromString,
+            cellserve_dot_v1_dot_request__pb2.SegmentRequest.SerializeToString,
+            cellserve_dot_v1_dot_results__pb2.SegmentResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -201,8 +205,8 @@ class SegmentationService:
             request_iterator,
             target,
             '/cellserve.v1.SegmentationService/SegmentStream',
-            cellserve__proto_dot_v1_dot_segmentation__pb2.SegmentStreamRequest.SerializeToString,
-            cellserve__proto_dot_v1_dot_segmentation__pb2.SegmentStreamResponse.FromString,
+            cellserve_dot_v1_dot_segmentation__pb2.SegmentStreamRequest.SerializeToString,
+            cellserve_dot_v1_dot_segmentation__pb2.SegmentStreamResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -228,8 +232,8 @@ class SegmentationService:
             request_iterator,
             target,
             '/cellserve.v1.SegmentationService/SegmentLarge',
-            cellserve__proto_dot_v1_dot_segmentation__pb2.SegmentLargeRequest.SerializeToString,
-            cellserve__proto_dot_v1_dot_segmentation__pb2.SegmentLargeResponse.FromString,
+            cellserve_dot_v1_dot_large__pb2.SegmentLargeRequest.SerializeToString,
+            cellserve_dot_v1_dot_large__pb2.SegmentLargeResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -255,8 +259,8 @@ class SegmentationService:
             request,
             target,
             '/cellserve.v1.SegmentationService/EstimateDiameter',
-            cellserve__proto_dot_v1_dot_segmentation__pb2.EstimateDiameterRequest.SerializeToString,
-            cellserve__proto_dot_v1_dot_segmentation__pb2.EstimateDiameterResponse.FromString,
+            cellserve_dot_v1_dot_segmentation__pb2.EstimateDiameterRequest.SerializeToString,
+            cellserve_dot_v1_dot_results__pb2.EstimateDiameterResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -282,8 +286,8 @@ class SegmentationService:
             request,
             target,
             '/cellserve.v1.SegmentationService/ListModels',
-            cellserve__proto_dot_v1_dot_segmentation__pb2.ListModelsRequest.SerializeToString,
-            cellserve__proto_dot_v1_dot_segmentation__pb2.ListModelsResponse.FromString,
+            cellserve_dot_v1_dot_segmentation__pb2.ListModelsRequest.SerializeToString,
+            cellserve_dot_v1_dot_segmentation__pb2.ListModelsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -309,8 +313,8 @@ class SegmentationService:
             request,
             target,
             '/cellserve.v1.SegmentationService/GetModel',
-            cellserve__proto_dot_v1_dot_segmentation__pb2.GetModelRequest.SerializeToString,
-            cellserve__proto_dot_v1_dot_segmentation__pb2.GetModelResponse.FromString,
+            cellserve_dot_v1_dot_segmentation__pb2.GetModelRequest.SerializeToString,
+            cellserve_dot_v1_dot_segmentation__pb2.GetModelResponse.FromString,
             options,
             channel_credentials,
             insecure,

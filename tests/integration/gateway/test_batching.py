@@ -8,7 +8,7 @@ import urllib.request
 
 import grpc
 import numpy as np
-from cellserve_proto.v1 import segmentation_pb2 as pb
+from cellserve_proto import v1 as pb
 from cellserve_proto.v1 import segmentation_pb2_grpc
 
 from .conftest import UNLIMITED

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from cellserve_evaluation.metrics import average_precision
 from cellserve_postprocess import STYLE_SIZE, SizeModel, median_diameter
-from cellserve_proto.v1 import segmentation_pb2 as pb
+from cellserve_proto import v1 as pb
 from cellserve_proto.v1 import segmentation_pb2_grpc
 
 from .conftest import UNLIMITED, Gateway

@@ -12,7 +12,7 @@ import grpc
 import numpy as np
 import pytest
 import tifffile
-from cellserve_proto.v1 import segmentation_pb2 as pb
+from cellserve_proto import v1 as pb
 from cellserve_proto.v1 import segmentation_pb2_grpc
 
 from .messages import FAST, error_info, raw
@@ -74,7 +74,11 @@ CASES = {
     "no dtype": ({"image": pixels(data_type=0)}, "INVALID_ARGUMENT", "DATA_TYPE_UNSUPPORTED"),
     "unknown dtype": ({"image": pixels(data_type=77)}, "INVALID_ARGUMENT", "DATA_TYPE_UNSUPPORTED"),
     "unknown axes": ({"image": raw(np.zeros((8, 8), np.uint8), "XY")}, "INVALID_ARGUMENT", "AXES_UNKNOWN"),
-    "volume": ({"image": raw(np.zeros((4, 8, 8), np.uint8), "ZYX")}, "INVALID_ARGUMENT", "AXES_UNKNOWN"),
+    "volume": ({"image": raw(np.zeros((4, 8, 8), np.uint8), "ZYX")}, "UNIMPLEMENTED", "NOT_IMPLEMENTED"),
+    "block": ({"image": pb.Image(raw=GOOD.raw, block={"offset": {"y": 8}})}, "UNIMPLEMENTED", "NOT_IMPLEMENTED"),
+    "pixel size": ({"image": pb.Image(raw=GOOD.raw, pixel_size={"y_um": 1})}, "INVALID_ARGUMENT", "PIXEL_SIZE_INVALID"),
+    "outlines of maps": ({"image": GOOD, "maps_only": True, "outputs": [1]}, "INVALID_ARGUMENT", "FIELD_INVALID"),
+    "no work allowed": ({"image": GOOD, "work_budget_s": 0.0}, "INVALID_ARGUMENT", "FIELD_INVALID"),
     "NaN": ({"image": not_finite(np.nan)}, "INVALID_ARGUMENT", "PIXELS_NOT_FINITE"),
     "infinity": ({"image": not_finite(np.inf)}, "INVALID_ARGUMENT", "PIXELS_NOT_FINITE"),
     "unknown model": ({"image": GOOD, "params": {"model": "x"}}, "NOT_FOUND", "MODEL_UNKNOWN"),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from cellserve_evaluation.metrics import average_precision
 from cellserve_postprocess import median_diameter
-from cellserve_proto.v1 import segmentation_pb2 as pb
+from cellserve_proto import v1 as pb
 from cellserve_training.synthetic import COLONIES, SHEET, WEAK, synthesize
 from numpy.typing import NDArray
 
@@ -39,14 +39,15 @@ def test_objects_describe_the_labels(nuclei, image):
     assert [o.label for o in nuclei.objects] == list(range(1, labels.max() + 1))
     for found in nuclei.objects:
         ys, xs = np.nonzero(labels == found.label)
-        box = found.bounding_box
+        box = found.bbox
         assert (box.y_min, box.x_min, box.y_max, box.x_max) == (ys.min(), xs.min(), ys.max() + 1, xs.max() + 1)
         assert found.area == len(ys) >= 15
-        np.testing.assert_allclose([found.centroid_y, found.centroid_x], [ys.mean(), xs.mean()], rtol=1e-5)
-        np.testing.assert_allclose(found.diameter, 2 * np.sqrt(len(ys) / np.pi), rtol=1e-5)
+        np.testing.assert_allclose([found.centroid.y, found.centroid.x], [ys.mean(), xs.mean()], rtol=1e-5)
+        np.testing.assert_allclose(found.equivalent_diameter_area, 2 * np.sqrt(len(ys) / np.pi), rtol=1e-5)
         assert 0.5 < found.mean_probability <= 1
         assert 0 <= found.flow_error <= 0.4
-        outline = np.array(found.outline).reshape(-1, 2)
+        (contour,) = found.outlines
+        outline = np.array(contour.points).reshape(-1, 2)
         assert (labels[outline[:, 0], outline[:, 1]] == found.label).all()
 
 
@@ -56,6 +57,32 @@ def test_maps_and_style(nuclei):
     assert 0.5 < np.median(np.hypot(*flows)[labels > 0]) < 1.5, "unit flows inside objects"
     assert (array_of(nuclei.cell_probability)[labels > 0] > 0).mean() > 0.99, "only filled holes are below"
     np.testing.assert_allclose(np.linalg.norm(nuclei.style), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("map_type", [pb.DATA_TYPE_FLOAT32, pb.DATA_TYPE_FLOAT16])
+def test_maps_alone(stub, nuclei, image, map_type):
+    """The maps are those that masks are recovered from; half precision rounds them and nothing else."""
+    request = pb.SegmentRequest(
+        image=raw(image("nuclei_fluorescence")), params=nuclei.params, maps_only=True, map_type=map_type
+    )
+    answer = stub.Segment(request)
+    assert not answer.HasField("labels")
+    assert not answer.objects
+    maps = array_of(answer.maps)
+    assert maps.dtype == (np.float16 if map_type == pb.DATA_TYPE_FLOAT16 else np.float32)
+    tolerance = 0.02 + 0.02 * (map_type == pb.DATA_TYPE_FLOAT16)  # batches change low-order bits
+    np.testing.assert_allclose(maps[:2] / 5, array_of(nuclei.flows), atol=tolerance)
+    np.testing.assert_allclose(maps[2], array_of(nuclei.cell_probability), atol=10 * tolerance)
+
+
+def test_pixel_sizes_and_warnings_come_back(stub):
+    blank = raw(np.zeros((50, 60), np.uint8))
+    blank.pixel_size.y_um = blank.pixel_size.x_um = 0.25
+    answer = stub.Segment(pb.SegmentRequest(image=blank, params=FAST, omit_labels=True))
+    assert answer.pixel_size == blank.pixel_size
+    assert not answer.HasField("labels")
+    assert [warning.kind for warning in answer.warnings] == [pb.WARNING_KIND_NOTHING_FOUND]
+    assert float(answer.warnings[0].metadata["largest_logit"]) < 0
 
 
 def test_answer_says_how_it_was_made(nuclei, stub):
@@ -179,7 +206,7 @@ def test_models(stub, request):
     assert answer.default_model == "generalist"
     (family,) = [model for model in answer.models if model.name == "generalist"]
     assert [v.name for v in family.versions] == ["generalist", "generalist_single", "generalist_style"]
-    assert (family.ready, family.tile_size, family.diam_mean) == (True, 224, 30)
+    assert (family.ready, family.tile_size, family.working_diameter) == (True, 224, 30)
     assert family.max_batch_size >= 4
     described = json.loads((request.config.rootpath / "model_repository" / "generalist" / "model.json").read_text())
     assert family.has_size_model == (described["size_model"] is not None)

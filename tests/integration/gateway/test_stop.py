@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import grpc
 import pytest
-from cellserve_proto.v1 import segmentation_pb2 as pb
+from cellserve_proto import v1 as pb
 
 from .messages import error_info, labels_of, raw
 
@@ -74,6 +74,16 @@ def test_a_late_request_ends_its_mask_recovery(stub, gateway, scrape, long_reque
     assert (info.reason, info.metadata["stage"]) == ("DEADLINE_EXCEEDED", "postprocess")
     time.sleep(0.3)
     assert busy(gateway, 0.5) < 0.1
+
+
+def test_a_spent_work_budget_ends_the_work(stub, long_request):
+    request = pb.SegmentRequest()
+    request.CopyFrom(long_request)
+    request.work_budget_s = 0.05
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.Segment(request)
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert error_info(caught.value).reason == "WORK_BUDGET_EXCEEDED"
 
 
 def test_a_quick_request_passes_beside_a_long_one(stub, gateway, scrape, long_request, image):

@@ -7,8 +7,9 @@ import asyncio
 import grpc
 import numpy as np
 import pytest
-from cellserve_proto.v1 import segmentation_pb2 as pb
+from cellserve_proto import v1 as pb
 from cellserve_proto.v1 import segmentation_pb2_grpc
+from google.rpc import error_details_pb2
 
 from .conftest import UNLIMITED
 from .messages import FAST, raw
@@ -18,6 +19,13 @@ from .messages import FAST, raw
 async def aio_stub(gateway):
     async with grpc.aio.insecure_channel(gateway.address, UNLIMITED) as channel:
         yield segmentation_pb2_grpc.SegmentationServiceStub(channel)
+
+
+def info_of(answer: pb.SegmentStreamResponse) -> error_details_pb2.ErrorInfo:
+    """The ErrorInfo of a failed frame."""
+    info = error_details_pb2.ErrorInfo()
+    assert answer.error.details[0].Unpack(info)
+    return info
 
 
 def frame(name: str, pixels: np.ndarray, **params: object) -> pb.SegmentStreamRequest:
@@ -32,13 +40,14 @@ async def test_frames_are_answered_by_id(aio_stub, image):
     requests.insert(9, frame("unknown", frames["frame-0"], model="x"))
     answers = {answer.frame_id: answer async for answer in aio_stub.SegmentStream(iter(requests))}
     assert set(answers) == {*frames, "bad", "unknown"}
+    assert [answers[request.frame_id].frame_number for request in requests] == list(range(len(requests)))
     for name, pixels in frames.items():
         assert tuple(answers[name].response.labels.shape) == pixels.shape
         assert answers[name].response.request_id == name
-    assert answers["bad"].error.reason == "PIXELS_NOT_FINITE"
+    assert info_of(answers["bad"]).reason == "PIXELS_NOT_FINITE"
     assert answers["bad"].error.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
-    assert answers["unknown"].error.reason == "MODEL_UNKNOWN"
-    assert "generalist" in answers["unknown"].error.metadata["available"]
+    assert info_of(answers["unknown"]).reason == "MODEL_UNKNOWN"
+    assert "generalist" in info_of(answers["unknown"]).metadata["available"]
 
 
 async def test_a_small_frame_overtakes_a_large_one(aio_stub, image):
@@ -54,8 +63,9 @@ async def test_an_id_in_use_is_refused(aio_stub, image, gateway, scrape):
     requests = [frame("same", pixels), frame("same", pixels[:50, :50].copy())]
     answers = [answer async for answer in aio_stub.SegmentStream(iter(requests))]
     assert sorted(answer.WhichOneof("outcome") for answer in answers) == ["error", "response"]
-    (error,) = [answer.error for answer in answers if answer.WhichOneof("outcome") == "error"]
-    assert error.reason == "FRAME_ID_IN_USE"
+    (failed,) = [answer for answer in answers if answer.WhichOneof("outcome") == "error"]
+    assert info_of(failed).reason == "FRAME_ID_IN_USE"
+    assert (failed.frame_id, failed.frame_number) == ("same", 1), "the number tells which of the two"
     errors = scrape(gateway)
     assert errors['cellserve_errors_total{method="SegmentStream",reason="FRAME_ID_IN_USE"}'] == 1
 

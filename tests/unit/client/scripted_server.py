@@ -14,7 +14,7 @@ from concurrent import futures
 
 import grpc
 import numpy as np
-from cellserve_proto.v1 import segmentation_pb2 as pb
+from cellserve_proto import v1 as pb
 from cellserve_proto.v1 import segmentation_pb2_grpc
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2
@@ -29,14 +29,23 @@ DTYPES = {
     pb.DATA_TYPE_INT16: np.dtype("<i2"),
     pb.DATA_TYPE_FLOAT32: np.dtype("<f4"),
     pb.DATA_TYPE_FLOAT64: np.dtype("<f8"),
+    pb.DATA_TYPE_FLOAT16: np.dtype("<f2"),
 }
-VERSION = pb.ModelVersion(family="generalist", name="generalist", version="1", sha256="ab" * 32)
+MAP_TYPES = {pb.DATA_TYPE_FLOAT32: "<f4", pb.DATA_TYPE_FLOAT16: "<f2"}
+VERSION = pb.ModelVersion(
+    family="generalist",
+    name="generalist",
+    version="1",
+    sha256="ab" * 32,
+    weights=pb.PRECISION_FLOAT16,
+    precision=pb.PRECISION_BFLOAT16,
+    runtime="onnxruntime",
+)
 MODEL = pb.Model(
     name="generalist",
     description="Cells and nuclei.",
     versions=[VERSION],
-    diam_mean=30.0,
-    diam_labels=0.0,
+    working_diameter=30.0,
     channels=["cytoplasm", "nucleus"],
     license="BSD-3-Clause",
     provenance="Scripted.",
@@ -101,20 +110,20 @@ class Service(segmentation_pb2_grpc.SegmentationServiceServicer):
 
     def SegmentStream(self, requests, context):
         context.add_callback(self.cancelled.set)
-        for frame in requests:
+        for number, frame in enumerate(requests):
+            answer = pb.SegmentStreamResponse(frame_number=number, frame_id=frame.frame_id)
             self.requests.append(frame)
             if self.failures:
-                status = self.failures.popleft()
-                error = pb.FrameError(code=status.code, message=status.message, reason="IMAGE_EMPTY")
-                yield pb.SegmentStreamResponse(frame_id=frame.frame_id, error=error)
+                answer.error.CopyFrom(self.failures.popleft())
             else:
                 time.sleep(self.delay_s)
-                yield pb.SegmentStreamResponse(frame_id=frame.frame_id, response=segmented(frame.request))
+                answer.response.CopyFrom(segmented(frame.request))
+            yield answer
 
     def EstimateDiameter(self, request, context):
         self._receive(request, context)
         return pb.EstimateDiameterResponse(
-            request_id=request.request_id, diameter=30.1, source=pb.DIAMETER_SOURCE_FAMILY_MEAN, model=VERSION
+            request_id=request.request_id, diameter=30.1, source=pb.DIAMETER_SOURCE_WORKING_DIAMETER, model=VERSION
         )
 
     def ListModels(self, request, context):
@@ -157,22 +166,25 @@ def segmented(request: pb.SegmentRequest) -> pb.SegmentResponse:
     pixels = unpack(request.image.raw.pixels).astype(np.float32)
     if request.image.raw.axes != "YX":
         pixels = pixels.mean(axis=0 if request.image.raw.axes == "CYX" else 2)
+    if request.maps_only:
+        maps = pack(np.zeros((3, *pixels.shape), MAP_TYPES[request.map_type]))
+        return pb.SegmentResponse(
+            axes="YX", maps=maps, params=request.params, diameter_source=pb.DIAMETER_SOURCE_CALLER, model=VERSION
+        )
     labels, _ = ndimage.label(pixels > (pixels.min() + pixels.max()) / 2)
     params = pb.SegmentParams()
     params.CopyFrom(request.params)
     params.model = "generalist"
     params.cytoplasm_channel = params.cytoplasm_channel
-    params.tile_overlap = 0.1
     if not params.diameter:
         params.diameter = 30.0
-    if not params.HasField("normalization"):
-        params.normalization.percentiles.low, params.normalization.percentiles.high = 1, 99
-    params.interpolation = params.interpolation or pb.INTERPOLATION_BILINEAR
     answer = pb.SegmentResponse(
         request_id=request.request_id,
+        axes="YX",
+        server_version="9.9",
         labels=pack(labels.astype("<u2"), request.compression),
         params=params,
-        diameter_source=pb.DIAMETER_SOURCE_CALLER if request.params.diameter else pb.DIAMETER_SOURCE_FAMILY_MEAN,
+        diameter_source=pb.DIAMETER_SOURCE_CALLER if request.params.diameter else pb.DIAMETER_SOURCE_WORKING_DIAMETER,
         model=VERSION,
         timing=pb.Timing(decode_s=0.01, inference_s=0.5, postprocess_s=0.2, total_s=0.75, tiles=9),
     )
@@ -182,22 +194,29 @@ def segmented(request: pb.SegmentRequest) -> pb.SegmentResponse:
         y, x = ndimage.center_of_mass(mask)
         entry = answer.objects.add(
             label=label,
-            bounding_box=pb.BoundingBox(y_min=rows.start, x_min=columns.start, y_max=rows.stop, x_max=columns.stop),
-            centroid_y=rows.start + y,
-            centroid_x=columns.start + x,
+            bbox=pb.BoundingBox(y_min=rows.start, x_min=columns.start, z_max=1, y_max=rows.stop, x_max=columns.stop),
+            centroid=pb.Centroid(y=rows.start + y, x=columns.start + x),
             area=area,
-            diameter=2 * (area / np.pi) ** 0.5,
+            equivalent_diameter_area=2 * (area / np.pi) ** 0.5,
             mean_probability=0.97,
             flow_error=0.012,
         )
         if pb.OUTPUT_OUTLINES in request.outputs:
-            entry.outline.extend([rows.start, columns.start, rows.start, columns.stop - 1])
+            entry.outlines.add().points.extend([rows.start, columns.start, rows.start, columns.stop - 1])
     if pb.OUTPUT_FLOWS in request.outputs:
         answer.flows.CopyFrom(pack(np.zeros((2, *labels.shape), "<f4")))
     if pb.OUTPUT_CELL_PROBABILITY in request.outputs:
         answer.cell_probability.CopyFrom(pack(np.ones(labels.shape, "<f4")))
     if pb.OUTPUT_STYLE in request.outputs:
         answer.style.extend([1 / 16] * 256)
+    if request.omit_labels:
+        answer.ClearField("labels")
+    if request.image.HasField("pixel_size"):
+        answer.pixel_size.CopyFrom(request.image.pixel_size)
+    if not answer.objects:
+        answer.warnings.add(
+            kind=pb.WARNING_KIND_NOTHING_FOUND, message="Nothing.", suggestion="Try.", metadata={"largest_logit": "-3"}
+        )
     return answer
 
 

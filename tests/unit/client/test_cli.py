@@ -57,7 +57,8 @@ def test_one_file(run, service, files, image, tmp_path):
     overlay = imagecodecs.png_decode((tmp_path / "out" / "a_overlay.png").read_bytes())
     assert overlay.shape == (*image.shape, 3)
     assert service.requests[0].params.diameter == 25
-    assert not service.requests[0].params.HasField("niter"), "what is not given is the server's choice"
+    assert service.requests[0].params.niter == 200, "the declared default"
+    assert not service.requests[0].params.HasField("cytoplasm_channel"), "the server's choice"
 
 
 def test_several_files(run, files, tmp_path):
@@ -92,10 +93,10 @@ def test_one_bad_file_does_not_stop_the_others(run, service, files, tmp_path):
 
 
 def test_errors_of_the_server(run, service, files):
-    service.failures.append(failure(grpc.StatusCode.INVALID_ARGUMENT, "niter is 0", "PARAMETER_OUT_OF_RANGE"))
-    result = run("segment", *files, "--concurrency", 1, "--niter", 0)
+    service.failures.append(failure(grpc.StatusCode.INVALID_ARGUMENT, "no such plane", "PARAMETER_OUT_OF_RANGE"))
+    result = run("segment", *files, "--no-overlay", "--concurrency", 1, "--cytoplasm-channel", 7)
     assert result.exit_code == 1
-    assert f"error: {files[0]}: niter is 0 [PARAMETER_OUT_OF_RANGE, request " in result.stderr
+    assert f"error: {files[0]}: no such plane [PARAMETER_OUT_OF_RANGE, request " in result.stderr
     assert str(files[1]) in result.stdout
 
 
@@ -129,10 +130,21 @@ def test_all_parameters_arrive(run, service, files):
         -1,
         0,
     )
-    assert (params.normalization.range.high, params.normalization.invert, params.interpolation) == (4000, True, 1)
+    assert (params.normalization.ranges.ranges[0].high, params.normalization.invert, params.interpolation) == (
+        4000,
+        True,
+        1,
+    )
     assert (params.fill_holes, params.exclude_on_edges, params.augment) == (False, True, True)
     assert params.mask_rules == 2
     assert (request.priority, request.compression) == (1, 2)
+
+
+def test_parameters_out_of_range_are_wrong_usage(run, service, files):
+    result = run("segment", files[0], "--niter", 0)
+    assert result.exit_code == 2
+    assert "niter is 0; allowed: 1 to 10000" in " ".join(result.output.replace("│", " ").split())
+    assert not service.requests
 
 
 @pytest.mark.parametrize("text", ["range", "range:1", "range:a,b", "off:1", "sometimes", "percentiles:1,2,3"])

@@ -78,15 +78,21 @@ async def test_segment(either, image):
     np.testing.assert_array_equal(result.labels > 0, image > 1000)
     assert [entry.label for entry in result.objects] == [1, 2, 3]
     first = result.objects[0]
-    assert first.bounding_box == (11, 11, 30, 30)
+    assert first.bbox == (11, 11, 30, 30)
     assert first.centroid == (20.0, 20.0)
     assert first.area == np.count_nonzero(result.labels == 1)
-    assert first.diameter == pytest.approx(2 * (first.area / np.pi) ** 0.5)
+    assert first.equivalent_diameter_area == pytest.approx(2 * (first.area / np.pi) ** 0.5)
     assert first.outline is None
     assert (result.params.diameter, result.diameter_source) == (30.5, "caller")
     assert result.params.normalization == cellserve.Normalization("percentiles", 1, 99)
     assert result.params.interpolation == "bilinear"
     assert result.model.sha256 == "ab" * 32
+    assert (result.model.weights, result.model.precision, result.model.runtime) == (
+        "float16",
+        "bfloat16",
+        "onnxruntime",
+    )
+    assert (result.axes, result.pixel_size, result.warnings, result.server_version) == ("YX", None, (), "9.9")
     assert (result.timing.tiles, result.timing.total_s) == (9, 0.75)
     assert result.request_id == "r-1"
     assert result.flows is result.cell_probability is result.style is None
@@ -101,6 +107,32 @@ async def test_optional_outputs(either, image):
     assert result.style.shape == (256,)
     np.testing.assert_array_equal(result.objects[0].outline, [[11, 11], [11, 29]])
     assert result.objects[0].outline.dtype == np.int32
+
+
+async def test_labels_can_be_left_out(either, image):
+    result = await either.segment(image, omit_labels=True)
+    assert len(result.objects) == 3
+    assert result.label_image is None
+    with pytest.raises(ValueError, match="omit_labels"):
+        _ = result.labels
+    assert "3 objects" in repr(result)
+
+
+@pytest.mark.parametrize("map_type", ["float32", "float16"])
+async def test_maps_alone(either, image, map_type):
+    result = await either.segment(image, maps_only=True, map_type=map_type, diameter=30)
+    assert (result.maps.shape, result.maps.dtype) == ((3, 96, 128), map_type)
+    assert (result.label_image, result.objects) == (None, ())
+
+
+async def test_pixel_sizes_come_back(either, image):
+    size = cellserve.PixelSize(0.5, 0.25, 2)
+    assert (await either.segment(cellserve.Image(image, "YX", size))).pixel_size == size
+
+
+async def test_warnings(either, image):
+    (warning,) = (await either.segment(np.zeros_like(image))).warnings
+    assert (warning.kind, warning.suggestion, warning.metadata) == ("nothing_found", "Try.", {"largest_logit": "-3"})
 
 
 async def test_everything_asked_for_is_sent(either, service, image):
@@ -125,7 +157,7 @@ async def test_files_are_read_here(either, tmp_path, image):
 
 async def test_other_calls(either, image):
     estimate = await either.estimate_diameter(image, model="generalist", request_id="r-2")
-    assert (estimate.diameter, estimate.source, estimate.request_id) == (30.1, "family_mean", "r-2")
+    assert (estimate.diameter, estimate.source, estimate.request_id) == (30.1, "working_diameter", "r-2")
     listed = await either.models()
     assert (len(listed), listed.default, [model.name for model in listed]) == (1, "generalist", ["generalist"])
     assert await either.model("generalist") == listed.models[0]
@@ -212,12 +244,13 @@ async def test_wrong_arguments_fail_at_the_call(serve, image):
 
 
 async def test_stream(either, service, image):
-    service.failures.append(failure(grpc.StatusCode.INVALID_ARGUMENT, "empty"))
+    service.failures.append(failure(grpc.StatusCode.INVALID_ARGUMENT, "empty", "IMAGE_EMPTY", axis="Y"))
     frames = [("a", image), ("b", np.zeros((5, 6, 7))), ("c", image[:50]), ("d", image)]
     results = {key: result async for key, result in either.segment_stream(frames, diameter=20)}
     assert results.keys() == {"a", "b", "c", "d"}
     assert isinstance(results["a"], cellserve.InvalidRequestError)
     assert (results["a"].reason, results["a"].message) == ("IMAGE_EMPTY", "empty")
+    assert results["a"].metadata == {"axis": "Y"}
     assert results["a"].request_id == service.requests[0].request.request_id
     assert isinstance(results["b"], cellserve.InvalidRequestError)
     assert results["c"].labels.shape == (50, 128)

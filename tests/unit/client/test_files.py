@@ -9,9 +9,9 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from cellserve import BoundingBox, Object, PixelSize, read_image
-from cellserve.files import is_output, plan_outputs, table_row
-from cellserve_formats.table_csv import COLUMNS
+from cellserve import Object, PixelSize, read_image
+from cellserve.files import is_output, plan_outputs
+from cellserve_contract.objects import columns
 
 GREY = np.random.default_rng(0).integers(0, 4096, (20, 30), np.uint16)
 
@@ -71,10 +71,9 @@ def test_missing_files_and_folders(tmp_path):
 
 
 def test_rows_of_the_table():
-    entry = Object(7, BoundingBox(1, 2, 3, 4), (1.5, 2.25), 4, 2.2567583, 0.875, 0.015625)
-    assert table_row(entry) == dict(
-        zip(COLUMNS, (7, 1, 2, 3, 4, 1.5, 2.25, 4, 2.2567583, 0.875, 0.015625), strict=True)
-    )
+    entry = Object(7, (1, 2, 3, 4), (1.5, 2.25), 4, 2.2567583, 0.875, 0.015625)
+    names = [column.name for column in columns()]
+    assert entry.row() == dict(zip(names, (7, 1, 2, 3, 4, 1.5, 2.25, 4, 2.2567583, 0.875, 0.015625), strict=True))
 
 
 def test_names_of_results():

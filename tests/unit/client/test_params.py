@@ -1,88 +1,77 @@
-"""Parameters: the client's object, its keywords and the contract say the same."""
+"""The keywords of a call become one request."""
 
 from __future__ import annotations
 
 import dataclasses
-import typing
 
 import cellserve
 import numpy as np
 import pytest
 from cellserve import Normalization, SegmentParams
-from cellserve.messages import Template, decode_params, encode_params
-from cellserve.params import ParamFields
-from cellserve_proto.v1 import segmentation_pb2 as pb
+from cellserve.messages import Template
+from cellserve_contract import wire
+from cellserve_proto import v1 as pb
 
 FULL = SegmentParams(
     model="generalist",
     ensemble=False,
     diameter=30.1,
-    cytoplasm_channel=0,
-    nucleus_channel=-1,
     normalization=Normalization("range", 10.5, 4000, invert=True),
-    tile_overlap=0.1,
-    augment=False,
-    cellprob_threshold=-0.3,
-    flow_threshold=0.4,
-    niter=200,
     interpolation="nearest",
-    min_size=15,
-    max_size_fraction=0.4,
-    fill_holes=False,
-    exclude_on_edges=True,
     mask_rules="cellpose3",
 )
 
 
-def test_fields_are_the_contracts():
-    names = [field.name for field in pb.SegmentParams.DESCRIPTOR.fields]
-    assert [field.name for field in dataclasses.fields(SegmentParams)] == names
-    assert typing.get_type_hints(ParamFields) == typing.get_type_hints(SegmentParams)
+def params_of(template):
+    return wire.read_params(template.request.params)
 
 
-def test_what_is_left_out_stays_unset():
-    assert encode_params(SegmentParams()) == pb.SegmentParams()
-    assert encode_params(SegmentParams(cytoplasm_channel=0, flow_threshold=0.0)) == pb.SegmentParams(
-        cytoplasm_channel=0, flow_threshold=0.0
-    )
+@pytest.mark.parametrize("text", ["off", "range:1,2,3,4", "percentiles:0.1,99.9"])
+def test_a_normalization_may_be_text(text):
+    assert params_of(Template.of(None, normalization=text)).normalization == Normalization.parse(text)
 
 
-def test_full_round_trip():
-    assert None not in dataclasses.astuple(FULL)
-    assert decode_params(encode_params(FULL)) == FULL
-
-
-@pytest.mark.parametrize(
-    "normalization",
-    [Normalization(), Normalization("percentiles", 0.1, 99.9), Normalization("off"), Normalization("off", invert=True)],
-)
-def test_normalizations(normalization):
-    params = SegmentParams(normalization=normalization)
-    assert decode_params(encode_params(params)).normalization == normalization
-
-
-def test_off_is_short_for_a_normalization():
-    assert encode_params(SegmentParams(normalization="off")).normalization.off
-
-
-@pytest.mark.parametrize("arguments", [("range",), ("range", 1.0), ("off", 1.0), ("sometimes",)])
-def test_senseless_normalizations(arguments):
-    with pytest.raises(ValueError, match=r"."):
-        Normalization(*arguments)
+def test_what_is_not_said_is_the_default():
+    template = Template.of(None)
+    assert params_of(template) == SegmentParams()
+    request = template.request
+    assert (request.map_type, request.priority) == (pb.DATA_TYPE_FLOAT32, pb.PRIORITY_BATCH)
+    assert (request.compression, template.packing) == (pb.COMPRESSION_UNSPECIFIED, "none")
+    assert not request.HasField("work_budget_s")
 
 
 def test_keywords_win_over_params():
     template = Template.of(FULL, diameter=12, model=None)
-    assert decode_params(template.params) == dataclasses.replace(FULL, diameter=12, model=None)
+    assert params_of(template) == dataclasses.replace(FULL, diameter=12, model="")
+
+
+def test_none_stands_for_the_default():
+    template = Template.of(FULL, diameter=None, interpolation=None, niter=None)
+    assert params_of(template) == dataclasses.replace(FULL, diameter=None, interpolation="bilinear")
+
+
+def test_options_of_the_request():
+    request = Template.of(
+        None,
+        outputs=["maps"],
+        omit_labels=True,
+        maps_only=True,
+        map_type="float16",
+        work_budget_s=2.5,
+        compression="zlib",
+    ).request
+    assert (list(request.outputs), request.omit_labels, request.maps_only) == ([pb.OUTPUT_MAPS], True, True)
+    assert (request.map_type, request.work_budget_s) == (pb.DATA_TYPE_FLOAT16, 2.5)
+    assert request.compression == pb.COMPRESSION_ZLIB
 
 
 def test_numpy_numbers_will_do():
-    params = Template.of(None, diameter=np.float64(30), niter=np.int64(5), ensemble=np.bool_(False)).params
+    params = params_of(Template.of(None, diameter=np.float64(30), niter=np.int64(5), ensemble=np.bool_(False)))
     assert (params.diameter, params.niter, params.ensemble) == (30, 5, False)
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"diametre": 30}, {"diameter": "30"}, {"niter": 1.5}, {"normalization": "sometimes"}, {"model": 3}]
+    "wrong", [{"diametre": 30}, {"diameter": "30"}, {"niter": 1.5}, {"normalization": 3}, {"model": 3}]
 )
 def test_programming_errors_are_type_errors(wrong):
     with pytest.raises(TypeError):
@@ -92,14 +81,28 @@ def test_programming_errors_are_type_errors(wrong):
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"interpolation": "cubic"},
-        {"mask_rules": "cellpose4"},
         {"priority": "urgent"},
         {"compression": "gzip"},
         {"outputs": ["masks"]},
         {"outputs": "flows"},
+        {"map_type": "float64x"},
     ],
 )
 def test_unknown_words_are_refused_with_the_known_ones(wrong):
-    with pytest.raises(cellserve.InvalidRequestError, match=r"is not one of .*, "):
+    with pytest.raises(cellserve.InvalidRequestError, match=r"unknown value .*allowed: .*, "):
         Template.of(None, **wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "parameter"),
+    [
+        ({"niter": 0}, "niter"),
+        ({"interpolation": "cubic"}, "interpolation"),
+        ({"mask_rules": "cellpose4"}, "mask_rules"),
+        ({"normalization": "sometimes"}, "normalization"),
+    ],
+)
+def test_values_out_of_range_are_refused_before_anything_is_sent(wrong, parameter):
+    with pytest.raises(cellserve.InvalidRequestError, match="allowed") as caught:
+        Template.of(None, **wrong)
+    assert (caught.value.reason, caught.value.metadata["parameter"]) == ("PARAMETER_OUT_OF_RANGE", parameter)

@@ -22,7 +22,22 @@ def model() -> SizeModel:
 def _describe(repository: Path, **changes: Any) -> Path:
     (repository / "cells").mkdir(parents=True)
     path = repository / "cells" / "model.json"
-    path.write_text(json.dumps({"family": "cells", "size_model": None, "description": "ü [ 1 ]", "x": [1.5]} | changes))
+    networks = {name: {"sha256": "0" * 64, "weights": "fp16"} for name in ("cells", "cells_single", "cells_style")}
+    content = {
+        "family": "cells",
+        "description": "ü [ 1 ]",
+        "diam_mean": 30.0,
+        "channels": ["cytoplasm"],
+        "license": "l",
+        "provenance": "p",
+        "tile_size": 224,
+        "networks": networks,
+        "diam_labels": None,
+        "size_model": None,
+        "sources": ["1" * 64],
+        "exporter": {"onnx": "1"},
+    }
+    path.write_text(json.dumps(content | changes))
     return path
 
 
@@ -43,7 +58,7 @@ def test_a_family_gets_a_size_model_and_keeps_the_rest(tmp_path: Path, model: Si
 def test_refuses_families_that_are_not_there(tmp_path: Path, model: SizeModel) -> None:
     with pytest.raises(FamilyError, match="no family 'cells'"):
         set_size_model(tmp_path, "cells", model)
-    path = _describe(tmp_path, family="other")
+    path = _describe(tmp_path, family="other", size_model=None)
     with pytest.raises(FamilyError, match="does not describe the family 'cells'"):
         set_size_model(tmp_path, "cells", model)
     path.write_text("{")

@@ -9,16 +9,18 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
+from cellserve_contract.objects import columns
 from cellserve_formats import ImageError, planes, read_image, replacing
 from cellserve_formats.labels_png import labels_png_bytes, write_labels_png
 from cellserve_formats.labels_tiff import labels_tiff_bytes, write_labels_tiff
 from cellserve_formats.overlay import draw_overlay, overlay_bytes, write_overlay
 from cellserve_formats.png import png_bytes, write_png
-from cellserve_formats.table_csv import COLUMNS, table_csv_bytes, write_table_csv
+from cellserve_formats.table_csv import table_csv_bytes, write_table_csv
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+NAMES = [column.name for column in columns()]
 LABELS = hnp.arrays(st.sampled_from([np.uint16, np.uint32]), hnp.array_shapes(min_dims=2, max_dims=2, max_side=9))
 ROW = {
     "label": 7,
@@ -74,7 +76,7 @@ def test_pictures(picture):
 
 def test_table():
     (row,) = csv.DictReader(io.StringIO(table_csv_bytes([ROW]).decode()))
-    assert list(row) == list(COLUMNS)
+    assert list(row) == list(NAMES)
     assert row == {
         "label": "7",
         "bbox-0": "1",
@@ -88,15 +90,15 @@ def test_table():
         "mean_probability": "0.875",
         "flow_error": "0.015625",
     }
-    assert table_csv_bytes([]).decode() == ",".join(COLUMNS) + "\n"
+    assert table_csv_bytes([]).decode() == ",".join(NAMES) + "\n"
 
 
 def test_columns_have_the_names_of_scikit_image():
     measure = pytest.importorskip("skimage.measure")
     ours = {"mean_probability", "flow_error"}
     labels = np.pad(np.ones((2, 3), int), 2)
-    names = {name.partition("-")[0] for name in COLUMNS} - ours
-    assert set(measure.regionprops_table(labels, properties=sorted(names))) == set(COLUMNS) - ours
+    names = {name.partition("-")[0] for name in NAMES} - ours
+    assert set(measure.regionprops_table(labels, properties=sorted(names))) == set(NAMES) - ours
 
 
 def test_every_writer_writes_what_it_returns(tmp_path):

@@ -1,125 +1,74 @@
-"""Messages to parameters and back."""
+"""Messages to parameters, pixels and options; results to messages."""
 
 from __future__ import annotations
 
-import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from cellserve_contract.arrays import PACK_LABELS_ABOVE, fill_array, view_array
+from cellserve_contract.model_card import Family, NetworkFile
+from cellserve_contract.params import ParameterError, SegmentParams
+from cellserve_contract.reasons import WarningKind
 from cellserve_gateway.app.context import Priority
-from cellserve_gateway.app.families import Family
+from cellserve_gateway.app.decode import limits_of
 from cellserve_gateway.app.networks import Network
-from cellserve_gateway.app.params import DiameterSource, SegmentParams
+from cellserve_gateway.app.params import DiameterSource, resolve
 from cellserve_gateway.app.pipeline import Segmentation
-from cellserve_gateway.errors import InvalidRequest
+from cellserve_gateway.errors import InvalidImage, InvalidRequest, NotImplementedYet
 from cellserve_gateway.fronts.grpc import codec
-from cellserve_postprocess import RecoveryParams, measure_objects
-from cellserve_preprocess import Normalization, ParameterError
-from cellserve_proto.v1 import segmentation_pb2 as pb
-from hypothesis import given
-from hypothesis import strategies as st
+from cellserve_gateway.settings import Settings
+from cellserve_postprocess import ObjectTable, measure_objects
+from cellserve_proto import v1 as pb
 
 FAMILY = Family(
-    family="generalist",
+    name="generalist",
     description="",
     diam_mean=30.0,
     channels=("cytoplasm", "nucleus"),
     license="",
     provenance="",
     tile_size=224,
-    networks={},
+    networks={"generalist": NetworkFile("0" * 64, "fp16")},
 )
-NETWORK = Network("generalist", "1", "0" * 64, 8)
+NETWORK = Network("generalist", "1", "0" * 64, 8, "onnxruntime", "bf16")
+PARAMS = resolve(SegmentParams(model="generalist"), 1, FAMILY)[0]
+LIMITS = limits_of(Settings())
 
 
-def normalizations():
-    percentile = st.floats(0, 49)
-    return st.one_of(
-        st.builds(Normalization, st.just("percentiles"), percentile, percentile.map(lambda p: p + 50), st.booleans()),
-        st.builds(Normalization, st.just("range"), percentile, percentile.map(lambda p: p + 50), st.booleans()),
-        st.builds(Normalization, st.just("off"), invert=st.booleans()),
-    )
+def answer(labels: np.ndarray | None, **parts) -> Segmentation:
+    objects = ObjectTable.empty()
+    if labels is not None:
+        errors = np.zeros(int(labels.max(initial=0)), np.float32)
+        objects = measure_objects(labels, np.zeros(labels.shape, np.float32), errors)
+    return Segmentation(labels, objects, PARAMS, DiameterSource.CALLER, NETWORK, **parts)
 
 
-def all_params():
-    recovery = st.builds(
-        RecoveryParams,
-        cellprob_threshold=st.floats(-20, 20),
-        flow_threshold=st.floats(0, 100),
-        niter=st.integers(1, 10_000),
-        interpolation=st.sampled_from(["nearest", "bilinear"]),
-        min_size=st.integers(0, 1_000_000),
-        max_size_fraction=st.floats(0.001, 1),
-        fill_holes=st.booleans(),
-        exclude_on_edges=st.booleans(),
-        mask_rules=st.sampled_from(["paper", "cellpose3"]),
-    )
-    return st.builds(
-        SegmentParams,
-        model=st.just("generalist"),
-        ensemble=st.booleans(),
-        diameter=st.floats(1, 10_000),
-        cytoplasm_channel=st.integers(-1, 1),
-        nucleus_channel=st.integers(-1, 1),
-        normalization=normalizations(),
-        tile_overlap=st.floats(0, 0.5),
-        augment=st.booleans(),
-        recovery=recovery,
-    )
+def encoded(result: Segmentation, **request) -> pb.SegmentResponse:
+    """The answer as a caller receives it."""
+    response = pb.SegmentResponse()
+    codec.fill_response(response, result, FAMILY, codec.to_packing(pb.SegmentRequest(**request)))
+    return pb.SegmentResponse.FromString(response.SerializeToString())
 
 
-def answer(params: SegmentParams, labels: np.ndarray) -> Segmentation:
-    errors = np.zeros(int(labels.max(initial=0)), np.float32)
-    objects = measure_objects(labels, np.zeros(labels.shape, np.float32), errors)
-    return Segmentation(labels, objects, params, DiameterSource.CALLER, NETWORK)
+def raw(pixels: np.ndarray, axes: str, **image) -> pb.Image:
+    message = pb.Image(**image)
+    message.raw.axes = axes
+    fill_array(message.raw.pixels, pixels)
+    return message
 
 
-@given(all_params())
-def test_params_survive_the_wire(params):
-    """What an answer echoes, sent again, means the same to the last bit."""
-    labels = np.zeros((3, 4), np.uint16)
-    echoed = codec.segment_response(answer(params, labels), "id", pb.COMPRESSION_NONE).params
-    assert codec.to_params(pb.SegmentParams.FromString(echoed.SerializeToString()), "other") == params
-    set_fields = {field.name for field, _ in echoed.ListFields()}
-    assert set_fields == {field.name for field in pb.SegmentParams.DESCRIPTOR.fields}, "the echo leaves nothing out"
+def test_the_answer_leaves_no_parameter_out():
+    echoed = encoded(answer(np.zeros((3, 4), np.uint16))).params
+    assert {field.name for field, _ in echoed.ListFields()} == {
+        field.name for field in pb.SegmentParams.DESCRIPTOR.fields
+    }
+    assert codec.to_params(echoed, "other") == PARAMS
 
 
-def test_defaults():
-    params = codec.to_params(pb.SegmentParams(), "generalist")
-    assert params == SegmentParams(model="generalist")
-    assert codec.to_params(pb.SegmentParams(diameter=0), "generalist").diameter is None
-
-
-@pytest.mark.parametrize(
-    ("message", "parameter"),
-    [
-        (pb.SegmentParams(diameter=0.5), "diameter"),
-        (pb.SegmentParams(diameter=-1), "diameter"),
-        (pb.SegmentParams(diameter=float("nan")), "diameter"),
-        (pb.SegmentParams(diameter=float("inf")), "diameter"),
-        (pb.SegmentParams(tile_overlap=0.51), "tile_overlap"),
-        (pb.SegmentParams(tile_overlap=float("nan")), "tile_overlap"),
-        (pb.SegmentParams(cellprob_threshold=21), "cellprob_threshold"),
-        (pb.SegmentParams(cellprob_threshold=float("nan")), "cellprob_threshold"),
-        (pb.SegmentParams(flow_threshold=-0.1), "flow_threshold"),
-        (pb.SegmentParams(flow_threshold=float("nan")), "flow_threshold"),
-        (pb.SegmentParams(niter=0), "niter"),
-        (pb.SegmentParams(niter=10_001), "niter"),
-        (pb.SegmentParams(min_size=-1), "min_size"),
-        (pb.SegmentParams(min_size=1_000_001), "min_size"),
-        (pb.SegmentParams(max_size_fraction=0), "max_size_fraction"),
-        (pb.SegmentParams(max_size_fraction=1.1), "max_size_fraction"),
-        (pb.SegmentParams(normalization=pb.Normalization(percentiles={"low": 99, "high": 1})), None),
-        (pb.SegmentParams(normalization=pb.Normalization(percentiles={"low": -1, "high": 99})), None),
-        (pb.SegmentParams(normalization=pb.Normalization(range={"low": 5, "high": 5})), None),
-        (pb.SegmentParams(normalization=pb.Normalization(range={"low": 0, "high": float("inf")})), None),
-    ],
-)
-def test_ranges(message, parameter):
-    with pytest.raises(ParameterError) as error:
-        codec.to_params(message, "generalist")
-    assert parameter is None or error.value.parameter == parameter
-    assert "allowed" in str(error.value)
+def test_the_default_model():
+    assert codec.to_params(pb.SegmentParams(), "generalist") == SegmentParams(model="generalist")
+    assert codec.to_params(pb.SegmentParams(model="mine"), "generalist").model == "mine"
 
 
 @pytest.mark.parametrize(
@@ -135,8 +84,8 @@ def test_ranges(message, parameter):
     ],
 )
 def test_channels(planes, given_channels, expected):
-    params = SegmentParams("generalist", cytoplasm_channel=given_channels[0], nucleus_channel=given_channels[1])
-    resolved, source = params.resolved(planes, FAMILY)
+    params = SegmentParams(model="generalist", cytoplasm_channel=given_channels[0], nucleus_channel=given_channels[1])
+    resolved, source = resolve(params, planes, FAMILY)
     assert (resolved.cytoplasm_channel, resolved.nucleus_channel) == expected
     assert (resolved.diameter, source) == (30.0, DiameterSource.WORKING_DIAMETER)
 
@@ -145,32 +94,45 @@ def test_channels(planes, given_channels, expected):
     ("planes", "channels"), [(4, (None, None)), (1, (1, None)), (2, (0, 2)), (2, (-2, None)), (1, (0, -2))]
 )
 def test_channels_refused(planes, channels):
+    cytoplasm, nucleus = channels
     with pytest.raises(ParameterError):
-        SegmentParams("generalist", cytoplasm_channel=channels[0], nucleus_channel=channels[1]).resolved(planes, FAMILY)
+        resolve(SegmentParams(cytoplasm_channel=cytoplasm, nucleus_channel=nucleus), planes, FAMILY)
 
 
 def test_a_family_trained_without_nuclei():
-    family = FAMILY.model_copy(update={"channels": ("cytoplasm",)})
-    resolved, _ = SegmentParams("generalist").resolved(2, family)
+    family = replace(FAMILY, channels=("cytoplasm",))
+    resolved, _ = resolve(SegmentParams(model="generalist"), 2, family)
     assert (resolved.cytoplasm_channel, resolved.nucleus_channel) == (0, -1)
     with pytest.raises(ParameterError, match="without nuclei"):
-        SegmentParams("generalist", nucleus_channel=1).resolved(2, family)
+        resolve(SegmentParams(model="generalist", nucleus_channel=1), 2, family)
 
 
 @pytest.mark.parametrize(
     "convert",
     [
-        lambda: codec.to_outputs([99]),
-        lambda: codec.to_outputs([pb.OUTPUT_UNSPECIFIED]),
+        lambda: codec.to_wanted(pb.SegmentRequest(outputs=[99])),  # type: ignore[list-item]
+        lambda: codec.to_wanted(pb.SegmentRequest(outputs=[pb.OUTPUT_UNSPECIFIED])),
+        lambda: codec.to_wanted(pb.SegmentRequest(outputs=[pb.OUTPUT_STYLE] * 1000)),
+        lambda: codec.to_wanted(pb.SegmentRequest(outputs=[pb.OUTPUT_OUTLINES], maps_only=True)),
+        lambda: codec.to_packing(pb.SegmentRequest(compression=9)),  # type: ignore[arg-type]
+        lambda: codec.to_packing(pb.SegmentRequest(map_type=pb.DATA_TYPE_UINT8)),
+        lambda: codec.to_work_budget(pb.SegmentRequest(work_budget_s=0)),
+        lambda: codec.to_work_budget(pb.SegmentRequest(work_budget_s=float("nan"))),
         lambda: codec.to_priority(7),
         lambda: codec.to_params(pb.SegmentParams(interpolation=9), "generalist"),  # type: ignore[arg-type]
         lambda: codec.to_params(pb.SegmentParams(mask_rules=9), "generalist"),  # type: ignore[arg-type]
     ],
 )
-def test_unknown_enumeration_values(convert):
+def test_fields_that_make_no_sense(convert):
     with pytest.raises(InvalidRequest) as error:
         convert()
     assert error.value.reason == "FIELD_INVALID"
+    assert error.value.metadata["field"]
+
+
+def test_work_budgets():
+    assert codec.to_work_budget(pb.SegmentRequest()) is None
+    assert codec.to_work_budget(pb.EstimateDiameterRequest(work_budget_s=2.5)) == 2.5
 
 
 def test_priorities():
@@ -178,26 +140,134 @@ def test_priorities():
     assert codec.to_priority(pb.PRIORITY_ACQUISITION) is Priority.ACQUISITION
 
 
+@pytest.mark.parametrize(
+    ("axes", "shape", "planes"),
+    [
+        ("YX", (4, 5), (1, 4, 5)),
+        ("CYX", (2, 4, 5), (2, 4, 5)),
+        ("YXC", (4, 5, 3), (3, 4, 5)),
+        ("YXS", (4, 5, 3), (3, 4, 5)),
+        ("TCZYX", (1, 2, 1, 4, 5), (2, 4, 5)),
+        ("TZYX", (1, 1, 4, 5), (1, 4, 5)),
+    ],
+)
+def test_axes(axes, shape, planes):
+    pixels = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
+    found = codec.to_pixels(raw(pixels, axes), LIMITS)
+    assert found.shape == planes
+    np.testing.assert_array_equal(
+        found.sum(axis=0), pixels.reshape(shape).sum(axis=tuple(axes.index(a) for a in axes if a not in "YX"))
+    )
+
+
+@pytest.mark.parametrize(("axes", "shape"), [("ZYX", (2, 4, 5)), ("TYX", (3, 4, 5)), ("TCZYX", (1, 1, 2, 4, 5))])
+def test_volumes_and_series_are_refused_by_name(axes, shape):
+    with pytest.raises(NotImplementedYet) as error:
+        codec.to_pixels(raw(np.zeros(shape, np.uint8), axes), LIMITS)
+    assert error.value.metadata["feature"] in ("volumes", "time series")
+
+
+@pytest.mark.parametrize(
+    ("axes", "shape", "reason"),
+    [
+        ("XX", (4, 5), "AXES_UNKNOWN"),
+        ("QYX", (1, 4, 5), "AXES_UNKNOWN"),
+        ("CX", (4, 5), "AXES_UNKNOWN"),
+        ("", (4, 5), "AXES_UNKNOWN"),
+        ("CYX", (4, 5), "IMAGE_SIZE_MISMATCH"),
+        ("YX", (1,) * 9, "IMAGE_SIZE_MISMATCH"),
+        ("ZYX", (0, 4, 5), "IMAGE_EMPTY"),
+    ],
+)
+def test_axes_that_are_refused(axes, shape, reason):
+    with pytest.raises(InvalidImage) as error:
+        codec.to_pixels(raw(np.zeros(shape, np.uint8), axes), LIMITS)
+    assert error.value.reason == reason
+
+
+def test_blocks_are_refused():
+    image = raw(np.zeros((4, 5), np.uint8), "YX", block=pb.Block(offset=pb.Position(y=4)))
+    with pytest.raises(NotImplementedYet) as error:
+        codec.to_pixels(image, LIMITS)
+    assert error.value.metadata == {"feature": "Image.block"}
+
+
+@pytest.mark.parametrize(
+    "size", [{"y_um": 0, "x_um": 1}, {"y_um": 1}, {"y_um": 1, "x_um": float("inf")}, {"y_um": 1, "x_um": 1, "z_um": -1}]
+)
+def test_pixel_sizes_that_make_no_sense(size):
+    with pytest.raises(InvalidImage) as error:
+        codec.to_pixels(raw(np.zeros((4, 5), np.uint8), "YX", pixel_size=pb.PixelSize(**size)), LIMITS)
+    assert error.value.reason == "PIXEL_SIZE_INVALID"
+
+
+def test_half_precision_is_no_type_of_images():
+    with pytest.raises(InvalidImage) as error:
+        codec.to_pixels(raw(np.zeros((4, 5), np.float16), "YX"), LIMITS)
+    assert error.value.reason == "DATA_TYPE_UNSUPPORTED"
+
+
 @pytest.mark.parametrize("dtype", [np.uint16, np.uint32])
 @pytest.mark.parametrize("compression", [pb.COMPRESSION_NONE, pb.COMPRESSION_ZLIB, pb.COMPRESSION_UNSPECIFIED])
 def test_labels_survive_the_wire(dtype, compression):
     labels = np.zeros((6, 7), dtype)
     labels[1:3, 2:5], labels[4, 6] = 1, 2
-    response = codec.segment_response(
-        answer(SegmentParams("generalist").resolved(1, FAMILY)[0], labels), "id", compression
-    )
-    data = response.labels.data
-    if compression == pb.COMPRESSION_ZLIB:
-        data = zlib.decompress(data)
-    sent = np.frombuffer(data, codec.DTYPES[response.labels.data_type]).reshape(response.labels.shape)
-    np.testing.assert_array_equal(sent, labels)
+    response = encoded(answer(labels), compression=compression)
+    assert (response.labels.compression == pb.COMPRESSION_ZLIB) == (compression == pb.COMPRESSION_ZLIB)
+    np.testing.assert_array_equal(view_array(response.labels), labels)
+    assert view_array(response.labels).dtype == dtype
     assert [o.label for o in response.objects] == [1, 2]
     first = response.objects[0]
-    assert (first.area, first.centroid_y, first.centroid_x) == (6, 1.5, 3.0)
-    assert (first.bounding_box.y_min, first.bounding_box.x_min, first.bounding_box.y_max, first.bounding_box.x_max) == (
-        1,
-        2,
-        3,
-        5,
+    assert (first.area, first.centroid.z, first.centroid.y, first.centroid.x) == (6, 0, 1.5, 3.0)
+    assert first.bbox == pb.BoundingBox(z_min=0, y_min=1, x_min=2, z_max=1, y_max=3, x_max=5)
+    assert first.equivalent_diameter_area == pytest.approx(2 * (6 / np.pi) ** 0.5)
+    assert not first.outlines
+    assert (response.axes, response.diameter_source) == ("YX", pb.DIAMETER_SOURCE_CALLER)
+
+
+def test_large_label_images_are_packed_unless_the_caller_decides():
+    side = int((PACK_LABELS_ABOVE / 2) ** 0.5)
+    small, large = np.zeros((side, side - 1), np.uint16), np.zeros((side, side + 1), np.uint16)
+    assert encoded(answer(small)).labels.compression == pb.COMPRESSION_NONE
+    packed = encoded(answer(large)).labels
+    assert (packed.compression, view_array(packed).shape) == (pb.COMPRESSION_ZLIB, large.shape)
+    assert len(packed.data) < large.nbytes / 20
+    assert encoded(answer(large), compression=pb.COMPRESSION_NONE).labels.compression == pb.COMPRESSION_NONE
+
+
+def test_labels_can_be_left_out():
+    labels = np.ones((6, 7), np.uint16)
+    response = encoded(answer(labels), omit_labels=True)
+    assert not response.HasField("labels")
+    assert len(response.objects) == 1
+
+
+@pytest.mark.parametrize(("map_type", "dtype"), [(0, "f4"), (pb.DATA_TYPE_FLOAT32, "f4"), (pb.DATA_TYPE_FLOAT16, "f2")])
+def test_maps_have_the_precision_asked_for(map_type, dtype):
+    maps = np.random.default_rng(0).normal(0, 5, (3, 6, 7)).astype(np.float32)
+    response = encoded(
+        answer(None, maps=maps, flows=maps[:2], cell_probability=maps[2]), maps_only=True, map_type=map_type
     )
-    assert response.diameter_source == pb.DIAMETER_SOURCE_CALLER
+    for name, sent in (("maps", maps), ("flows", maps[:2]), ("cell_probability", maps[2])):
+        np.testing.assert_array_equal(view_array(getattr(response, name)), sent.astype(dtype))
+        assert view_array(getattr(response, name)).dtype == dtype
+    assert not response.HasField("labels")
+    assert not response.objects
+
+
+def test_outlines_name_their_plane():
+    labels = np.zeros((6, 7), np.uint16)
+    labels[1, 2] = 1
+    response = encoded(answer(labels, outlines=[np.array([[1, 2]], np.int32)]))
+    assert list(response.objects[0].outlines) == [pb.Outline(z=0, points=[1, 2])]
+
+
+def test_an_answer_says_how_it_was_made():
+    response = encoded(answer(None, warnings=((WarningKind.NOTHING_FOUND, {"largest_logit": "-3"}),)))
+    assert (response.model.weights, response.model.precision) == (pb.PRECISION_FLOAT16, pb.PRECISION_BFLOAT16)
+    assert (response.model.family, response.model.runtime) == ("generalist", "onnxruntime")
+    assert response.server_version == codec.SERVER_VERSION
+    (warning,) = response.warnings
+    assert (warning.kind, dict(warning.metadata)) == (pb.WARNING_KIND_NOTHING_FOUND, {"largest_logit": "-3"})
+    assert warning.message == WarningKind.NOTHING_FOUND.meaning
+    assert warning.suggestion == WarningKind.NOTHING_FOUND.suggestion

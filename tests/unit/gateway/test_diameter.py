@@ -10,12 +10,14 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 import pytest
+from cellserve_contract.model_card import Family, NetworkFile
+from cellserve_contract.params import SegmentParams
 from cellserve_gateway.app.admission import Admission
 from cellserve_gateway.app.context import RequestContext
 from cellserve_gateway.app.diameter import RAISE, DiameterEstimator
-from cellserve_gateway.app.families import Families, Family, NetworkFile
+from cellserve_gateway.app.families import Families
 from cellserve_gateway.app.networks import Network, TileOutputs
-from cellserve_gateway.app.params import DiameterSource, SegmentParams
+from cellserve_gateway.app.params import DiameterSource
 from cellserve_gateway.app.pipeline import Pipeline
 from cellserve_gateway.app.segmenter import Segmenter
 from cellserve_gateway.app.threads import WorkerThreads
@@ -25,9 +27,9 @@ from cellserve_gateway.ops.instruments import Instruments
 from cellserve_gateway.ops.metrics import Metrics
 from cellserve_gateway.ops.tracing import Tracing
 from cellserve_gateway.settings import Settings
-from cellserve_postprocess import STYLE_SIZE, RecoveryParams, SizeModel
+from cellserve_postprocess import STYLE_SIZE, SizeModel
 from cellserve_preprocess import TILE, Normalization, TileGrid
-from cellserve_proto.v1 import segmentation_pb2 as pb
+from cellserve_proto import v1 as pb
 from cellserve_training.targets import masks_to_flows
 from hypothesis import given
 from hypothesis import strategies as st
@@ -93,7 +95,9 @@ class Setup:
 
     async def resolve(self, image: np.ndarray, **params) -> tuple[SegmentParams, DiameterSource]:
         with self.admission.admit(requests=1, pixels=image[0].size) as reservation:
-            return await self.diameters.resolve(image, SegmentParams("cells", **params), self.context, reservation)
+            return await self.diameters.resolve(
+                image, SegmentParams(model="cells", **params), self.context, reservation
+            )
 
 
 @contextlib.contextmanager
@@ -147,13 +151,11 @@ async def test_no_estimate_where_none_is_wanted(predicted, stated, expected):
 async def test_the_callers_view_of_the_image_counts_and_the_default_recovery():
     """Channels and normalisation are the caller's; thresholds that would leave no object are not used."""
     image = np.concatenate([disks(20), 255 - disks(40)])
-    recovery = RecoveryParams(cellprob_threshold=20, min_size=100_000)
+    recovery = {"cellprob_threshold": 20, "min_size": 100_000}
     with setup(40.0) as made:
-        params, _ = await made.resolve(
-            image, cytoplasm_channel=1, normalization=Normalization(invert=True), recovery=recovery
-        )
+        params, _ = await made.resolve(image, cytoplasm_channel=1, normalization=Normalization(invert=True), **recovery)
         assert params.diameter == pytest.approx(40, rel=0.05)
-        assert params.recovery == recovery
+        assert (params.cellprob_threshold, params.min_size) == (20, 100_000)
         first, _ = await made.resolve(image)
         assert first.diameter == pytest.approx(20, rel=0.08)
 
@@ -175,7 +177,7 @@ async def test_an_estimate_never_exceeds_the_limits(limits, augment):
 @given(st.floats(0, 1e6), st.tuples(st.integers(1, 10**6), st.integers(1, 10**6)), st.floats(0, 0.5), st.booleans())
 async def test_estimates_of_any_image_are_in_range(diameter, shape, overlap, augment):
     with setup(30.0) as made:
-        params = SegmentParams("cells", tile_overlap=overlap, augment=augment)
+        params = SegmentParams(model="cells", tile_overlap=overlap, augment=augment)
         fitting = made.diameters._with_diameter(params, diameter, shape)
         assert 5 <= fitting.diameter <= 10_000
         tiles = TileGrid.count(made.pipeline.scaled(shape, fitting), overlap, augment)
@@ -221,7 +223,7 @@ async def test_accepted_work_goes_on_while_the_gateway_drains():
     image = disks(40)
     with setup(30.0) as made, made.admission.admit(requests=1, pixels=image[0].size) as reservation:
         made.admission.drain()
-        params, _ = await made.diameters.resolve(image, SegmentParams("cells"), made.context, reservation)
+        params, _ = await made.diameters.resolve(image, SegmentParams(model="cells"), made.context, reservation)
         assert params.diameter == pytest.approx(40, rel=0.05)
 
 
@@ -241,7 +243,7 @@ async def test_time_is_told_to_the_caller_and_counted_once():
     [
         (60.0, 0.0, (40, pb.DIAMETER_SOURCE_SIZE_MODEL, "cells_single")),
         (60.0, 17.0, (17, pb.DIAMETER_SOURCE_CALLER, "cells")),
-        (None, 0.0, (30, pb.DIAMETER_SOURCE_FAMILY_MEAN, "cells")),
+        (None, 0.0, (30, pb.DIAMETER_SOURCE_WORKING_DIAMETER, "cells")),
     ],
 )
 async def test_the_service_says_where_a_diameter_comes_from(predicted, stated, expected):
@@ -256,6 +258,8 @@ async def test_the_service_says_where_a_diameter_comes_from(predicted, stated, e
         estimate = await service.EstimateDiameter(request, made.context)
         assert estimate.diameter == pytest.approx(diameter, rel=0.05)
         assert (estimate.source, estimate.model.name, estimate.request_id) == (source, network, "r")
+        unmeasured = [pb.WARNING_KIND_DIAMETER_NOT_MEASURED] if source == pb.DIAMETER_SOURCE_WORKING_DIAMETER else []
+        assert [warning.kind for warning in estimate.warnings] == unmeasured
         made.triton.calls.clear()
         context = RequestContext("r", deadline=made.context.deadline)
         answer = await service.Segment(pb.SegmentRequest(image=image, params=params), context)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from cellserve_contract.model_card import SizeModelNumbers
 from cellserve_gateway import errors
 from cellserve_gateway.app.admission import Admission
 from cellserve_gateway.app.families import Families
@@ -12,7 +13,6 @@ from cellserve_gateway.errors import Code, Draining, Overloaded, ServiceError
 from cellserve_gateway.fronts.grpc.status import to_status
 from cellserve_gateway.ops.metrics import Metrics
 from cellserve_gateway.settings import Settings, describe_settings, refuse_unknown_settings
-from cellserve_postprocess import SizeModel
 from google.rpc import error_details_pb2
 from pydantic import ValidationError
 
@@ -126,7 +126,7 @@ def test_a_family_with_a_size_model(tmp_path):
     networks = {name: {"sha256": "0" * 64} for name in ("a", "a_single", "a_style")}
     write_family(tmp_path / "a", size_model=SIZES, networks=networks)
     family = Families.load(tmp_path, "a")["a"]
-    assert family.size_model == SizeModel((0.5,) * 256, (0.25,) * 256, -0.5, 30.0)
+    assert family.size_model == SizeModelNumbers((0.5,) * 256, (0.25,) * 256, -0.5, 30.0)
     assert family.style_network == "a_style"
 
 

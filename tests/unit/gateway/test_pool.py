@@ -6,8 +6,8 @@ import asyncio
 
 import numpy as np
 import pytest
+from cellserve_contract.model_card import Family, NetworkFile
 from cellserve_gateway.app.context import Priority, RequestContext
-from cellserve_gateway.app.families import Family, NetworkFile
 from cellserve_gateway.app.networks import Network, TileOutputs
 from cellserve_gateway.backends.triton import pool as pool_module
 from cellserve_gateway.backends.triton.pool import ATTEMPTS, BackendPool

@@ -11,10 +11,10 @@ def test_every_quantity_of_two_boxes():
     table = measure_objects(labels, logit, np.array([0.1, 0.2], dtype=np.float32))
     assert len(table) == 2
     np.testing.assert_array_equal(table.label, [1, 2])
-    np.testing.assert_array_equal(table.bounding_box, [[2, 3, 6, 13], [10, 20, 20, 30]])
+    np.testing.assert_array_equal(table.bbox, [[2, 3, 6, 13], [10, 20, 20, 30]])
     np.testing.assert_array_equal(table.centroid, [[3.5, 7.5], [14.5, 24.5]])
     np.testing.assert_array_equal(table.area, [40, 100])
-    np.testing.assert_allclose(table.diameter, 2 * np.sqrt(np.array([40, 100]) / np.pi), rtol=1e-6)
+    np.testing.assert_allclose(table.equivalent_diameter_area, 2 * np.sqrt(np.array([40, 100]) / np.pi), rtol=1e-6)
     np.testing.assert_allclose(table.mean_probability, [0.5, 0.75], rtol=1e-6)
     np.testing.assert_array_equal(table.flow_error, np.array([0.1, 0.2], dtype=np.float32))
 
@@ -25,10 +25,10 @@ def test_types_are_those_of_the_contract():
     types = {name: getattr(table, name).dtype for name in table.__slots__}
     assert types == {
         "label": np.uint32,
-        "bounding_box": np.int32,
+        "bbox": np.int32,
         "centroid": np.float32,
         "area": np.int64,
-        "diameter": np.float32,
+        "equivalent_diameter_area": np.float32,
         "mean_probability": np.float32,
         "flow_error": np.float32,
     }
@@ -45,7 +45,7 @@ def test_extreme_logits_are_probabilities_too():
 def test_no_objects(shape):
     table = measure_objects(np.zeros(shape, np.uint16), np.zeros(shape, np.float32), np.zeros(0, np.float32))
     assert len(table) == 0
-    assert table.bounding_box.shape == (0, 4)
+    assert table.bbox.shape == (0, 4)
     assert table.centroid.shape == (0, 2)
 
 

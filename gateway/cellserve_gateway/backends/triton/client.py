@@ -197,10 +197,21 @@ class TritonClient:
                 served=served or "unknown",
                 described=self._expected[name],
             )
-        network = Network(name, metadata.versions[-1], served, max(1, config.max_batch_size))
+        batch = max(1, config.max_batch_size)
+        network = Network(name, metadata.versions[-1], served, batch, config.backend, _precision(config))
         for priority in Priority:
             self._dispatchers[name, priority].set_batch_size(network.max_batch_size)
         return network
+
+
+def _precision(config: Any) -> str:
+    """Returns the precision that a model's configuration demands, "" where it demands none."""
+    accelerators = config.optimization.execution_accelerators
+    found = (
+        accelerator.parameters.get("precision", "")
+        for accelerator in (*accelerators.cpu_execution_accelerator, *accelerators.gpu_execution_accelerator)
+    )
+    return next((word for word in found if word in ("f32", "bf16")), "")
 
 
 @cache

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import structlog
+from cellserve_contract.model_card import Family
 from numpy.typing import NDArray
 
 from cellserve_gateway.app.context import Priority, RequestContext
-from cellserve_gateway.app.families import Family
 from cellserve_gateway.app.networks import Network, TileOutput, TileOutputs
 from cellserve_gateway.errors import BackendUnavailable
 from cellserve_gateway.ops.metrics import Metrics

@@ -2,56 +2,69 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Mapping
-from typing import Any, TypeVar
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from importlib import metadata
+from typing import Any, TypeVar, cast
 
 import numpy as np
+from cellserve_contract import wire
+from cellserve_contract.arrays import DTYPES, ArrayError, Packing, fill_array, is_packed, packing_of_labels
+from cellserve_contract.axes import axes_problem
+from cellserve_contract.model_card import Family
+from cellserve_contract.params import SegmentParams
+from cellserve_contract.reasons import WarningKind
 from cellserve_formats import Limits
-from cellserve_postprocess import RecoveryParams
-from cellserve_preprocess import Normalization
-from cellserve_proto.v1 import segmentation_pb2 as pb
-from numpy.typing import NDArray
+from cellserve_proto import v1 as pb
 
 from cellserve_gateway.app import decode
 from cellserve_gateway.app.context import Priority, Timing
 from cellserve_gateway.app.decode import Pixels
 from cellserve_gateway.app.networks import Network
-from cellserve_gateway.app.params import DiameterSource, SegmentParams
-from cellserve_gateway.app.pipeline import Output, Segmentation
+from cellserve_gateway.app.params import DiameterSource
+from cellserve_gateway.app.pipeline import Output, Segmentation, Wanted
 from cellserve_gateway.app.segmenter import DiameterEstimate, FamilyStatus
-from cellserve_gateway.errors import InvalidImage, InvalidRequest, ServiceError
+from cellserve_gateway.errors import InvalidImage, InvalidRequest, NotImplementedYet
 
 T = TypeVar("T")
 
-DTYPES: dict[int, np.dtype[Any]] = {
-    pb.DATA_TYPE_UINT8: np.dtype(np.uint8),
-    pb.DATA_TYPE_UINT16: np.dtype(np.uint16),
-    pb.DATA_TYPE_UINT32: np.dtype(np.uint32),
-    pb.DATA_TYPE_INT16: np.dtype(np.int16),
-    pb.DATA_TYPE_FLOAT32: np.dtype(np.float32),
-    pb.DATA_TYPE_FLOAT64: np.dtype(np.float64),
-}
-DATA_TYPES: dict[np.dtype[Any], Any] = {dtype: number for number, dtype in DTYPES.items()}
-OUTPUTS: dict[int, Output] = {
-    pb.OUTPUT_OUTLINES: "outlines",
-    pb.OUTPUT_FLOWS: "flows",
-    pb.OUTPUT_CELL_PROBABILITY: "cell_probability",
-    pb.OUTPUT_STYLE: "style",
-}
-INTERPOLATIONS = {"nearest": pb.INTERPOLATION_NEAREST, "bilinear": pb.INTERPOLATION_BILINEAR}
-MASK_RULES = {"paper": pb.MASK_RULES_PAPER, "cellpose3": pb.MASK_RULES_CELLPOSE3}
-SOURCES = {
-    DiameterSource.CALLER: pb.DIAMETER_SOURCE_CALLER,
-    DiameterSource.WORKING_DIAMETER: pb.DIAMETER_SOURCE_FAMILY_MEAN,
-    DiameterSource.SIZE_MODEL: pb.DIAMETER_SOURCE_SIZE_MODEL,
-}
+OUTPUTS = {number: cast(Output, word) for word, number in wire.words(pb.Output).items()}
+SOURCES = {source: wire.number_of(pb.DiameterSource, source.value, "source") for source in DiameterSource}
 PRIORITIES = {
     pb.PRIORITY_UNSPECIFIED: Priority.BATCH,
     pb.PRIORITY_BATCH: Priority.BATCH,
     pb.PRIORITY_ACQUISITION: Priority.ACQUISITION,
 }
-ZLIB_LEVEL = 1  # label images shrink twentyfold at the fastest level already
+MAP_TYPES: dict[int, type[np.floating[Any]]] = {
+    pb.DATA_TYPE_UNSPECIFIED: np.float32,
+    pb.DATA_TYPE_FLOAT32: np.float32,
+    pb.DATA_TYPE_FLOAT16: np.float16,
+}
+PRECISIONS = {
+    "fp32": pb.PRECISION_FLOAT32,
+    "fp16": pb.PRECISION_FLOAT16,
+    "f32": pb.PRECISION_FLOAT32,
+    "bf16": pb.PRECISION_BFLOAT16,
+}
+MOST_OUTPUTS = 16  # entries of `outputs`; there are fewer different ones
+MOST_AXES = 8  # entries of `shape`; there are fewer letters
+SERVER_VERSION = metadata.version("cellserve")
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerPacking:
+    """How an answer is packed.
+
+    Attributes:
+        labels: Whether the answer has a label image.
+        map_type: float32 or float16.
+        compression: Number of the contract's Compression.
+    """
+
+    labels: bool
+    map_type: type[np.floating[Any]]
+    compression: int
 
 
 def image_bytes(image: pb.Image) -> int:
@@ -67,16 +80,20 @@ def to_pixels(image: pb.Image, limits: Limits) -> Pixels:
 
     Raises:
         InvalidImage, ImageTooLarge: As in `decode`.
+        NotImplementedYet: A volume, a time series, or a block of a larger image.
     """
+    if image.HasField("block"):
+        raise NotImplementedYet("this gateway does not take blocks of a larger image yet", feature="Image.block")
+    if image.HasField("pixel_size"):
+        _check_pixel_size(image.pixel_size)
     match image.WhichOneof("content"):
         case "raw":
             array = image.raw.pixels
-            if array.data_type not in DTYPES:
+            if array.data_type not in DTYPES or array.data_type == pb.DATA_TYPE_FLOAT16:
                 raise decode.unsupported_dtype(f"number {array.data_type}" if array.data_type else "'unspecified'")
-            compressed = _is_zlib(array.compression)
-            return decode.from_array(
-                array.data, compressed, DTYPES[array.data_type], tuple(array.shape), image.raw.axes, limits
-            )
+            shape, axes = _planes_of(array, image.raw.axes)
+            compressed = _is_packed(array)
+            return decode.from_array(array.data, compressed, DTYPES[array.data_type], shape, axes, limits)
         case "encoded" if image.encoded.format == pb.EncodedImage.FORMAT_PNG:
             return decode.from_file(image.encoded.data, "png", limits)
         case "encoded" if image.encoded.format == pb.EncodedImage.FORMAT_TIFF:
@@ -94,37 +111,21 @@ def to_params(message: pb.SegmentParams, default_model: str) -> SegmentParams:
         ParameterError: A value is outside its range.
         InvalidRequest: An enumeration has an unknown value.
     """
-
-    def given(owner: Any, **names: str) -> dict[str, Any]:
-        return {ours: getattr(owner, theirs) for ours, theirs in names.items() if owner.HasField(theirs)}
-
-    recovery = given(message, **{name: name for name in RECOVERY_FIELDS})
-    for name, numbers in (("interpolation", INTERPOLATIONS), ("mask_rules", MASK_RULES)):
-        if getattr(message, name):
-            recovery[name] = _lookup({v: k for k, v in numbers.items()}, getattr(message, name), name)
-    fields = given(message, **{name: name for name in PARAMS_FIELDS})
-    if not fields.get("diameter"):
-        fields.pop("diameter", None)
-    if message.HasField("normalization"):
-        fields["normalization"] = _to_normalization(message.normalization)
-    return SegmentParams(model=message.model or default_model, recovery=RecoveryParams(**recovery), **fields)
+    try:
+        params = wire.read_params(message)
+    except wire.UnknownWordError as error:
+        raise InvalidRequest(str(error), field=error.field, value=error.value) from error
+    return replace(params, model=params.model or default_model)
 
 
-RECOVERY_FIELDS = (
-    "cellprob_threshold",
-    "flow_threshold",
-    "niter",
-    "min_size",
-    "max_size_fraction",
-    "fill_holes",
-    "exclude_on_edges",
-)
-PARAMS_FIELDS = ("ensemble", "diameter", "cytoplasm_channel", "nucleus_channel", "tile_overlap", "augment")
-
-
-def to_outputs(outputs: Any) -> frozenset[Output]:
-    """Returns the optional parts wanted. Raises InvalidRequest for an unknown one."""
-    return frozenset(_lookup(OUTPUTS, output, "outputs") for output in outputs)
+def to_wanted(request: pb.SegmentRequest) -> Wanted:
+    """Returns the parts wanted. Raises InvalidRequest for unknown parts, and for outlines without masks."""
+    if len(request.outputs) > MOST_OUTPUTS:
+        raise InvalidRequest(f"outputs has {len(request.outputs)} entries; name each output once", field="outputs")
+    outputs = frozenset(_lookup(OUTPUTS, output, "outputs") for output in request.outputs)
+    if request.maps_only and "outlines" in outputs:
+        raise InvalidRequest("maps_only recovers no masks, so there are no outlines", field="outputs")
+    return Wanted(outputs, request.maps_only)
 
 
 def to_priority(priority: int) -> Priority:
@@ -132,46 +133,66 @@ def to_priority(priority: int) -> Priority:
     return _lookup(PRIORITIES, priority, "priority")
 
 
-def check_compression(compression: int) -> None:
-    """Raises InvalidRequest for an unknown packing of the answer."""
-    _is_zlib(compression)
-
-
-def segment_response(result: Segmentation, request_id: str, compression: int) -> pb.SegmentResponse:
-    """Returns the answer, complete but for its timing. Arrays are packed as `compression` says."""
-    objects = result.objects
-    response = pb.SegmentResponse(
-        request_id=request_id,
-        labels=_array(result.labels, compression),
-        params=_params(result.params),
-        diameter_source=SOURCES[result.diameter_source],
-        model=model_version(result.params.model, result.network),
-        flows=None if result.flows is None else _array(result.flows, compression),
-        cell_probability=None if result.cell_probability is None else _array(result.cell_probability, compression),
-        style=None if result.style is None else result.style.tolist(),
-    )
-    rows = zip(
-        objects.label.tolist(),
-        objects.bounding_box.tolist(),
-        objects.centroid.tolist(),
-        objects.area.tolist(),
-        objects.diameter.tolist(),
-        objects.mean_probability.tolist(),
-        objects.flow_error.tolist(),
-        strict=True,
-    )
-    for index, (label, box, centroid, area, diameter, probability, error) in enumerate(rows):
-        response.objects.add(
-            label=label,
-            bounding_box=pb.BoundingBox(y_min=box[0], x_min=box[1], y_max=box[2], x_max=box[3]),
-            centroid_y=centroid[0],
-            centroid_x=centroid[1],
-            area=area,
-            diameter=diameter,
-            mean_probability=probability,
-            flow_error=error,
-            outline=None if result.outlines is None else result.outlines[index].ravel().tolist(),
+def to_packing(request: pb.SegmentRequest) -> AnswerPacking:
+    """Returns how the answer is packed. Raises InvalidRequest for an unknown compression or map type."""
+    if request.compression not in (0, *wire.words(pb.Compression).values()):
+        raise InvalidRequest(
+            f"compression has the unknown value {request.compression}", field="compression", value=request.compression
         )
+    map_type = _lookup(MAP_TYPES, request.map_type, "map_type")
+    return AnswerPacking(not request.omit_labels, map_type, request.compression)
+
+
+def to_work_budget(request: pb.SegmentRequest | pb.EstimateDiameterRequest) -> float | None:
+    """Returns the seconds of work allowed, None without a budget. Raises InvalidRequest unless they are above 0."""
+    if not request.HasField("work_budget_s"):
+        return None
+    if not 0 < request.work_budget_s < math.inf:
+        raise InvalidRequest(
+            f"work_budget_s is {request.work_budget_s}; allowed: seconds, above 0", field="work_budget_s"
+        )
+    return request.work_budget_s
+
+
+def fill_response(message: pb.SegmentResponse, result: Segmentation, family: Family, packing: AnswerPacking) -> None:
+    """Fills an answer, complete but for its id, its pixel size and its timing.
+
+    Args:
+        message: Empty, already in its place: nothing is copied twice.
+        result: What was found.
+        family: The family that answered.
+        packing: How arrays are packed.
+    """
+    message.axes = "YX"
+    message.server_version = SERVER_VERSION
+    message.diameter_source = SOURCES[result.diameter_source]
+    wire.write_params(message.params, result.params)
+    message.model.CopyFrom(model_version(family, result.network))
+    _fill_warnings(message.warnings, result.warnings)
+    if packing.labels and result.labels is not None:
+        fill_array(message.labels, result.labels, packing_of_labels(packing.compression, result.labels.nbytes))
+    packed: Packing = "zlib" if packing.compression == pb.COMPRESSION_ZLIB else "none"
+    maps = {"flows": result.flows, "cell_probability": result.cell_probability, "maps": result.maps}
+    for name, array in maps.items():
+        if array is not None:
+            fill_array(getattr(message, name), array.astype(packing.map_type, copy=False), packed)
+    if result.style is not None:
+        message.style.extend(result.style.tolist())
+    _fill_objects(message, result)
+
+
+def diameter_response(estimate: DiameterEstimate, request_id: str) -> pb.EstimateDiameterResponse:
+    """Returns the answer to a request for the diameter."""
+    response = pb.EstimateDiameterResponse(
+        request_id=request_id,
+        diameter=estimate.diameter,
+        source=SOURCES[estimate.source],
+        model=model_version(estimate.family, estimate.network),
+        server_version=SERVER_VERSION,
+    )
+    if estimate.source is DiameterSource.WORKING_DIAMETER:
+        facts = {"diameter": f"{estimate.diameter:g}"}
+        _fill_warnings(response.warnings, [(WarningKind.DIAMETER_NOT_MEASURED, facts)])
     return response
 
 
@@ -189,24 +210,30 @@ def timing(seconds: Timing, total_s: float) -> pb.Timing:
     )
 
 
-def model_version(family: str, network: Network) -> pb.ModelVersion:
-    """Returns the message of a network."""
-    return pb.ModelVersion(family=family, name=network.name, version=network.version, sha256=network.sha256)
+def model_version(family: Family, network: Network) -> pb.ModelVersion:
+    """Returns the message of a network of a family."""
+    file = family.networks.get(network.name)
+    return pb.ModelVersion(
+        family=family.name,
+        name=network.name,
+        version=network.version,
+        sha256=network.sha256,
+        weights=PRECISIONS.get((file.weights if file else None) or "", pb.PRECISION_UNSPECIFIED),
+        precision=PRECISIONS.get(network.precision, pb.PRECISION_UNSPECIFIED),
+        runtime=network.runtime,
+    )
 
 
 def model(status: FamilyStatus) -> pb.Model:
     """Returns the message of a family and its state at the backend."""
     family = status.family
+    described = [Network(name, "", family.networks[name].sha256, 0) for name in status.networks]
     return pb.Model(
         name=family.name,
         description=family.description,
-        versions=[model_version(family.name, network) for network in status.served]
-        or [
-            pb.ModelVersion(family=family.name, name=name, sha256=family.networks[name].sha256)
-            for name in status.networks
-        ],
-        diam_mean=family.diam_mean,
-        diam_labels=family.diam_labels or 0.0,
+        versions=[model_version(family, network) for network in status.served or described],
+        working_diameter=family.diam_mean,  # model.json has Cellpose's words
+        training_diameter=family.diam_labels,
         channels=family.channels,
         license=family.license,
         provenance=family.provenance,
@@ -217,72 +244,78 @@ def model(status: FamilyStatus) -> pb.Model:
     )
 
 
-def diameter_response(estimate: DiameterEstimate, request_id: str) -> pb.EstimateDiameterResponse:
-    """Returns the answer to a request for the diameter."""
-    return pb.EstimateDiameterResponse(
-        request_id=request_id,
-        diameter=estimate.diameter,
-        source=SOURCES[estimate.source],
-        model=model_version(estimate.family, estimate.network),
+def _planes_of(array: pb.Array, axes: str) -> tuple[tuple[int, ...], str]:
+    """Returns shape and axes of a raw image in the words of `decode`: T and Z of length one are left out."""
+    if len(array.shape) > MOST_AXES:
+        raise InvalidImage(f"the shape has {len(array.shape)} axes", reason="IMAGE_SIZE_MISMATCH")
+    shape = tuple(array.shape)
+    if len(axes) != len(shape) and not axes_problem(axes, len(axes)):
+        raise InvalidImage(f"the shape has {len(shape)} axes, '{axes}' names {len(axes)}", reason="IMAGE_SIZE_MISMATCH")
+    if problem := axes_problem(axes, len(shape)):
+        raise InvalidImage(f"axes are {problem}", reason="AXES_UNKNOWN")
+    if 0 in shape:
+        raise InvalidImage(f"the image is empty: axes {axes} of {'x'.join(map(str, shape))}", reason="IMAGE_EMPTY")
+    for letter, what in (("Z", "volumes"), ("T", "time series")):
+        if letter in axes and shape[axes.index(letter)] > 1:
+            raise NotImplementedYet(f"this gateway does not take {what} yet; send single planes", feature=what)
+    kept = [(letter, length) for letter, length in zip(axes, shape, strict=True) if letter not in "ZT"]
+    names = "".join(letter for letter, _ in kept)
+    if "C" not in names:
+        names = names.replace("S", "C")
+    return tuple(length for _, length in kept), names
+
+
+def _fill_objects(message: pb.SegmentResponse, result: Segmentation) -> None:
+    objects = result.objects
+    rows = zip(
+        objects.label.tolist(),
+        objects.bbox.tolist(),
+        objects.centroid.tolist(),
+        objects.area.tolist(),
+        objects.equivalent_diameter_area.tolist(),
+        objects.mean_probability.tolist(),
+        objects.flow_error.tolist(),
+        strict=True,
     )
+    for index, (label, (y_min, x_min, y_max, x_max), (y, x), area, diameter, probability, error) in enumerate(rows):
+        entry = message.objects.add(
+            label=label,
+            area=area,
+            equivalent_diameter_area=diameter,
+            mean_probability=probability,
+            flow_error=error,
+        )
+        box, centroid = entry.bbox, entry.centroid
+        box.y_min, box.x_min, box.z_max, box.y_max, box.x_max = y_min, x_min, 1, y_max, x_max
+        centroid.y, centroid.x = y, x
+        if result.outlines is not None:
+            entry.outlines.add().points.extend(result.outlines[index].ravel().tolist())
 
 
-def frame_error(error: ServiceError) -> pb.FrameError:
-    """Returns the message of a frame's failure."""
-    return pb.FrameError(
-        code=error.code.value,
-        message=error.message,
-        reason=error.reason,
-        metadata=error.metadata,
-        retry_after_s=error.retry_after_s,
-    )
+def _fill_warnings(messages: Any, warnings: Iterable[tuple[WarningKind, Mapping[str, str]]]) -> None:
+    for kind, facts in warnings:
+        messages.add(
+            kind=wire.number_of(pb.WarningKind, kind.name.lower(), "kind"),
+            message=kind.meaning,
+            suggestion=kind.suggestion,
+            metadata=facts,
+        )
 
 
-def _params(params: SegmentParams) -> pb.SegmentParams:
-    rule = params.normalization
-    normalization = pb.Normalization(invert=rule.invert)
-    if rule.rule == "percentiles":
-        normalization.percentiles.low, normalization.percentiles.high = rule.low, rule.high
-    elif rule.rule == "range":
-        normalization.range.low, normalization.range.high = rule.low, rule.high
-    else:
-        normalization.off = True
-    return pb.SegmentParams(
-        model=params.model,
-        normalization=normalization,
-        interpolation=INTERPOLATIONS[params.recovery.interpolation],
-        mask_rules=MASK_RULES[params.recovery.mask_rules],
-        **{name: getattr(params, name) for name in PARAMS_FIELDS},
-        **{name: getattr(params.recovery, name) for name in RECOVERY_FIELDS},
-    )
+def _check_pixel_size(size: pb.PixelSize) -> None:
+    lengths = {"y_um": size.y_um, "x_um": size.x_um} | ({"z_um": size.z_um} if size.HasField("z_um") else {})
+    for name, length in lengths.items():
+        if not 0 < length < math.inf:
+            raise InvalidImage(
+                f"pixel_size.{name} is {length}; allowed: micrometres, above 0", reason="PIXEL_SIZE_INVALID", field=name
+            )
 
 
-def _to_normalization(message: pb.Normalization) -> Normalization:
-    match message.WhichOneof("rule"):
-        case "percentiles":
-            return Normalization("percentiles", message.percentiles.low, message.percentiles.high, message.invert)
-        case "range":
-            return Normalization("range", message.range.low, message.range.high, message.invert)
-        case "off" if message.off:
-            return Normalization("off", invert=message.invert)
-        case _:
-            return Normalization(invert=message.invert)
-
-
-def _array(array: NDArray[Any], compression: int) -> pb.Array:
-    packed = _is_zlib(compression)
-    plain = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-    return pb.Array(
-        data_type=DATA_TYPES[array.dtype],
-        shape=array.shape,
-        compression=pb.COMPRESSION_ZLIB if packed else pb.COMPRESSION_NONE,
-        data=zlib.compress(plain.data, ZLIB_LEVEL) if packed else plain.tobytes(),
-    )
-
-
-def _is_zlib(compression: int) -> bool:
-    kinds = {pb.COMPRESSION_UNSPECIFIED: False, pb.COMPRESSION_NONE: False, pb.COMPRESSION_ZLIB: True}
-    return _lookup(kinds, compression, "compression")
+def _is_packed(array: pb.Array) -> bool:
+    try:
+        return is_packed(array)
+    except ArrayError as error:
+        raise InvalidRequest(str(error), field="compression", value=array.compression) from error
 
 
 def _lookup(table: Mapping[Any, T], value: int, field: str) -> T:

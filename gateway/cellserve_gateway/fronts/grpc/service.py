@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from functools import partial
 
-from cellserve_proto.v1 import segmentation_pb2 as pb
+from cellserve_proto import v1 as pb
 
 from cellserve_gateway.app.admission import Admission
 from cellserve_gateway.app.calls import check_id
@@ -19,8 +19,9 @@ from cellserve_gateway.settings import Settings
 
 from . import codec
 from .door import Call
+from .status import to_status
 
-SERVICE = pb.DESCRIPTOR.services_by_name["SegmentationService"]
+SERVICE = pb.segmentation_pb2.DESCRIPTOR.services_by_name["SegmentationService"]
 
 
 class SegmentationService:
@@ -33,18 +34,8 @@ class SegmentationService:
         self._admission = admission
 
     async def Segment(self, request: pb.SegmentRequest, context: RequestContext) -> pb.SegmentResponse:
-        start = time.perf_counter()
-        params = codec.to_params(request.params, self._segmenter.families.default)
-        outputs = codec.to_outputs(request.outputs)
-        context.priority = codec.to_priority(request.priority)
-        codec.check_compression(request.compression)
-        with self._admission.admit(requests=1, bytes=codec.image_bytes(request.image)) as reservation:
-            decode = partial(codec.to_pixels, request.image, self._limits)
-            result = await self._segmenter.segment(decode, params, outputs, context, reservation)
-            response = await self._segmenter.encode(
-                context, codec.segment_response, result, context.request_id, request.compression
-            )
-        response.timing.CopyFrom(codec.timing(context.timing, time.perf_counter() - start))
+        response = pb.SegmentResponse()
+        await self._segment(request, context, response)
         return response
 
     async def SegmentStream(
@@ -54,19 +45,21 @@ class SegmentationService:
         window = asyncio.Semaphore(self._stream_window)
         pending: set[str] = set()
 
-        async def answer(frame: pb.SegmentStreamRequest, in_use: bool) -> None:
+        async def answer(frame: pb.SegmentStreamRequest, number: int, in_use: bool) -> None:
             try:
-                answers.put_nowait(await self._frame(frame, call, in_use))
+                answers.put_nowait(await self._frame(frame, number, call, in_use))
             finally:
                 if not in_use:
                     pending.discard(frame.frame_id)
 
         async def read() -> None:
+            number = 0
             async with asyncio.TaskGroup() as frames:
                 async for frame in requests:
                     await window.acquire()
-                    frames.create_task(answer(frame, frame.frame_id in pending))
+                    frames.create_task(answer(frame, number, frame.frame_id in pending))
                     pending.add(frame.frame_id)
+                    number += 1
             answers.put_nowait(None)
 
         async with asyncio.TaskGroup() as tasks:
@@ -78,13 +71,14 @@ class SegmentationService:
     async def SegmentLarge(
         self, requests: AsyncIterator[pb.SegmentLargeRequest], call: Call
     ) -> AsyncIterator[pb.SegmentLargeResponse]:
-        raise NotImplementedYet("this gateway does not take images over the message limit yet")
+        raise NotImplementedYet("this gateway does not take images over the message limit yet", feature="SegmentLarge")
         yield  # makes this a generator, as the framework expects of a streaming answer
 
     async def EstimateDiameter(
         self, request: pb.EstimateDiameterRequest, context: RequestContext
     ) -> pb.EstimateDiameterResponse:
         params = codec.to_params(request.params, self._segmenter.families.default)
+        context.priority, context.work_budget_s = codec.to_priority(request.priority), codec.to_work_budget(request)
         with self._admission.admit(requests=1, bytes=codec.image_bytes(request.image)) as reservation:
             decode = partial(codec.to_pixels, request.image, self._limits)
             estimate = await self._segmenter.estimate_diameter(decode, params, context, reservation)
@@ -98,14 +92,33 @@ class SegmentationService:
     async def GetModel(self, request: pb.GetModelRequest, context: RequestContext) -> pb.GetModelResponse:
         return pb.GetModelResponse(model=codec.model(self._segmenter.status(request.name)))
 
-    async def _frame(self, frame: pb.SegmentStreamRequest, call: Call, in_use: bool) -> pb.SegmentStreamResponse:
+    async def _segment(self, request: pb.SegmentRequest, context: RequestContext, response: pb.SegmentResponse) -> None:
+        """Segments an image; fills the response, which is already in its place."""
+        start = time.perf_counter()
+        params = codec.to_params(request.params, self._segmenter.families.default)
+        wanted, packing = codec.to_wanted(request), codec.to_packing(request)
+        context.priority, context.work_budget_s = codec.to_priority(request.priority), codec.to_work_budget(request)
+        with self._admission.admit(requests=1, bytes=codec.image_bytes(request.image)) as reservation:
+            decode = partial(codec.to_pixels, request.image, self._limits)
+            result = await self._segmenter.segment(decode, params, wanted, context, reservation)
+            family = self._segmenter.families[params.model]
+            await self._segmenter.encode(context, codec.fill_response, response, result, family, packing)
+        response.request_id = context.request_id
+        if request.image.HasField("pixel_size"):
+            response.pixel_size.CopyFrom(request.image.pixel_size)
+        response.timing.CopyFrom(codec.timing(context.timing, time.perf_counter() - start))
+
+    async def _frame(
+        self, frame: pb.SegmentStreamRequest, number: int, call: Call, in_use: bool
+    ) -> pb.SegmentStreamResponse:
         """Segments one frame of a stream; its failure becomes its answer. `in_use`: its id is not answered yet."""
+        answer = pb.SegmentStreamResponse(frame_number=number, frame_id=frame.frame_id)
         try:
             async with call.request(frame.request.request_id or frame.frame_id) as context:
                 check_id("frame_id", frame.frame_id)
                 if in_use:
                     raise InvalidRequest("a frame of this id is not answered yet", reason="FRAME_ID_IN_USE")
-                response = await self.Segment(frame.request, context)
+                await self._segment(frame.request, context, answer.response)
         except ServiceError as error:
-            return pb.SegmentStreamResponse(frame_id=frame.frame_id, error=codec.frame_error(error))
-        return pb.SegmentStreamResponse(frame_id=frame.frame_id, response=response)
+            answer.error.CopyFrom(to_status(error))
+        return answer

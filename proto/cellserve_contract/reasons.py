@@ -1,0 +1,224 @@
+"""Why requests fail, and what answers warn of. docs/errors.md is generated from the texts below."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal
+
+DOMAIN = "cellserve"
+"""Domain of google.rpc.ErrorInfo."""
+
+Source = Literal["server", "client", "log"]
+
+
+@dataclass(frozen=True)
+class Reason:
+    """What a reason of an error means.
+
+    Attributes:
+        status: Name of the gRPC status code.
+        meaning: What happened, in one or two sentences.
+        remedy: What the caller can do.
+        source: Who gives this reason: the server, the client library alone, or only the server's log.
+    """
+
+    status: str
+    meaning: str
+    remedy: str
+    source: Source = "server"
+
+
+class ErrorReason(Reason, Enum):
+    """Reasons of errors. The name of a member is the reason in google.rpc.ErrorInfo."""
+
+    IMAGE_EMPTY = (
+        "INVALID_ARGUMENT",
+        "The request has no image, or an axis of the image has length zero.",
+        "Send pixels.",
+    )
+    IMAGE_SIZE_MISMATCH = (
+        "INVALID_ARGUMENT",
+        "Shape, axes and number of bytes do not fit each other, or a zlib stream unpacks to another size.",
+        "Compare `expected_bytes` with the bytes sent.",
+    )
+    IMAGE_UNDECODABLE = (
+        "INVALID_ARGUMENT",
+        "The bytes are neither a PNG nor a TIFF file nor a zlib stream, or they are damaged. TIFF files with an image "
+        "codec inside (JPEG, JPEG 2000, ...) or with parts in other files have this reason, too.",
+        "Send the pixels raw, or repair the file.",
+    )
+    AXES_UNKNOWN = (
+        "INVALID_ARGUMENT",
+        "The axes are not distinct letters of TCZYX and S with Y and X, or a file holds a stack or several images.",
+        "Name the axes, or send one plane or channel image at a time.",
+    )
+    DATA_TYPE_UNSUPPORTED = (
+        "INVALID_ARGUMENT",
+        "The server does not take pixels of this type; `allowed` lists the types it takes.",
+        "Convert the pixels.",
+    )
+    PIXELS_NOT_FINITE = (
+        "INVALID_ARGUMENT",
+        "Some pixels are NaN, infinite or beyond 1e30; `pixels` is their number.",
+        "Replace these pixels: percentiles over NaN mean nothing.",
+    )
+    PIXEL_SIZE_INVALID = (
+        "INVALID_ARGUMENT",
+        "A pixel size is not a finite number above 0.",
+        "Correct the pixel size, or leave it out.",
+    )
+    IMAGE_TOO_LARGE = (
+        "INVALID_ARGUMENT",
+        "The image has more pixels, planes, bytes (once unpacked) or tiles than the server takes; `resource`, `value` "
+        "and `limit` say how many.",
+        "Cut the image, or check the diameter: a small diameter enlarges the image.",
+    )
+    PARAMETER_OUT_OF_RANGE = (
+        "INVALID_ARGUMENT",
+        "A parameter is outside its range; `parameter` and `allowed` name both. Also a channel that does not exist or "
+        "must be named.",
+        "Correct the parameter.",
+    )
+    FIELD_INVALID = (
+        "INVALID_ARGUMENT",
+        "A field has an unknown value of an enumeration, an id is longer than 128 printable ASCII characters, or two "
+        "fields contradict each other; `field` names the field.",
+        "Correct the field.",
+    )
+    MESSAGE_MALFORMED = (
+        "INVALID_ARGUMENT",
+        "The bytes are not a message of this call. A stream ends with this reason.",
+        "Generate the client anew from the contract.",
+    )
+    FRAME_ID_IN_USE = (
+        "INVALID_ARGUMENT",
+        "A frame of the same id is not answered yet; `frame_number` of the answer tells the two frames apart.",
+        "Use each id once.",
+    )
+    TOKEN_MISSING = (
+        "UNAUTHENTICATED",
+        "The server wants a token, and the call has none.",
+        "Send `authorization: Bearer TOKEN` (command line: `CELLSERVE_TOKEN`). The server's operator gives tokens.",
+    )
+    TOKEN_UNKNOWN = (
+        "UNAUTHENTICATED",
+        "The server does not know the token of the call.",
+        "Ask the operator of the server for a token.",
+    )
+    MODEL_UNKNOWN = (
+        "NOT_FOUND",
+        "The server has no model family of this name; `available` lists the families.",
+        "Choose one of them.",
+    )
+    GATEWAY_FULL = (
+        "RESOURCE_EXHAUSTED",
+        "The gateway works on as much as its limits allow; `resource` and `limit` name the limit.",
+        "Wait as RetryInfo says, or add gateways. An image whose diameter is estimated can meet this limit late, once "
+        "its scale is known.",
+    )
+    TRITON_QUEUE_FULL = (
+        "RESOURCE_EXHAUSTED",
+        "The queue of the inference server is full.",
+        "Wait as RetryInfo says, or add inference servers.",
+    )
+    DRAINING = (
+        "UNAVAILABLE",
+        "This gateway shuts down.",
+        "Repeat the call: another gateway answers. Clients of this project repeat it themselves.",
+    )
+    TRITON_UNAVAILABLE = (
+        "UNAVAILABLE",
+        "No inference server can be reached, or the inference servers still load their models.",
+        "Repeat the call.",
+    )
+    DEADLINE_EXCEEDED = (
+        "DEADLINE_EXCEEDED",
+        "The caller's deadline or the server's limit passed; `stage` names the stage of the work.",
+        "Give more time, or state the diameter: an estimate costs time, and small objects enlarge the image. Repeating "
+        "the call unchanged only adds load.",
+    )
+    WORK_BUDGET_EXCEEDED = (
+        "DEADLINE_EXCEEDED",
+        "The work on the image took longer than the request's `work_budget_s`; `stage` names the stage of the work.",
+        "Give a larger work budget, or state the diameter.",
+    )
+    NOT_IMPLEMENTED = (
+        "UNIMPLEMENTED",
+        "This version of the server does not offer a call, a field or a kind of image of the contract; `feature` names "
+        "it.",
+        "See the changelog.",
+    )
+    TRITON_REFUSED = (
+        "INTERNAL",
+        "The inference server refused a request of the gateway.",
+        "Report the failure with its request id.",
+    )
+    TRITON_BAD_ANSWER = (
+        "INTERNAL",
+        "The answer of the inference server does not fit its request.",
+        "Report the failure with its request id.",
+    )
+    INTERNAL = (
+        "INTERNAL",
+        "An unforeseen error happened.",
+        "Report the failure with its request id; the server's log has the rest.",
+    )
+    MODEL_MISMATCH = (
+        "INTERNAL",
+        "The inference server serves another file than `model.json` describes. The gateway stays not ready.",
+        "Deploy one model repository to both.",
+        "log",
+    )
+    CANCELLED = ("CANCELLED", "The caller ended the call.", "Nothing.", "log")
+    FILE_UNREADABLE = ("INVALID_ARGUMENT", "A file cannot be read.", "Check path and permissions.", "client")
+    FILE_UNWRITABLE = (
+        "UNKNOWN",
+        "The command line cannot write a result.",
+        "Check the folder, its permissions and the free space.",
+        "client",
+    )
+    MESSAGE_TOO_LARGE = (
+        "RESOURCE_EXHAUSTED",
+        "The image exceeds the server's message limit (256 MiB unless configured otherwise). gRPC itself refuses it, "
+        "without details.",
+        "Send the image compressed, or cut the image.",
+        "client",
+    )
+    ANSWER_INVALID = (
+        "INTERNAL",
+        "The client cannot make sense of the server's answer.",
+        "Report the failure with its request id.",
+        "client",
+    )
+
+
+@dataclass(frozen=True)
+class WarningText:
+    """What a warning means.
+
+    Attributes:
+        meaning: What happened.
+        suggestion: What to try.
+    """
+
+    meaning: str
+    suggestion: str
+
+
+class WarningKind(WarningText, Enum):
+    """Kinds of warnings. The lower-case name of a member is the kind in Python; the contract adds a prefix."""
+
+    NOTHING_FOUND = (
+        "No object was found.",
+        "Check diameter and channels, lower cellprob_threshold, or set flow_threshold to 0.",
+    )
+    DIAMETER_NOT_MEASURED = (
+        "The request has no diameter and the model family has no size model: the working diameter was used.",
+        "State the diameter of the objects.",
+    )
+
+
+def server_reasons() -> list[ErrorReason]:
+    """Returns the reasons that a server sends to callers, in the order of the contract."""
+    return [reason for reason in ErrorReason if reason.source == "server"]

@@ -1,0 +1,141 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class DataType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DATA_TYPE_UNSPECIFIED: _ClassVar[DataType]
+    DATA_TYPE_UINT8: _ClassVar[DataType]
+    DATA_TYPE_UINT16: _ClassVar[DataType]
+    DATA_TYPE_UINT32: _ClassVar[DataType]
+    DATA_TYPE_INT16: _ClassVar[DataType]
+    DATA_TYPE_FLOAT32: _ClassVar[DataType]
+    DATA_TYPE_FLOAT64: _ClassVar[DataType]
+    DATA_TYPE_FLOAT16: _ClassVar[DataType]
+
+class Compression(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    COMPRESSION_UNSPECIFIED: _ClassVar[Compression]
+    COMPRESSION_NONE: _ClassVar[Compression]
+    COMPRESSION_ZLIB: _ClassVar[Compression]
+
+class Edge(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    EDGE_UNSPECIFIED: _ClassVar[Edge]
+    EDGE_Z_MIN: _ClassVar[Edge]
+    EDGE_Z_MAX: _ClassVar[Edge]
+    EDGE_Y_MIN: _ClassVar[Edge]
+    EDGE_Y_MAX: _ClassVar[Edge]
+    EDGE_X_MIN: _ClassVar[Edge]
+    EDGE_X_MAX: _ClassVar[Edge]
+DATA_TYPE_UNSPECIFIED: DataType
+DATA_TYPE_UINT8: DataType
+DATA_TYPE_UINT16: DataType
+DATA_TYPE_UINT32: DataType
+DATA_TYPE_INT16: DataType
+DATA_TYPE_FLOAT32: DataType
+DATA_TYPE_FLOAT64: DataType
+DATA_TYPE_FLOAT16: DataType
+COMPRESSION_UNSPECIFIED: Compression
+COMPRESSION_NONE: Compression
+COMPRESSION_ZLIB: Compression
+EDGE_UNSPECIFIED: Edge
+EDGE_Z_MIN: Edge
+EDGE_Z_MAX: Edge
+EDGE_Y_MIN: Edge
+EDGE_Y_MAX: Edge
+EDGE_X_MIN: Edge
+EDGE_X_MAX: Edge
+
+class Array(_message.Message):
+    __slots__ = ("data_type", "shape", "compression", "data")
+    DATA_TYPE_FIELD_NUMBER: _ClassVar[int]
+    SHAPE_FIELD_NUMBER: _ClassVar[int]
+    COMPRESSION_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    data_type: DataType
+    shape: _containers.RepeatedScalarFieldContainer[int]
+    compression: Compression
+    data: bytes
+    def __init__(self, data_type: _Optional[_Union[DataType, str]] = ..., shape: _Optional[_Iterable[int]] = ..., compression: _Optional[_Union[Compression, str]] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class RawImage(_message.Message):
+    __slots__ = ("pixels", "axes")
+    PIXELS_FIELD_NUMBER: _ClassVar[int]
+    AXES_FIELD_NUMBER: _ClassVar[int]
+    pixels: Array
+    axes: str
+    def __init__(self, pixels: _Optional[_Union[Array, _Mapping]] = ..., axes: _Optional[str] = ...) -> None: ...
+
+class EncodedImage(_message.Message):
+    __slots__ = ("format", "data")
+    class Format(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        FORMAT_UNSPECIFIED: _ClassVar[EncodedImage.Format]
+        FORMAT_PNG: _ClassVar[EncodedImage.Format]
+        FORMAT_TIFF: _ClassVar[EncodedImage.Format]
+    FORMAT_UNSPECIFIED: EncodedImage.Format
+    FORMAT_PNG: EncodedImage.Format
+    FORMAT_TIFF: EncodedImage.Format
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    format: EncodedImage.Format
+    data: bytes
+    def __init__(self, format: _Optional[_Union[EncodedImage.Format, str]] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class PixelSize(_message.Message):
+    __slots__ = ("y_um", "x_um", "z_um")
+    Y_UM_FIELD_NUMBER: _ClassVar[int]
+    X_UM_FIELD_NUMBER: _ClassVar[int]
+    Z_UM_FIELD_NUMBER: _ClassVar[int]
+    y_um: float
+    x_um: float
+    z_um: float
+    def __init__(self, y_um: _Optional[float] = ..., x_um: _Optional[float] = ..., z_um: _Optional[float] = ...) -> None: ...
+
+class Position(_message.Message):
+    __slots__ = ("z", "y", "x")
+    Z_FIELD_NUMBER: _ClassVar[int]
+    Y_FIELD_NUMBER: _ClassVar[int]
+    X_FIELD_NUMBER: _ClassVar[int]
+    z: int
+    y: int
+    x: int
+    def __init__(self, z: _Optional[int] = ..., y: _Optional[int] = ..., x: _Optional[int] = ...) -> None: ...
+
+class Extent(_message.Message):
+    __slots__ = ("z", "y", "x")
+    Z_FIELD_NUMBER: _ClassVar[int]
+    Y_FIELD_NUMBER: _ClassVar[int]
+    X_FIELD_NUMBER: _ClassVar[int]
+    z: int
+    y: int
+    x: int
+    def __init__(self, z: _Optional[int] = ..., y: _Optional[int] = ..., x: _Optional[int] = ...) -> None: ...
+
+class Block(_message.Message):
+    __slots__ = ("offset", "whole", "inner_edges")
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    WHOLE_FIELD_NUMBER: _ClassVar[int]
+    INNER_EDGES_FIELD_NUMBER: _ClassVar[int]
+    offset: Position
+    whole: Extent
+    inner_edges: _containers.RepeatedScalarFieldContainer[Edge]
+    def __init__(self, offset: _Optional[_Union[Position, _Mapping]] = ..., whole: _Optional[_Union[Extent, _Mapping]] = ..., inner_edges: _Optional[_Iterable[_Union[Edge, str]]] = ...) -> None: ...
+
+class Image(_message.Message):
+    __slots__ = ("raw", "encoded", "pixel_size", "block")
+    RAW_FIELD_NUMBER: _ClassVar[int]
+    ENCODED_FIELD_NUMBER: _ClassVar[int]
+    PIXEL_SIZE_FIELD_NUMBER: _ClassVar[int]
+    BLOCK_FIELD_NUMBER: _ClassVar[int]
+    raw: RawImage
+    encoded: EncodedImage
+    pixel_size: PixelSize
+    block: Block
+    def __init__(self, raw: _Optional[_Union[RawImage, _Mapping]] = ..., encoded: _Optional[_Union[EncodedImage, _Mapping]] = ..., pixel_size: _Optional[_Union[PixelSize, _Mapping]] = ..., block: _Optional[_Union[Block, _Mapping]] = ...) -> None: ...

@@ -1,0 +1,93 @@
+from cellserve_proto.v1 import request_pb2 as _request_pb2
+from cellserve_proto.v1 import results_pb2 as _results_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ResultArray(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    RESULT_ARRAY_UNSPECIFIED: _ClassVar[ResultArray]
+    RESULT_ARRAY_LABELS: _ClassVar[ResultArray]
+    RESULT_ARRAY_FLOWS: _ClassVar[ResultArray]
+    RESULT_ARRAY_CELL_PROBABILITY: _ClassVar[ResultArray]
+    RESULT_ARRAY_MAPS: _ClassVar[ResultArray]
+RESULT_ARRAY_UNSPECIFIED: ResultArray
+RESULT_ARRAY_LABELS: ResultArray
+RESULT_ARRAY_FLOWS: ResultArray
+RESULT_ARRAY_CELL_PROBABILITY: ResultArray
+RESULT_ARRAY_MAPS: ResultArray
+
+class Chunk(_message.Message):
+    __slots__ = ("offset", "data", "crc32c")
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    CRC32C_FIELD_NUMBER: _ClassVar[int]
+    offset: int
+    data: bytes
+    crc32c: int
+    def __init__(self, offset: _Optional[int] = ..., data: _Optional[bytes] = ..., crc32c: _Optional[int] = ...) -> None: ...
+
+class SegmentLargeHeader(_message.Message):
+    __slots__ = ("idempotency_key", "request", "image_bytes")
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    idempotency_key: str
+    request: _request_pb2.SegmentRequest
+    image_bytes: int
+    def __init__(self, idempotency_key: _Optional[str] = ..., request: _Optional[_Union[_request_pb2.SegmentRequest, _Mapping]] = ..., image_bytes: _Optional[int] = ...) -> None: ...
+
+class SegmentLargeRequest(_message.Message):
+    __slots__ = ("header", "chunk")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    header: SegmentLargeHeader
+    chunk: Chunk
+    def __init__(self, header: _Optional[_Union[SegmentLargeHeader, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ...) -> None: ...
+
+class UploadProgress(_message.Message):
+    __slots__ = ("received_bytes",)
+    RECEIVED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    received_bytes: int
+    def __init__(self, received_bytes: _Optional[int] = ...) -> None: ...
+
+class WorkProgress(_message.Message):
+    __slots__ = ("tiles_done", "tiles_total")
+    TILES_DONE_FIELD_NUMBER: _ClassVar[int]
+    TILES_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    tiles_done: int
+    tiles_total: int
+    def __init__(self, tiles_done: _Optional[int] = ..., tiles_total: _Optional[int] = ...) -> None: ...
+
+class ResultChunk(_message.Message):
+    __slots__ = ("array", "chunk")
+    ARRAY_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    array: ResultArray
+    chunk: Chunk
+    def __init__(self, array: _Optional[_Union[ResultArray, str]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ...) -> None: ...
+
+class ObjectBatch(_message.Message):
+    __slots__ = ("objects",)
+    OBJECTS_FIELD_NUMBER: _ClassVar[int]
+    objects: _containers.RepeatedCompositeFieldContainer[_results_pb2.Object]
+    def __init__(self, objects: _Optional[_Iterable[_Union[_results_pb2.Object, _Mapping]]] = ...) -> None: ...
+
+class SegmentLargeResponse(_message.Message):
+    __slots__ = ("upload", "work", "result", "objects", "chunk")
+    UPLOAD_FIELD_NUMBER: _ClassVar[int]
+    WORK_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    OBJECTS_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    upload: UploadProgress
+    work: WorkProgress
+    result: _results_pb2.SegmentResponse
+    objects: ObjectBatch
+    chunk: ResultChunk
+    def __init__(self, upload: _Optional[_Union[UploadProgress, _Mapping]] = ..., work: _Optional[_Union[WorkProgress, _Mapping]] = ..., result: _Optional[_Union[_results_pb2.SegmentResponse, _Mapping]] = ..., objects: _Optional[_Union[ObjectBatch, _Mapping]] = ..., chunk: _Optional[_Union[ResultChunk, _Mapping]] = ...) -> None: ...
