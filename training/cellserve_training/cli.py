@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
 import typer
-from cellserve import SegmentParams
+from cellserve import ParameterError, SegmentParams
+from cellserve_contract.params import PARAMETERS
 from cellserve_evaluation import tables
 from cellserve_evaluation.contact_sheet import write_sheet
 from cellserve_evaluation.evaluation import DEFAULT_ADDRESS, Diameters, EvaluationError
@@ -211,18 +210,15 @@ def synthesize(
 
 
 def _params(settings: Sequence[str]) -> SegmentParams:
-    """Parameters given as NAME=VALUE, values as JSON has them."""
-    names = {field.name for field in fields(SegmentParams)} - {"model", "ensemble", "diameter", "normalization"}
-    values: dict[str, Any] = {}
-    for setting in settings:
-        name, _, value = setting.partition("=")
-        try:
-            values[name] = jsonlib.loads(value)
-        except ValueError:
-            values[name] = value
-    if unknown := values.keys() - names:
+    """Parameters given as NAME=VALUE."""
+    names = PARAMETERS.keys() - {"model", "ensemble", "diameter", "normalization"}
+    pairs = [setting.partition("=")[::2] for setting in settings]
+    if unknown := {name for name, _ in pairs} - names:
         raise typer.BadParameter(f"{', '.join(sorted(unknown))}; known: {', '.join(sorted(names))}", param_hint="--set")
-    return SegmentParams(**values)
+    try:
+        return SegmentParams(**{name: PARAMETERS[name].parse(value) for name, value in pairs})
+    except ParameterError as error:
+        raise typer.BadParameter(str(error), param_hint="--set") from error
 
 
 def _read(folders: list[Path], split: str | None, on_bad: OnBadData) -> list[Sample]:

@@ -1,6 +1,6 @@
 import io
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from types import SimpleNamespace
 
 import cellserve
@@ -59,7 +59,7 @@ class Client:
         return SimpleNamespace(labels=labels, params=params, model=model)
 
 
-FAMILY = SimpleNamespace(name="family", diam_mean=30.0)
+FAMILY = SimpleNamespace(name="family", working_diameter=30.0)
 
 
 def service(samples, labels, *, refusals=0, **options):
@@ -133,7 +133,7 @@ def test_the_service_is_told_the_true_diameter_or_left_to_estimate_it():
     sent = sorted((options["diameter"], axes, shape) for axes, shape, options in client.requests)
     assert sent == [(pytest.approx(18.05, abs=0.01), "CYX", (3, 40, 160)), (30.0, "CYX", (1, 40, 160))]
     assert all(o["model"] == "family" and o["ensemble"] is False for _, _, o in client.requests)
-    assert result.models == ({"family": "family", "name": "family", "version": "1", "sha256": "ab" * 32},)
+    assert result.models == (asdict(cellserve.ModelVersion("family", "family", "1", "ab" * 32)),)
     assert result.parameters[0]["niter"] == 200
     assert "diameter" not in result.parameters[0]
     assert result.diameters is None
