@@ -26,12 +26,15 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 from cellserve import Client, SegmentParams  # noqa: E402
+from cellserve_contract.model_card import Family  # noqa: E402
+from cellserve_contract.params import SegmentParams as Params  # noqa: E402
 from cellserve_gateway.app.decode import limits_of  # noqa: E402
+from cellserve_gateway.app.families import Families  # noqa: E402
 from cellserve_gateway.app.networks import Network  # noqa: E402
 from cellserve_gateway.app.params import DiameterSource  # noqa: E402
-from cellserve_gateway.app.params import SegmentParams as Params  # noqa: E402
 from cellserve_gateway.app.pipeline import Segmentation  # noqa: E402
 from cellserve_gateway.fronts.grpc import codec  # noqa: E402
+from cellserve_gateway.fronts.grpc.wire import NO_PAYLOAD  # noqa: E402
 from cellserve_gateway.settings import Settings  # noqa: E402
 from cellserve_postprocess import (  # noqa: E402
     RecoveryParams,
@@ -105,7 +108,9 @@ def _stages(image: np.ndarray, maps: np.ndarray) -> dict[str, float]:
 
     limits = limits_of(Settings())
     data = pb.Array(data=image.tobytes(), shape=image.shape, data_type=pb.DATA_TYPE_UINT16)
-    pixels = measured("decode", lambda: codec.to_pixels(pb.Image(raw=pb.RawImage(axes="YX", pixels=data)), limits))
+    pixels = measured(
+        "decode", lambda: codec.to_pixels(pb.Image(raw=pb.RawImage(axes="YX", pixels=data)), NO_PAYLOAD, limits)
+    )
     planes = measured("select channels", lambda: select_channels(pixels, 0, -1))
     normalized = measured("normalise", lambda: normalize(planes, Normalization("percentiles", 1, 99)))
     shape = rescaled_shape(image.shape, SCALE)  # type: ignore[arg-type]
@@ -121,9 +126,16 @@ def _stages(image: np.ndarray, maps: np.ndarray) -> dict[str, float]:
     measured("outlines (on request)", lambda: trace_outlines(found.labels))
     params = Params(model="generalist", diameter=20.0, cytoplasm_channel=0, nucleus_channel=-1)
     network = Network("generalist", "1", "0" * 64, 8)
+    family = Families.load(ROOT / "model_repository", "generalist")["generalist"]
     result = Segmentation(found.labels, objects, params, DiameterSource.CALLER, network)
-    measured("encode", lambda: codec.segment_response(result, "id", pb.COMPRESSION_ZLIB).SerializeToString())
+    measured("encode", lambda: _encode(result, family))
     return figures
+
+
+def _encode(result: Segmentation, family: Family) -> bytes:
+    response = pb.SegmentResponse()
+    codec.fill_response(response, result, family, codec.AnswerPacking(True, np.float32, pb.COMPRESSION_ZLIB))
+    return response.SerializeToString()
 
 
 def _live(client: Client, pid: int, image: np.ndarray, images: int) -> dict[str, float]:

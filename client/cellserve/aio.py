@@ -14,7 +14,7 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from . import messages
-from .channel import DEFAULT_ADDRESS, authority, channel_options, target
+from .channel import DEFAULT_ADDRESS, authority, channel_options, target, with_size
 from .errors import CellServeError, from_rpc_error
 from .images import ImageLike
 from .messages import Frames, Keyed, Template
@@ -138,7 +138,7 @@ class AsyncClient:
         """Makes one unary call; the boundary where gRPC's exceptions become ours."""
         deadline_s = self._deadline_s if deadline_s is None else deadline_s
         try:
-            return await method(request, timeout=deadline_s, metadata=self._metadata)
+            return await method(request, timeout=deadline_s, metadata=with_size(self._metadata, request))
         except grpc.RpcError as error:
             raise from_rpc_error(error, address=self._address, deadline_s=deadline_s, request_id=request_id) from error
 

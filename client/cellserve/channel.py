@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
+from google.protobuf.message import Message
+
 DEFAULT_ADDRESS = "localhost:50051"
 _DEFAULT_PORT = "50051"
 _HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:/\s]+)(?::([0-9]{1,5}))?")
+_DECLARED_SIZE = "cellserve-message-bytes"
 _SCHEMES = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "xds:")
 
 # Only what a server that leaves says is repeated: UNAVAILABLE, and CANCELLED for a call that reaches gRPC's server in
@@ -38,6 +41,14 @@ _SERVICE_CONFIG = json.dumps(
         "retryThrottling": {"maxTokens": 1000, "tokenRatio": 0.1},
     }
 )
+
+
+def with_size(metadata: Sequence[tuple[str, str]], request: Message) -> tuple[tuple[str, str], ...]:
+    """Returns the metadata of a unary call with the size of its request.
+
+    The server reserves that much memory, instead of the largest size that a message can have.
+    """
+    return (*metadata, (_DECLARED_SIZE, str(request.ByteSize())))
 
 
 def channel_options() -> list[tuple[str, Any]]:

@@ -17,7 +17,7 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from . import messages
-from .channel import DEFAULT_ADDRESS, authority, channel_options, target
+from .channel import DEFAULT_ADDRESS, authority, channel_options, target, with_size
 from .errors import CellServeError, UnavailableError, from_rpc_error
 from .images import ImageLike
 from .messages import Frames, Keyed, Template
@@ -199,7 +199,7 @@ class Client:
     ) -> Any:
         """Makes one unary call; the boundary where gRPC's exceptions become ours."""
         deadline_s = self._deadline_s if deadline_s is None else deadline_s
-        call = method.future(request, timeout=deadline_s, metadata=self._metadata)
+        call = method.future(request, timeout=deadline_s, metadata=with_size(self._metadata, request))
         with (calls or _Calls()).cancelling(call):
             try:
                 return call.result()

@@ -5,13 +5,17 @@ ServiceError                 code                 reason
 │                                                 DATA_TYPE_UNSUPPORTED, PIXELS_NOT_FINITE
 ├── ImageTooLarge            INVALID_ARGUMENT     IMAGE_TOO_LARGE
 ├── InvalidRequest           INVALID_ARGUMENT     PARAMETER_OUT_OF_RANGE, FIELD_INVALID, FRAME_ID_IN_USE,
-│                                                 MESSAGE_MALFORMED
+│                                                 MESSAGE_MALFORMED, MESSAGE_TOO_COMPLEX, MESSAGE_SIZE_MISMATCH
+├── AnswerTooLarge           INVALID_ARGUMENT     ANSWER_TOO_LARGE
 ├── Unauthenticated          UNAUTHENTICATED      TOKEN_MISSING, TOKEN_UNKNOWN
 ├── ModelUnknown             NOT_FOUND            MODEL_UNKNOWN
+├── ServiceUnknown           NOT_FOUND            SERVICE_UNKNOWN
 ├── Overloaded               RESOURCE_EXHAUSTED   GATEWAY_FULL, TRITON_QUEUE_FULL           (retry_after_s)
+├── UploadTooSlow            RESOURCE_EXHAUSTED   UPLOAD_TOO_SLOW                           (retry_after_s)
 ├── Draining                 UNAVAILABLE          DRAINING                                  (retry_after_s)
 ├── BackendUnavailable       UNAVAILABLE          TRITON_UNAVAILABLE                        (retry_after_s)
 ├── DeadlinePassed           DEADLINE_EXCEEDED    DEADLINE_EXCEEDED
+├── AnswerNotTaken           DEADLINE_EXCEEDED    ANSWER_NOT_TAKEN
 ├── NotImplementedYet        UNIMPLEMENTED        NOT_IMPLEMENTED
 └── InternalError            INTERNAL             INTERNAL, MODEL_MISMATCH, TRITON_REFUSED, TRITON_BAD_ANSWER
 
@@ -76,6 +80,11 @@ class InvalidRequest(ServiceError):
     reason = "FIELD_INVALID"
 
 
+class AnswerTooLarge(ServiceError):
+    code = Code.INVALID_ARGUMENT
+    reason = "ANSWER_TOO_LARGE"
+
+
 class Unauthenticated(ServiceError):
     code = Code.UNAUTHENTICATED
 
@@ -85,9 +94,20 @@ class ModelUnknown(ServiceError):
     reason = "MODEL_UNKNOWN"
 
 
+class ServiceUnknown(ServiceError):
+    code = Code.NOT_FOUND
+    reason = "SERVICE_UNKNOWN"
+
+
 class Overloaded(ServiceError):
     code = Code.RESOURCE_EXHAUSTED
     reason = "GATEWAY_FULL"
+    retry_after_s = 1.0
+
+
+class UploadTooSlow(ServiceError):
+    code = Code.RESOURCE_EXHAUSTED
+    reason = "UPLOAD_TOO_SLOW"
     retry_after_s = 1.0
 
 
@@ -106,6 +126,11 @@ class BackendUnavailable(ServiceError):
 class DeadlinePassed(ServiceError):
     code = Code.DEADLINE_EXCEEDED
     reason = "DEADLINE_EXCEEDED"
+
+
+class AnswerNotTaken(ServiceError):
+    code = Code.DEADLINE_EXCEEDED
+    reason = "ANSWER_NOT_TAKEN"
 
 
 class NotImplementedYet(ServiceError):

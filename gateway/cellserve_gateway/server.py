@@ -21,6 +21,7 @@ from .access.tokens import Tokens
 from .app.admission import Admission
 from .app.context import RequestContext
 from .app.families import Families
+from .app.memory import MemoryGuard
 from .app.segmenter import Segmenter
 from .app.threads import WorkerThreads
 from .backends.triton.pool import BackendPool
@@ -51,7 +52,7 @@ class Gateway:
         self._admission = Admission(settings, self._metrics)
         segmenter = Segmenter(settings, families, self._backend, self._workers, instruments)
         tokens, certificates = Tokens(settings.tokens_file), CertificateFiles.of(settings)
-        self._grpc = GrpcFront(settings, segmenter, self._admission, instruments, tokens, certificates)
+        self._grpc = GrpcFront(settings, segmenter, self._admission, self._workers, instruments, tokens, certificates)
         self._warm = self._ready = False
         self._stopping = asyncio.Event()
 
@@ -65,10 +66,13 @@ class Gateway:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         monitoring = MonitoringServer(settings, self._metrics, lambda: self._ready)
+        grpc_port, health_port = await self._grpc.start(
+            settings.address(settings.port), settings.address(settings.health_port)
+        )
         addresses = {
             "monitoring": settings.address(monitoring.port),
-            "health": settings.address(await self._grpc.health.start(settings.address(settings.health_port))),
-            "grpc": settings.address(await self._grpc.start(settings.address(settings.port))),
+            "health": settings.address(health_port),
+            "grpc": settings.address(grpc_port),
         }
         log.info("listening", version=__version__, triton=settings.triton_address, **addresses)
         if settings.ready_file:
@@ -76,10 +80,12 @@ class Gateway:
         try:
             async with asyncio.TaskGroup() as tasks:
                 follow = tasks.create_task(self._follow_backend())
+                guard = tasks.create_task(MemoryGuard(settings, self._admission).run())
                 tasks.create_task(self._warm_up())
                 await self._stopping.wait()
                 await self._drain()
                 follow.cancel()
+                guard.cancel()
         finally:
             await self._backend.close()
             self._workers.close()
@@ -101,7 +107,7 @@ class Gateway:
         loop = asyncio.get_running_loop()
         while True:
             await self._backend.refresh()
-            await self._set_ready(self._backend.is_ready and self._warm and not self._stopping.is_set())
+            self._set_ready(self._backend.is_ready and self._warm and not self._stopping.is_set())
             interval = max(self.settings.triton_probe_interval_s, PROBE_INTERVAL_PER_TRITON_S * self._backend.known)
             pause = interval if self._warm else 0.1
             due = loop.time() + pause
@@ -111,13 +117,13 @@ class Gateway:
     async def _drain(self) -> None:
         """Tells load balancers to send no more calls, then refuses new work and finishes the work in flight."""
         log.info("draining", delay_s=self.settings.drain_delay_s, grace_s=self.settings.drain_s)
-        await self._set_ready(False)
+        self._set_ready(False)
         await asyncio.sleep(self.settings.drain_delay_s)
         self._admission.drain()
         await self._grpc.stop(self.settings.drain_s)
 
-    async def _set_ready(self, ready: bool) -> None:
-        await self._grpc.health.set(ready)
+    def _set_ready(self, ready: bool) -> None:
+        self._grpc.health.set(ready)
         self._ready = ready
         self._metrics.ready.set(ready)
 

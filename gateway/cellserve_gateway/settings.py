@@ -71,7 +71,28 @@ class Settings(BaseSettings):
     max_requests_in_flight: int = Field(256, gt=0, description="Images worked on or waiting; one more is refused.")
     max_pixels_in_flight: int = Field(4 * 8192 * 8192, gt=0, description="Pixels the networks run on, likewise.")
     max_bytes_in_flight: int = Field(2048 * MIB, gt=0, description="Bytes of images worked on or waiting, likewise.")
+    max_bytes_uploading: int = Field(
+        512 * MIB,
+        gt=0,
+        description="Bytes of requests being received, at their declared or largest possible size; others wait.",
+    )
     stream_window: int = Field(8, gt=0, description="Frames of one stream worked on at a time; then reading pauses.")
+
+    max_calls: int = Field(1024, gt=0, description="gRPC calls open at the same time; one more is refused at once.")
+    max_connections: int = Field(1000, gt=0, description="gRPC connections; one more is closed at once.")
+    max_streams_per_connection: int = Field(
+        128, gt=0, description="Calls of one gRPC connection at the same time; the client holds back further ones."
+    )
+    max_metadata_bytes: int = Field(16384, gt=0, description="Largest metadata (headers) of a call.")
+    max_watchers: int = Field(64, gt=0, description="Callers that follow the health (Watch); one more is refused.")
+    handshake_timeout_s: float = Field(
+        10.0, gt=0, description="Time for a new gRPC connection to speak TLS and HTTP/2."
+    )
+    max_connection_idle_s: float = Field(
+        300.0, gt=0, description="gRPC connections without a call are closed after it."
+    )
+    upload_timeout_s: float = Field(120.0, gt=0, description="Time to receive one request; a slower upload is ended.")
+    write_timeout_s: float = Field(60.0, gt=0, description="Time for a caller to take an answer; then the call fails.")
 
     default_deadline_s: float = Field(300.0, gt=0, description="Time for a request whose caller set no deadline.")
     max_deadline_s: float = Field(600.0, gt=0, description="Longest time a request gets, whatever its caller asked.")

@@ -91,6 +91,36 @@ class ErrorReason(Reason, Enum):
         "The bytes are not a message of this call. A stream ends with this reason.",
         "Generate the client anew from the contract.",
     )
+    MESSAGE_TOO_COMPLEX = (
+        "INVALID_ARGUMENT",
+        "The message has more than 64 KiB besides the pixels, or more than one large value.",
+        "Send one image in a request, and no fields of your own.",
+    )
+    MESSAGE_SIZE_MISMATCH = (
+        "INVALID_ARGUMENT",
+        "The message is larger than its metadata entry `cellserve-message-bytes` declares.",
+        "Declare the true size, or leave the entry out.",
+    )
+    ANSWER_TOO_LARGE = (
+        "INVALID_ARGUMENT",
+        "The answer has, or would have, more bytes than a message may have; `value` and `limit` name both numbers.",
+        "Ask for fewer outputs or for compression, or segment parts of the image.",
+    )
+    SERVICE_UNKNOWN = (
+        "NOT_FOUND",
+        "A health check names a service that does not exist.",
+        'Ask for "", "liveness" or the name of the service.',
+    )
+    UPLOAD_TOO_SLOW = (
+        "RESOURCE_EXHAUSTED",
+        "The request did not arrive in time while other requests waited for memory.",
+        "Repeat the call, declare its size (`cellserve-message-bytes`), or send smaller images.",
+    )
+    ANSWER_NOT_TAKEN = (
+        "DEADLINE_EXCEEDED",
+        "The caller did not read its answer in time.",
+        "Read each answer as soon as it comes.",
+    )
     FRAME_ID_IN_USE = (
         "INVALID_ARGUMENT",
         "A frame of the same id is not answered yet; `frame_number` of the answer tells the two frames apart.",

@@ -1,13 +1,24 @@
-"""Admission: how much the gateway processes at the same time, counted in requests, pixels and bytes."""
+"""Admission: how much the gateway processes at the same time, counted in requests, pixels and bytes.
+
+Bytes count from the first byte of an upload to the last byte of its answer. Work over a limit is refused at once.
+Uploads alone wait for their turn: see `Admission.upload`.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import Iterator, Mapping
+import math
+from collections import deque
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, field
 
-from cellserve_gateway.errors import Draining, Overloaded
+from cellserve_gateway.errors import Draining, Overloaded, UploadTooSlow
 from cellserve_gateway.ops.metrics import Metrics
 from cellserve_gateway.settings import Settings
+
+WAKE_S = 0.25
+"""Interval at which a waiting upload looks for one that has to give way."""
 
 
 class Reservation:
@@ -25,9 +36,53 @@ class Reservation:
         """
         self._admission.resize(self, amounts)
 
+    def hold(self, **amounts: int) -> None:
+        """Changes the amounts that are held, limits or not: for memory that is in use already."""
+        self._admission.hold(self, amounts)
+
+    def start(self) -> None:
+        """Counts the request itself, before any work.
+
+        Raises:
+            Draining: The gateway is shutting down.
+            Overloaded: The gateway processes as many requests as it may.
+        """
+        self._admission.check_draining()
+        self.resize(requests=1)
+
+    def release(self) -> None:
+        """Holds nothing any more."""
+        self._admission.hold(self, dict.fromkeys(self.held, 0))
+
+
+@dataclass(eq=False, slots=True)
+class _Upload:
+    """A message that is being received.
+
+    Attributes:
+        size: Most bytes that the message can have.
+        since: Event loop time at which the upload could start.
+        gives_way: Event loop time after which the upload is ended if another one waits for memory.
+        limit: Ends the upload.
+        trusted: The sender declared the size. Until the message is there, nobody can check the declaration.
+    """
+
+    size: int
+    since: float
+    gives_way: float
+    limit: asyncio.Timeout
+    trusted: bool
+
+
+@dataclass(eq=False, slots=True)
+class _Waiting:
+    reservation: Reservation
+    size: int
+    turn: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
 
 class Admission:
-    """Refuses work over the limits at once, instead of queueing work that would never finish. Not thread-safe."""
+    """Counts what is in flight, and keeps it below the limits. Not thread-safe."""
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._limits = {
@@ -40,10 +95,24 @@ class Admission:
             metrics.limits.labels(resource).set(limit)
         self._in_flight = dict.fromkeys(self._limits, 0)
         self._draining = False
+        self._max_uploading = settings.max_bytes_uploading
+        self._uploading = 0
+        self._uploads: set[_Upload] = set()
+        self._waiting: deque[_Waiting] = deque()
 
     def drain(self) -> None:
-        """Refuses all new work from now on."""
+        """Refuses all new work from now on, and ends the uploads."""
         self._draining = True
+        self._end(self._uploads)
+
+    def check_draining(self) -> None:
+        """Raises Draining if the gateway is shutting down."""
+        if self._draining:
+            raise Draining("the gateway is shutting down; another one will take the request")
+
+    def in_flight(self, what: str) -> int:
+        """Returns the requests, pixels or bytes that are in flight."""
+        return self._in_flight[what]
 
     @contextlib.contextmanager
     def admit(self, **amounts: int) -> Iterator[Reservation]:
@@ -54,29 +123,139 @@ class Admission:
             Overloaded: A limit would be exceeded. A request that exceeds a limit alone is admitted if nothing else is
                 in flight.
         """
-        if self._draining:
-            raise Draining("the gateway is shutting down; another one will take the request")
-        reservation = Reservation(self)
+        self.check_draining()
+        reservation = self.reservation()
         self.resize(reservation, amounts)
         try:
             yield reservation
         finally:
-            self._set(reservation, dict.fromkeys(reservation.held, 0))
+            reservation.release()
+
+    def reservation(self) -> Reservation:
+        """Returns a reservation that holds nothing yet. Its owner releases it."""
+        return Reservation(self)
 
     def resize(self, reservation: Reservation, amounts: Mapping[str, int]) -> None:
         """Checks the limits and resizes a reservation; see `Reservation.resize`."""
         for what, amount in amounts.items():
-            others, limit = self._in_flight[what] - reservation.held.get(what, 0), self._limits[what]
-            if others and others + amount > limit:
+            if amount > reservation.held.get(what, 0) and not self._fits(reservation, what, amount):
+                others, limit = self._in_flight[what] - reservation.held.get(what, 0), self._limits[what]
                 raise Overloaded(
                     f"{others:,} {what} are in flight; {amount:,} more exceed the limit of {limit:,}; try again later",
                     resource=what,
                     limit=limit,
                 )
-        self._set(reservation, amounts)
+        self.hold(reservation, amounts)
 
-    def _set(self, reservation: Reservation, amounts: Mapping[str, int]) -> None:
+    def hold(self, reservation: Reservation, amounts: Mapping[str, int]) -> None:
+        """Resizes a reservation without a check; see `Reservation.hold`."""
         for what, amount in amounts.items():
             self._in_flight[what] += amount - reservation.held.get(what, 0)
             self._gauges[what].set(self._in_flight[what])
             reservation.held[what] = amount
+        self._admit_waiting()
+
+    @contextlib.asynccontextmanager
+    async def upload(
+        self,
+        reservation: Reservation,
+        size: int,
+        *,
+        grace_s: float,
+        time_limit_s: float | None = None,
+        patience_s: float | None = None,
+        trusted: bool = False,
+    ) -> AsyncIterator[None]:
+        """Reserves bytes for a message before it is received; the body receives it.
+
+        Waits until the bytes are free, in the order of arrival.
+
+        Args:
+            reservation: Gets `size` bytes.
+            size: Most bytes that the message can have.
+            grace_s: Seconds after which the upload gives way to one that waits for memory.
+            time_limit_s: Seconds for the body. None: no limit.
+            patience_s: Seconds to wait for the bytes. None: no limit.
+            trusted: The sender declared the size; see `shed_uploads`.
+
+        Raises:
+            Draining: The gateway is shutting down.
+            Overloaded: The bytes did not become free in time.
+            UploadTooSlow: The body took too long, or gave way.
+        """
+        self.check_draining()
+        await self._wait_for_memory(reservation, size, patience_s)
+        now, limit = asyncio.get_running_loop().time(), asyncio.timeout(time_limit_s)
+        upload = _Upload(size, now, now + grace_s, limit, trusted)
+        self._uploads.add(upload)
+        try:
+            self.check_draining()
+            async with limit:
+                yield
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            self.check_draining()
+            raise UploadTooSlow(
+                "the message did not arrive in time; send it over a faster connection, or in smaller parts",
+                seconds=round(asyncio.get_running_loop().time() - upload.since, 1),
+            ) from None
+        finally:
+            self._uploads.discard(upload)
+            self._uploading -= size
+            self._admit_waiting()
+
+    def shed_uploads(self) -> int:
+        """Ends the uploads of declared size; returns their number. For a process that runs out of memory."""
+        return self._end({upload for upload in self._uploads if upload.trusted})
+
+    def _end(self, uploads: set[_Upload]) -> int:
+        ending = list(uploads)
+        self._uploads = self._uploads.difference(ending)
+        for upload in ending:
+            upload.limit.reschedule(upload.since)
+        return len(ending)
+
+    def _fits(self, reservation: Reservation, what: str, amount: int) -> bool:
+        others = self._in_flight[what] - reservation.held.get(what, 0)
+        return not others or others + amount <= self._limits[what]
+
+    async def _wait_for_memory(self, reservation: Reservation, size: int, patience_s: float | None) -> None:
+        loop = asyncio.get_running_loop()
+        end = math.inf if patience_s is None else loop.time() + patience_s
+        waiting = _Waiting(reservation, size)
+        self._waiting.append(waiting)
+        self._admit_waiting()
+        try:
+            while not waiting.turn.done():
+                self.check_draining()
+                now, first = loop.time(), min(self._uploads, key=lambda upload: upload.gives_way, default=None)
+                if now >= end:
+                    raise Overloaded(
+                        f"uploads wait for memory: {self._in_flight['bytes']:,} bytes are in flight; try again later",
+                        resource="bytes",
+                        limit=self._limits["bytes"],
+                    )
+                if first and now >= first.gives_way:
+                    self._end({first})
+                await asyncio.wait({waiting.turn}, timeout=min(end - now, WAKE_S))
+        except BaseException:
+            if waiting.turn.done():
+                self._uploading -= size
+            else:
+                self._waiting.remove(waiting)
+            self._admit_waiting()
+            raise
+
+    def _admit_waiting(self) -> None:
+        """Reserves bytes for the uploads that wait, as far as bytes are free."""
+        while self._waiting:
+            first = self._waiting[0]
+            if self._uploading and self._uploading + first.size > self._max_uploading:
+                return
+            if not self._fits(first.reservation, "bytes", first.size):
+                return
+            self._waiting.popleft()
+            self._uploading += first.size
+            first.turn.set_result(None)
+            self.hold(first.reservation, {"bytes": first.size})

@@ -33,7 +33,12 @@ def limits_of(settings: Settings) -> Limits:
 
 
 def from_array(
-    data: bytes, compressed: bool, dtype: np.dtype[np.generic], shape: tuple[int, ...], axes: str, limits: Limits
+    data: bytes | memoryview,
+    compressed: bool,
+    dtype: np.dtype[np.generic],
+    shape: tuple[int, ...],
+    axes: str,
+    limits: Limits,
 ) -> Pixels:
     """Returns the planes of a raw image.
 
@@ -78,7 +83,7 @@ def from_array(
         return planes(Image(pixels, axes))
 
 
-def from_file(data: bytes, kind: FileFormat, limits: Limits) -> Pixels:
+def from_file(data: bytes | memoryview, kind: FileFormat, limits: Limits) -> Pixels:
     """Returns the planes of an image file.
 
     Args:
@@ -92,6 +97,7 @@ def from_file(data: bytes, kind: FileFormat, limits: Limits) -> Pixels:
     Raises:
         InvalidImage, ImageTooLarge: As `read_image` and `planes`; also for another format or pixel type.
     """
+    data = bytes(data)  # the parsers need bytes of their own
     if file_format(data) != kind:
         raise InvalidImage(f"the data is not a {kind.upper()} file", reason="IMAGE_UNDECODABLE")
     with _translated():
@@ -110,7 +116,7 @@ def unsupported_dtype(name: str) -> InvalidImage:
     )
 
 
-def _inflate(data: bytes, expected: int) -> bytes:
+def _inflate(data: bytes | memoryview, expected: int) -> bytes:
     """Unpacks a zlib stream, at most one byte more than expected: a bomb stays small."""
     stream = zlib.decompressobj()
     try:

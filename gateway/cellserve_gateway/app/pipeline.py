@@ -47,10 +47,14 @@ class Wanted:
     Attributes:
         outputs: Optional parts.
         maps_only: The networks' maps are the result. No masks are recovered.
+        labels: The answer holds the label image.
+        map_bytes: Bytes of an element of flows, cell probability and maps in the answer.
     """
 
     outputs: frozenset[Output] = frozenset()
     maps_only: bool = False
+    labels: bool = True
+    map_bytes: int = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,13 @@ class Plan:
     def pixels(self) -> int:
         """Cost of the image: the pixels that the networks run on, or its own pixels if these are more."""
         return max(math.prod(self.shape), len(self.grid) * TILE * TILE)
+
+    def answer_bytes(self, wanted: Wanted) -> int:
+        """Returns the bytes of the arrays of an answer: labels as uint16, maps in the type wanted."""
+        planes = 2 * ("flows" in wanted.outputs) + ("cell_probability" in wanted.outputs)
+        planes += 3 * (wanted.maps_only or "maps" in wanted.outputs)
+        labels = 0 if wanted.maps_only or not wanted.labels else 2
+        return (labels + wanted.map_bytes * planes) * math.prod(self.shape)
 
 
 class Pipeline:

@@ -10,6 +10,7 @@ import structlog
 from cellserve_contract.model_card import Family
 from cellserve_contract.params import SegmentParams
 
+from cellserve_gateway.errors import AnswerTooLarge
 from cellserve_gateway.ops.instruments import Instruments
 from cellserve_gateway.settings import Settings
 
@@ -20,11 +21,13 @@ from .diameter import DiameterEstimator
 from .families import Families
 from .networks import Backend, Network
 from .params import DiameterSource
-from .pipeline import Pipeline, Segmentation, Wanted
+from .pipeline import Pipeline, Plan, Segmentation, Wanted
 from .threads import WorkerThreads
 
 P = ParamSpec("P")
 R = TypeVar("R")
+ANSWER_COPIES = 2
+"""Copies of an answer in memory at a time: while it is encoded, and while it is sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class Segmenter:
         instruments: Instruments,
     ) -> None:
         self.families = families
+        self._settings = settings
         self._backend = backend
         self._workers = workers
         self._pipeline = Pipeline(settings, families, backend, workers, instruments)
@@ -81,6 +85,8 @@ class Segmenter:
         wanted: Wanted,
         context: RequestContext,
         reservation: Reservation,
+        *,
+        packed: bool = False,
     ) -> Segmentation:
         """Segments one image.
 
@@ -89,7 +95,8 @@ class Segmenter:
             params: As the caller sent them.
             wanted: Parts wanted in the result.
             context: Its timing is filled in.
-            reservation: Holds the request and its bytes. Resized to the pixels and bytes of the image.
+            reservation: Holds the request and its bytes. Resized to the pixels and bytes of the image and its answer.
+            packed: Whether the arrays of the answer will be compressed.
 
         Raises:
             ServiceError: See its subclasses.
@@ -99,7 +106,8 @@ class Segmenter:
         image = await self._decode(decode, context, reservation)
         params, source = await self._diameters.resolve(image, params, context, reservation)
         plan = self._pipeline.plan(image.shape[1:], params, source)
-        reservation.resize(pixels=plan.pixels)
+        answer = self._answer_bytes(plan, wanted, packed)
+        reservation.resize(pixels=plan.pixels, bytes=reservation.held.get("bytes", 0) + ANSWER_COPIES * answer)
         result = await self._pipeline.segment(image, plan, wanted, context)
         _log(image, plan.network, context, objects=len(result.objects))
         return result
@@ -139,6 +147,22 @@ class Segmenter:
         family = self.families[params.model]
         self._backend.network(family.network(params.ensemble))
         return family
+
+    def _answer_bytes(self, plan: Plan, wanted: Wanted, packed: bool) -> int:
+        """Returns the bytes that the arrays of an answer take in memory.
+
+        Raises:
+            AnswerTooLarge: The answer would exceed the limit of a message.
+        """
+        size, limit = plan.answer_bytes(wanted), self._settings.max_message_bytes
+        if size > limit and not packed:
+            raise AnswerTooLarge(
+                f"the answer would have {size:,} bytes; the limit is {limit:,}: "
+                "ask for fewer outputs, for compression, or segment parts of the image",
+                value=size,
+                limit=limit,
+            )
+        return size
 
     async def _decode(self, decode: Callable[[], Pixels], context: RequestContext, reservation: Reservation) -> Pixels:
         context.start_work()

@@ -11,7 +11,7 @@ import grpc
 import numpy as np
 import pytest
 import trustme
-from cellserve import Client, InvalidRequestError, UnavailableError
+from cellserve import AuthenticationError, Client, UnavailableError
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 TOKEN = "a-token-of-some-length"
@@ -96,16 +96,16 @@ def test_without_the_right_certificate_nobody_gets_in(secured, authority, case):
     ("token", "reason"), [(None, "TOKEN_MISSING"), ("another-token-of-some-length", "TOKEN_UNKNOWN")]
 )
 def test_without_the_right_token_nobody_gets_in(secured, authority, token, reason):
-    with pytest.raises(InvalidRequestError) as error:
+    with pytest.raises(AuthenticationError) as error:
         segment(secured[0], credentials(authority, authority), token)
     assert (error.value.code, error.value.reason) == (grpc.StatusCode.UNAUTHENTICATED, reason)
 
 
 def test_streams_and_lists_ask_too(secured, authority):
     with Client(secured[0].address, credentials=credentials(authority, authority)) as client:
-        with pytest.raises(InvalidRequestError, match="TOKEN_MISSING"):
+        with pytest.raises(AuthenticationError, match="TOKEN_MISSING"):
             list(client.segment_stream([(0, IMAGE)]))
-        with pytest.raises(InvalidRequestError, match="TOKEN_MISSING"):
+        with pytest.raises(AuthenticationError, match="TOKEN_MISSING"):
             client.models()
 
 

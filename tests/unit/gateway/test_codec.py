@@ -17,6 +17,7 @@ from cellserve_gateway.app.params import DiameterSource, resolve
 from cellserve_gateway.app.pipeline import Segmentation
 from cellserve_gateway.errors import InvalidImage, InvalidRequest, NotImplementedYet
 from cellserve_gateway.fronts.grpc import codec
+from cellserve_gateway.fronts.grpc.wire import NO_PAYLOAD
 from cellserve_gateway.settings import Settings
 from cellserve_postprocess import ObjectTable, measure_objects
 from cellserve_proto import v1 as pb
@@ -153,7 +154,7 @@ def test_priorities():
 )
 def test_axes(axes, shape, planes):
     pixels = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
-    found = codec.to_pixels(raw(pixels, axes), LIMITS)
+    found = codec.to_pixels(raw(pixels, axes), NO_PAYLOAD, LIMITS)
     assert found.shape == planes
     np.testing.assert_array_equal(
         found.sum(axis=0), pixels.reshape(shape).sum(axis=tuple(axes.index(a) for a in axes if a not in "YX"))
@@ -163,7 +164,7 @@ def test_axes(axes, shape, planes):
 @pytest.mark.parametrize(("axes", "shape"), [("ZYX", (2, 4, 5)), ("TYX", (3, 4, 5)), ("TCZYX", (1, 1, 2, 4, 5))])
 def test_volumes_and_series_are_refused_by_name(axes, shape):
     with pytest.raises(NotImplementedYet) as error:
-        codec.to_pixels(raw(np.zeros(shape, np.uint8), axes), LIMITS)
+        codec.to_pixels(raw(np.zeros(shape, np.uint8), axes), NO_PAYLOAD, LIMITS)
     assert error.value.metadata["feature"] in ("volumes", "time series")
 
 
@@ -181,14 +182,14 @@ def test_volumes_and_series_are_refused_by_name(axes, shape):
 )
 def test_axes_that_are_refused(axes, shape, reason):
     with pytest.raises(InvalidImage) as error:
-        codec.to_pixels(raw(np.zeros(shape, np.uint8), axes), LIMITS)
+        codec.to_pixels(raw(np.zeros(shape, np.uint8), axes), NO_PAYLOAD, LIMITS)
     assert error.value.reason == reason
 
 
 def test_blocks_are_refused():
     image = raw(np.zeros((4, 5), np.uint8), "YX", block=pb.Block(offset=pb.Position(y=4)))
     with pytest.raises(NotImplementedYet) as error:
-        codec.to_pixels(image, LIMITS)
+        codec.to_pixels(image, NO_PAYLOAD, LIMITS)
     assert error.value.metadata == {"feature": "Image.block"}
 
 
@@ -197,13 +198,13 @@ def test_blocks_are_refused():
 )
 def test_pixel_sizes_that_make_no_sense(size):
     with pytest.raises(InvalidImage) as error:
-        codec.to_pixels(raw(np.zeros((4, 5), np.uint8), "YX", pixel_size=pb.PixelSize(**size)), LIMITS)
+        codec.to_pixels(raw(np.zeros((4, 5), np.uint8), "YX", pixel_size=pb.PixelSize(**size)), NO_PAYLOAD, LIMITS)
     assert error.value.reason == "PIXEL_SIZE_INVALID"
 
 
 def test_half_precision_is_no_type_of_images():
     with pytest.raises(InvalidImage) as error:
-        codec.to_pixels(raw(np.zeros((4, 5), np.float16), "YX"), LIMITS)
+        codec.to_pixels(raw(np.zeros((4, 5), np.float16), "YX"), NO_PAYLOAD, LIMITS)
     assert error.value.reason == "DATA_TYPE_UNSUPPORTED"
 
 

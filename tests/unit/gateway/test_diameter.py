@@ -22,7 +22,9 @@ from cellserve_gateway.app.pipeline import Pipeline
 from cellserve_gateway.app.segmenter import Segmenter
 from cellserve_gateway.app.threads import WorkerThreads
 from cellserve_gateway.errors import DeadlinePassed, InternalError, Overloaded
+from cellserve_gateway.fronts.grpc.call import Received
 from cellserve_gateway.fronts.grpc.service import SegmentationService
+from cellserve_gateway.fronts.grpc.wire import NO_PAYLOAD
 from cellserve_gateway.ops.instruments import Instruments
 from cellserve_gateway.ops.metrics import Metrics
 from cellserve_gateway.ops.tracing import Tracing
@@ -253,8 +255,10 @@ async def test_the_service_says_where_a_diameter_comes_from(predicted, stated, e
     params = pb.SegmentParams(model="cells", diameter=stated)
     diameter, source, network = expected
     with setup(predicted) as made:
-        service = SegmentationService(Settings(), made.segmenter, made.admission)
-        request = pb.EstimateDiameterRequest(image=image, params=params)
+        service = SegmentationService(Settings(), made.segmenter)
+        request = Received(
+            pb.EstimateDiameterRequest(image=image, params=params), NO_PAYLOAD, made.admission.reservation()
+        )
         estimate = await service.EstimateDiameter(request, made.context)
         assert estimate.diameter == pytest.approx(diameter, rel=0.05)
         assert (estimate.source, estimate.model.name, estimate.request_id) == (source, network, "r")
@@ -262,7 +266,8 @@ async def test_the_service_says_where_a_diameter_comes_from(predicted, stated, e
         assert [warning.kind for warning in estimate.warnings] == unmeasured
         made.triton.calls.clear()
         context = RequestContext("r", deadline=made.context.deadline)
-        answer = await service.Segment(pb.SegmentRequest(image=image, params=params), context)
+        again = Received(pb.SegmentRequest(image=image, params=params), NO_PAYLOAD, made.admission.reservation())
+        answer = await service.Segment(again, context)
         assert (answer.params.diameter, answer.diameter_source) == (estimate.diameter, source)
         assert answer.model.name == "cells", "the estimate's network is not the answer's"
         assert answer.timing.tiles == len(made.triton.calls), "the estimate's tiles count"

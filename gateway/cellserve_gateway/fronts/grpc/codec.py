@@ -27,6 +27,8 @@ from cellserve_gateway.app.pipeline import Output, Segmentation, Wanted
 from cellserve_gateway.app.segmenter import DiameterEstimate, FamilyStatus
 from cellserve_gateway.errors import InvalidImage, InvalidRequest, NotImplementedYet
 
+from .wire import Payload
+
 T = TypeVar("T")
 
 OUTPUTS = {number: cast(Output, word) for word, number in wire.words(pb.Output).items()}
@@ -67,13 +69,13 @@ class AnswerPacking:
     compression: int
 
 
-def image_bytes(image: pb.Image) -> int:
-    """Returns the bytes an image occupies in its message."""
-    return len(image.raw.pixels.data) if image.WhichOneof("content") == "raw" else len(image.encoded.data)
-
-
-def to_pixels(image: pb.Image, limits: Limits) -> Pixels:
+def to_pixels(image: pb.Image, payload: Payload, limits: Limits) -> Pixels:
     """Returns an image's planes.
+
+    Args:
+        image: The image; large data of it may be missing.
+        payload: The large data of the request.
+        limits: Largest image taken.
 
     Returns:
         [C, Y, X], finite; a read-only view of the message's bytes where possible.
@@ -93,11 +95,12 @@ def to_pixels(image: pb.Image, limits: Limits) -> Pixels:
                 raise decode.unsupported_dtype(f"number {array.data_type}" if array.data_type else "'unspecified'")
             shape, axes = _planes_of(array, image.raw.axes)
             compressed = _is_packed(array)
-            return decode.from_array(array.data, compressed, DTYPES[array.data_type], shape, axes, limits)
+            data = _data(array.data, payload, "raw.pixels.data")
+            return decode.from_array(data, compressed, DTYPES[array.data_type], shape, axes, limits)
         case "encoded" if image.encoded.format == pb.EncodedImage.FORMAT_PNG:
-            return decode.from_file(image.encoded.data, "png", limits)
+            return decode.from_file(_data(image.encoded.data, payload, "encoded.data"), "png", limits)
         case "encoded" if image.encoded.format == pb.EncodedImage.FORMAT_TIFF:
-            return decode.from_file(image.encoded.data, "tiff", limits)
+            return decode.from_file(_data(image.encoded.data, payload, "encoded.data"), "tiff", limits)
         case "encoded":
             raise InvalidImage("the file format is not set; PNG and TIFF are taken", reason="IMAGE_UNDECODABLE")
         case _:
@@ -125,7 +128,8 @@ def to_wanted(request: pb.SegmentRequest) -> Wanted:
     outputs = frozenset(_lookup(OUTPUTS, output, "outputs") for output in request.outputs)
     if request.maps_only and "outlines" in outputs:
         raise InvalidRequest("maps_only recovers no masks, so there are no outlines", field="outputs")
-    return Wanted(outputs, request.maps_only)
+    map_bytes = np.dtype(_lookup(MAP_TYPES, request.map_type, "map_type")).itemsize
+    return Wanted(outputs, request.maps_only, not request.omit_labels, map_bytes)
 
 
 def to_priority(priority: int) -> Priority:
@@ -309,6 +313,11 @@ def _check_pixel_size(size: pb.PixelSize) -> None:
             raise InvalidImage(
                 f"pixel_size.{name} is {length}; allowed: micrometres, above 0", reason="PIXEL_SIZE_INVALID", field=name
             )
+
+
+def _data(small: bytes, payload: Payload, path: str) -> bytes | memoryview:
+    """Returns the value of a bytes field: as it is in the message, or as taken out of the message."""
+    return payload.data if payload.path.endswith(path) else small
 
 
 def _is_packed(array: pb.Array) -> bool:

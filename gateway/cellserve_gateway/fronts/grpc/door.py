@@ -1,146 +1,181 @@
-"""The door of the gRPC port: request context, observation, and errors as status with details, for every call."""
+"""The door of the gRPC ports: every call of every service passes it.
+
+The door checks the token and the number of open calls, and reserves memory, before it receives a message. It counts the
+bytes of the message and of the answer until the caller has the answer.
+
+Every RPC is served by a handler of bidirectional streams. On the wire a unary call is the same. Such a handler receives
+no message until it asks for one, and it gets the bytes of the message.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any, NoReturn
 
 import grpc
-from google.protobuf.descriptor import ServiceDescriptor
-from google.protobuf.message import DecodeError, Message
-from google.protobuf.message_factory import GetMessageClass
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
+from cellserve_gateway.app.admission import Admission
 from cellserve_gateway.app.calls import CallObserver, translated
-from cellserve_gateway.app.context import RequestContext
-from cellserve_gateway.errors import InvalidRequest, ServiceError
+from cellserve_gateway.app.segmenter import ANSWER_COPIES
+from cellserve_gateway.app.threads import WorkerThreads
+from cellserve_gateway.errors import Overloaded, ServiceError
 from cellserve_gateway.settings import Settings
 
+from .call import Answer, Call, Receiver, Sender, forget
 from .status import to_status
 
 DEADLINE_MARGIN = 0.05
 """Fraction of the caller's time that is kept for the way of an error back to the caller."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A call as it came through the door.
-
-    Attributes:
-        method: Name of the method.
-        metadata: Metadata of the call.
-        deadline: Event loop time after which an answer is of no use.
-    """
-
-    method: str
-    metadata: dict[str, str | bytes]
-    deadline: float
-    observer: CallObserver
-
-    @contextlib.asynccontextmanager
-    async def request(self, request_id: str) -> AsyncIterator[RequestContext]:
-        """Authenticates, measures and logs one request of the call; yields its context."""
-        context = RequestContext(request_id, deadline=self.deadline)
-        async with self.observer.call(self.method, context, self.metadata):
-            yield context
-
-
 class Door:
-    """Makes the handlers of a service.
+    """Makes the handlers of services.
 
     Args:
-        settings: Limits on deadlines.
+        settings: Limits.
+        admission: Reserves memory for messages.
         observer: Authenticates, measures and logs each request.
+        workers: Threads that parse and serialize large messages.
+        small_bytes: Most bytes of a message of a method that takes no image. Default: the limit of all messages.
     """
 
-    def __init__(self, settings: Settings, observer: CallObserver) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        admission: Admission,
+        observer: CallObserver,
+        workers: WorkerThreads,
+        small_bytes: int | None = None,
+    ) -> None:
         self._settings = settings
+        self._admission = admission
         self._observer = observer
+        self._workers = workers
+        self._small = asyncio.Semaphore()
+        self._small_bytes = settings.max_message_bytes if small_bytes is None else small_bytes
+        self._open = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
 
-    def handlers(self, service: ServiceDescriptor, implementation: object) -> grpc.GenericRpcHandler:
+    def handlers(
+        self, service: ServiceDescriptor, implementation: object, *, open_to_all: bool = False, name: str = ""
+    ) -> grpc.GenericRpcHandler:
         """Returns the handlers of a service.
 
         Args:
             service: Descriptor of the service.
-            implementation: Has a method of each RPC's name. A unary RPC takes the request and its `RequestContext`, and
-                returns the response. A bidirectional RPC takes an iterator of requests and the `Call`, and yields
-                responses.
+            implementation: Has a method of each RPC's name. The method of a unary RPC takes a `Received` request and a
+                `RequestContext`, and returns the response. Any other takes an iterator of `Received` requests and the
+                `Call`, and yields `Answer` objects.
+            open_to_all: Callers need no token, and their calls are neither counted nor logged. For health.
+            name: Full name of the service. Default: the name in the descriptor.
         """
-        handlers = {}
-        for method in service.methods:
-            function = getattr(implementation, method.name)
-            kinds = {
-                "request_deserializer": _parser(GetMessageClass(method.input_type)),
-                "response_serializer": GetMessageClass(method.output_type).SerializeToString,
-            }
-            if method.client_streaming:
-                handler = grpc.stream_stream_rpc_method_handler(self._stream(method.name, function), **kinds)
-            else:
-                handler = grpc.unary_unary_rpc_method_handler(self._unary(method.name, function), **kinds)
-            handlers[method.name] = handler
-        return grpc.method_handlers_generic_handler(service.full_name, handlers)
+        name = name or service.full_name
+        handlers = {
+            method.name: grpc.stream_stream_rpc_method_handler(
+                self._serve(method, getattr(implementation, method.name), open_to_all)
+            )
+            for method in service.methods
+        }
+        return grpc.method_handlers_generic_handler(name, handlers)
 
-    def _unary(self, method: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        async def serve(request: Any, context: grpc.aio.ServicerContext) -> Any:
-            call = self._call(method, context)
-            request_id = getattr(request, "request_id", "") or str(call.metadata.get("x-request-id", ""))
+    async def wait_idle(self, timeout_s: float) -> None:
+        """Waits until no call is open, `timeout_s` seconds at most."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), timeout_s)
+
+    def _serve(self, method: MethodDescriptor, function: Callable[..., Any], open_to_all: bool) -> Callable[..., Any]:
+        streams = method.client_streaming or method.server_streaming
+
+        async def serve(_: object, context: grpc.aio.ServicerContext) -> None:
+            call, sender = self._call(method, context, open_to_all), Sender(context, self._settings.write_timeout_s)
+            failure: ServiceError | None = None
             try:
-                async with call.request(request_id) as ours:
-                    _check(request)
-                    return await function(request, ours)
+                with self._count():
+                    await (self._stream if streams else self._unary)(function, call, context, sender)
             except ServiceError as error:
-                await _abort(context, error)
+                failure = error
+            if failure is None:
+                return
+            forget(failure)
+            await sender.wait_stuck()
+            await _abort(context, failure)
 
         return serve
 
-    def _stream(self, method: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        async def serve(requests: AsyncIterator[Any], context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
-            call = self._call(method, context)
-            try:
-                with translated():
-                    self._observer.authenticate(RequestContext(), call.metadata)
-                    async for response in function(_checked(requests), call):
-                        yield response
-            except ServiceError as error:
-                self._observer.failed(method, error)
-                await _abort(context, error)
+    async def _unary(
+        self, function: Callable[..., Any], call: Call, context: grpc.aio.ServicerContext, sender: Sender
+    ) -> None:
+        try:
+            with translated():
+                call.authenticate()
+                if call.observer:
+                    self._admission.check_draining()
+                received = await self._receiver(call, context).receive()
+        except ServiceError as error:
+            async with call.request(""):
+                raise error
+        reservation = received.reservation
+        try:
+            async with call.request(getattr(received.message, "request_id", "")) as ours:
+                answer = await call.encode(await function(received, ours), ours)
+        except BaseException as error:
+            received.take()
+            forget(error)
+            reservation.release()
+            raise
+        received.take()
+        reservation.hold(requests=0, pixels=0, bytes=ANSWER_COPIES * len(answer))
+        try:
+            await sender.send(answer, reservation)
+        except ServiceError as error:
+            call.failed(error)
+            raise
 
-        return serve
+    async def _stream(
+        self, function: Callable[..., Any], call: Call, context: grpc.aio.ServicerContext, sender: Sender
+    ) -> None:
+        try:
+            with translated():
+                call.authenticate()
+                receiver = self._receiver(call, context)
+                answers: AsyncGenerator[Answer, None] = function(receiver, call)
+                async with contextlib.aclosing(answers):
+                    async for answer in answers:
+                        await sender.send(answer.data, answer.reservation)
+        except ServiceError as error:
+            call.failed(error)
+            raise
 
-    def _call(self, method: str, context: grpc.aio.ServicerContext) -> Call:
+    def _receiver(self, call: Call, context: grpc.aio.ServicerContext) -> Receiver[Any]:
+        return Receiver(call, context, self._admission, self._small, self._small_bytes)
+
+    @contextlib.contextmanager
+    def _count(self) -> Iterator[None]:
+        if self._open >= self._settings.max_calls:
+            raise Overloaded(
+                f"{self._open:,} calls are open, which is the limit; try again later",
+                resource="calls",
+                limit=self._settings.max_calls,
+            )
+        self._open += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._open -= 1
+            if not self._open:
+                self._idle.set()
+
+    def _call(self, method: MethodDescriptor, context: grpc.aio.ServicerContext, open_to_all: bool) -> Call:
         remaining = context.time_remaining()
         allowed = self._settings.default_deadline_s if remaining is None else remaining * (1 - DEADLINE_MARGIN)
         deadline = asyncio.get_running_loop().time() + min(allowed, self._settings.max_deadline_s)
-        return Call(method, dict(context.invocation_metadata() or ()), deadline, self._observer)
-
-
-class _Malformed:
-    """Stands for a request whose bytes are not a message."""
-
-
-def _parser(message: type[Message]) -> Callable[[bytes], Any]:
-    """Returns a deserializer that leaves the answer to bad bytes to us: the framework's has no reason and no log."""
-
-    def parse(data: bytes) -> Any:
-        try:
-            return message.FromString(data)
-        except DecodeError:
-            return _Malformed()
-
-    return parse
-
-
-def _check(request: Any) -> None:
-    if isinstance(request, _Malformed):
-        raise InvalidRequest("the bytes sent are not a message of this call", reason="MESSAGE_MALFORMED")
-
-
-async def _checked(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    async for request in requests:
-        _check(request)
-        yield request
+        metadata = dict(context.invocation_metadata() or ())
+        return Call(method, metadata, deadline, None if open_to_all else self._observer, self._settings, self._workers)
 
 
 async def _abort(context: grpc.aio.ServicerContext, error: ServiceError) -> NoReturn:

@@ -1,21 +1,25 @@
-"""The gRPC front: the server of the gRPC port."""
+"""The gRPC front: the servers of the gRPC port and of the health port."""
 
 from __future__ import annotations
 
+import asyncio
+
 import grpc
-from grpc_reflection.v1alpha import reflection
 
 from cellserve_gateway.access.certificates import CertificateFiles
 from cellserve_gateway.access.tokens import Tokens
 from cellserve_gateway.app.admission import Admission
 from cellserve_gateway.app.calls import CallObserver
 from cellserve_gateway.app.segmenter import Segmenter
+from cellserve_gateway.app.threads import WorkerThreads
 from cellserve_gateway.ops.instruments import Instruments
 from cellserve_gateway.settings import Settings
 
 from .credentials import server_credentials
 from .door import Door
 from .health import HEALTH, Health
+from .options import MAX_HEALTH_MESSAGE_BYTES, service_options
+from .reflection import V1, V1ALPHA, Reflection
 from .service import SERVICE, SegmentationService
 
 
@@ -27,44 +31,51 @@ class GrpcFront:
         settings: Settings,
         segmenter: Segmenter,
         admission: Admission,
+        workers: WorkerThreads,
         instruments: Instruments,
         tokens: Tokens,
         certificates: CertificateFiles | None,
     ) -> None:
-        self.health = Health(SERVICE.full_name)
+        self.health = Health(SERVICE.full_name, settings.max_watchers)
         self._credentials = server_credentials(certificates) if certificates else None
-        self._server = grpc.aio.server(
-            options=[
-                ("grpc.max_receive_message_length", settings.max_message_bytes),
-                ("grpc.max_send_message_length", settings.max_message_bytes),
-                ("grpc.max_connection_age_ms", round(settings.max_connection_age_s * 1000)),
-                # Calls in flight when a connection reaches its age may last as long as any call.
-                ("grpc.max_connection_age_grace_ms", round(settings.max_deadline_s * 1000)),
-                ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-                ("grpc.keepalive_permit_without_calls", 1),
-                ("grpc.so_reuseport", 0),  # a second gateway on the port is a mistake, not a partner
-            ],
+        observer = CallObserver(instruments, tokens, SERVICE.full_name, "grpc")
+        self._door = Door(settings, admission, observer, workers)
+        self._health_door = Door(settings, admission, observer, workers)
+        self._probe_door = Door(settings, admission, observer, workers, MAX_HEALTH_MESSAGE_BYTES)
+        self._server = grpc.aio.server(options=service_options(settings))
+        reflection = Reflection(service.full_name for service in (SERVICE, HEALTH, V1, V1ALPHA))
+        self._server.add_generic_rpc_handlers(
+            (
+                self._door.handlers(SERVICE, SegmentationService(settings, segmenter)),
+                self._health_door.handlers(HEALTH, self.health, open_to_all=True),
+                self._door.handlers(V1, reflection),
+                self._door.handlers(V1ALPHA, reflection),
+            )
         )
-        door = Door(settings, CallObserver(instruments, tokens, SERVICE.full_name, "grpc"))
-        service = SegmentationService(settings, segmenter, admission)
-        self._server.add_generic_rpc_handlers((door.handlers(SERVICE, service),))
-        self.health.add_to(self._server)
-        names = (SERVICE.full_name, HEALTH, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, self._server)
 
-    async def start(self, address: str) -> int:
-        """Serves at an address; returns the port.
+    async def start(self, address: str, health_address: str) -> tuple[int, int]:
+        """Serves at an address, and health alone, without TLS and tokens, at another; returns their ports.
 
         Raises:
-            RuntimeError: The port cannot be bound.
+            RuntimeError: A port cannot be bound.
         """
+        handlers = self._probe_door.handlers(HEALTH, self.health, open_to_all=True)
+        health_port = await self.health.start(health_address, handlers)
         if self._credentials:
             port = self._server.add_secure_port(address, self._credentials)
         else:
             port = self._server.add_insecure_port(address)
         await self._server.start()
-        return int(port)
+        return int(port), health_port
 
     async def stop(self, grace_s: float) -> None:
-        """Refuses new calls, and ends the calls in flight after `grace_s` seconds."""
-        await self._server.stop(grace_s)
+        """Refuses new calls, and ends the calls in flight after `grace_s` seconds. Health is answered meanwhile."""
+        self.health.end_watches()
+        stopping = asyncio.create_task(self._server.stop(grace_s))
+        await self._door.wait_idle(grace_s)
+        await self._server.stop(STOP_S)
+        await stopping
+
+
+STOP_S = 0.5
+"""Time for the last bytes of answers that are complete."""
