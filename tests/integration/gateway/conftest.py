@@ -1,4 +1,8 @@
-"""A real gateway on the suite's real Triton, raw stubs to talk to it, and the example images."""
+"""Real gateways on the suite's real Tritons, raw stubs to talk to them, and the example images.
+
+`gateway` and `stub` serve the tiny networks, `slow_gateway` the tiny networks at a stated speed, and `generalist_gateway`
+and `generalist_stub` the trained networks: see tests/integration/conftest.py.
+"""
 
 from __future__ import annotations
 
@@ -28,13 +32,16 @@ class Gateway:
 
 
 @pytest.fixture(scope="session")
-def start_gateway(tmp_path_factory) -> Iterator[Callable[..., Gateway]]:
-    """Starts further gateways, with settings of their own; all are stopped at the end."""
+def start_gateway(tiny_repository, tmp_path_factory) -> Iterator[Callable[..., Gateway]]:
+    """Starts further gateways, with settings of their own, for the tiny networks unless told otherwise.
+
+    All are stopped at the end.
+    """
     started: list[stack.Process] = []
 
     def start(triton: str, *, serving: bool = True, **settings: object) -> Gateway:
         directory = tmp_path_factory.mktemp("gateway")
-        process = stack.start_gateway(directory, triton, **settings)
+        process = stack.start_gateway(directory, triton, **{"model_repository": tiny_repository} | settings)
         started.append(process)
         at = process.wait_ready()
         if serving:
@@ -48,13 +55,33 @@ def start_gateway(tmp_path_factory) -> Iterator[Callable[..., Gateway]]:
 
 @pytest.fixture(scope="session")
 def gateway(triton, start_gateway) -> Gateway:
-    # Small limits, so that the tests of the limits are quick.
+    """A gateway of small limits, so that the tests of the limits are quick."""
     return start_gateway(triton.grpc, max_image_pixels=4_000_000, max_image_bytes=16_000_000, max_tiles=500)
 
 
 @pytest.fixture(scope="session")
+def slow_gateway(slow_triton, start_gateway) -> Gateway:
+    """A gateway on `slow_triton`."""
+    return start_gateway(slow_triton.grpc)
+
+
+@pytest.fixture(scope="session")
+def generalist_gateway(generalist_triton, start_gateway) -> Gateway:
+    """A gateway of the trained networks."""
+    return start_gateway(generalist_triton.grpc, model_repository=generalist_triton.repository)
+
+
+@pytest.fixture(scope="session")
 def stub(gateway) -> Iterator[segmentation_pb2_grpc.SegmentationServiceStub]:
+    """Calls `gateway`."""
     with grpc.insecure_channel(gateway.address, UNLIMITED) as channel:
+        yield segmentation_pb2_grpc.SegmentationServiceStub(channel)
+
+
+@pytest.fixture(scope="session")
+def generalist_stub(generalist_gateway) -> Iterator[segmentation_pb2_grpc.SegmentationServiceStub]:
+    """Calls `generalist_gateway`."""
+    with grpc.insecure_channel(generalist_gateway.address, UNLIMITED) as channel:
         yield segmentation_pb2_grpc.SegmentationServiceStub(channel)
 
 

@@ -28,17 +28,17 @@ def different_images(image) -> list[np.ndarray]:
     return [np.ascontiguousarray(whole[: 150 + 20 * i, : 430 - 18 * i]) for i in range(16)]
 
 
-async def test_sixteen_callers_share_batches(triton, gateway, image):
+async def test_sixteen_callers_share_batches(slow_triton, slow_gateway, image):
     images = different_images(image)
 
     async def caller(pixels: np.ndarray) -> pb.SegmentResponse:
-        async with grpc.aio.insecure_channel(gateway.address, UNLIMITED) as channel:
+        async with grpc.aio.insecure_channel(slow_gateway.address, UNLIMITED) as channel:
             stub = segmentation_pb2_grpc.SegmentationServiceStub(channel)
             return await stub.Segment(pb.SegmentRequest(image=raw(pixels), params={"diameter": 30}))
 
-    tiles_before, executions_before = statistics(triton.http, "generalist")
+    tiles_before, executions_before = statistics(slow_triton.http, "generalist")
     answers = await asyncio.gather(*map(caller, images))
-    tiles_after, executions_after = statistics(triton.http, "generalist")
+    tiles_after, executions_after = statistics(slow_triton.http, "generalist")
 
     tiles, executions = tiles_after - tiles_before, executions_after - executions_before
     assert tiles == sum(answer.timing.tiles for answer in answers), "no tile is lost, none runs twice"
@@ -48,10 +48,10 @@ async def test_sixteen_callers_share_batches(triton, gateway, image):
         assert tuple(answer.labels.shape) == pixels.shape, "each caller gets its own image"
 
 
-async def test_batched_equals_alone(gateway, image):
+async def test_batched_equals_alone(slow_gateway, image):
     """An answer does not depend on whose tiles shared the batch."""
     images = different_images(image)[::4]
-    async with grpc.aio.insecure_channel(gateway.address, UNLIMITED) as channel:
+    async with grpc.aio.insecure_channel(slow_gateway.address, UNLIMITED) as channel:
         stub = segmentation_pb2_grpc.SegmentationServiceStub(channel)
         alone = [await stub.Segment(_request(pixels)) for pixels in images]
         together = await asyncio.gather(*(stub.Segment(_request(pixels)) for pixels in images))

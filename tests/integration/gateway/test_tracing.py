@@ -10,8 +10,6 @@ import pytest
 from cellserve_proto import v1 as pb
 from cellserve_proto.v1 import segmentation_pb2_grpc
 
-from devtools import stack
-
 from .collector import collecting
 from .messages import FAST, raw
 
@@ -20,12 +18,12 @@ CALLER = "b7ad6b7169203331"
 STAGES = {"decode", "preprocess", "inference", "reassemble", "postprocess", "encode"}
 
 
-def test_one_trace_from_the_caller_to_triton(start_gateway, tmp_path, image):
+def test_one_trace_from_the_caller_to_triton(start_triton, start_gateway, image):
     with collecting() as collector, contextlib.ExitStack() as cleanup:
         traced = ("--", "--trace-config=mode=opentelemetry", "--trace-config=rate=1", "--trace-config=level=TIMESTAMPS")
-        triton = stack.start_triton(tmp_path, *traced, f"--trace-config=opentelemetry,url={collector.http}")
+        triton = start_triton(*traced, f"--trace-config=opentelemetry,url={collector.http}")
         cleanup.callback(triton.stop)
-        gateway = start_gateway(triton.wait_ready()["grpc"], otlp_endpoint=collector.grpc)
+        gateway = start_gateway(triton.grpc, otlp_endpoint=collector.grpc)
         cleanup.callback(gateway.process.stop)
         with grpc.insecure_channel(gateway.address) as channel:
             stub = segmentation_pb2_grpc.SegmentationServiceStub(channel)

@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import time
-from pathlib import Path
 
 import grpc
 import numpy as np
@@ -15,8 +14,6 @@ import pytest
 from cellserve_proto import v1 as pb
 from cellserve_proto.v1 import segmentation_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-
-from devtools import stack
 
 from .messages import FAST, error_info, raw
 
@@ -62,13 +59,12 @@ def test_no_triton_from_the_start(start_gateway):
         gateway.process.stop()
 
 
-def test_triton_late_gone_and_back(start_gateway, tmp_path):
+def test_triton_late_gone_and_back(start_triton, start_gateway):
     with contextlib.ExitStack() as cleanup:
-        triton = stack.start_triton(tmp_path)
+        triton = start_triton()
         cleanup.callback(triton.stop)
-        at = triton.wait_ready()
-        server = int(Path(f"/proc/{at['pid']}/task/{at['pid']}/children").read_text())  # below the launcher
-        gateway = start_gateway(at["grpc"])
+        server = triton.server_pid
+        gateway = start_gateway(triton.grpc)
         cleanup.callback(gateway.process.stop)
         assert call(gateway.address).timing.tiles == 1
 
@@ -95,8 +91,7 @@ def test_triton_late_gone_and_back(start_gateway, tmp_path):
         assert eventually(lambda: not ready(gateway.address))
 
         # Back on the same address: serving again without a restart of the gateway.
-        again = stack.start_triton(tmp_path, "--grpc-port", at["grpc"].rsplit(":", 1)[1])
+        again = start_triton("--grpc-port", triton.grpc.rsplit(":", 1)[1])
         cleanup.callback(again.stop)
-        again.wait_ready()
         assert eventually(lambda: ready(gateway.address))
         assert call(gateway.address).timing.tiles == 1
