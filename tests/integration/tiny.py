@@ -23,7 +23,7 @@ STRIDE = 4
 """Pixels of a tile, in y and x, that share one vector of the flows before these are interpolated."""
 BRIGHT = 0.35
 """Normalised intensity above which a pixel belongs to an object."""
-BLUR_PX = {"generalist": 5.0, "generalist_single": 4.0}
+BLUR_PX = {"generalist": 4.0, "generalist_single": 5.0}
 """Standard deviation of the blur whose gradient gives the flows: the networks of the family differ in it alone."""
 
 
@@ -129,11 +129,11 @@ def _node(operator: str, inputs: Sequence[str], output: str, **attributes: objec
 
 
 def _model(nodes: list[NodeProto], constants: dict[str, NDArray], outputs: dict[str, list[int]]) -> ModelProto:
-    tensors = {
-        "zero": np.array([0]), "one": np.array([1]), "offset": np.float32(1), **constants
-    }  # fmt: skip
+    tensors = {"zero": np.array([0]), "one": np.array([1]), "offset": np.float32(1)} | constants
     image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 2, TILE, TILE])
-    results = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *dims]) for name, dims in outputs.items()]
+    results = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *dims]) for name, dims in outputs.items()
+    ]
     weights = [numpy_helper.from_array(np.asarray(values), name) for name, values in tensors.items()]
     network = helper.make_graph(nodes, "tiny", [image], results, weights)
     return helper.make_model(network, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

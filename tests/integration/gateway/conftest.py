@@ -1,7 +1,7 @@
 """Real gateways on the suite's real Tritons, raw stubs to talk to them, and the example images.
 
-`gateway` and `stub` serve the tiny networks, `slow_gateway` the tiny networks at a stated speed, and `generalist_gateway`
-and `generalist_stub` the trained networks: see tests/integration/conftest.py.
+`gateway` and `stub` serve the tiny networks. `slow_gateway` serves the tiny networks at a stated speed.
+`generalist_gateway` and `generalist_stub` serve the trained networks. See tests/integration/conftest.py.
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ import signal
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import grpc
 import numpy as np
@@ -23,43 +22,33 @@ from .messages import FAST, raw
 from .test_triton_trouble import eventually, ready
 
 NAME = "triton.test"
+TILE_S = 0.05
+"""Time each server takes for a tile: long enough that tiles are under way when something happens."""
 
 
-class Server:
-    """A Triton on a loopback address of its own, all on the same port, as pods behind a headless Service."""
-
-    def __init__(self, directory: Path, host: str, port: int = 0) -> None:
-        directory.mkdir()
-        self.process = stack.start_triton(directory, "--host", host, "--grpc-port", str(port))
-        self.host = host
-
-    def wait(self) -> int:
-        """Waits until it is ready; returns its port."""
-        self.at = self.process.wait_ready()
-        return int(self.at["grpc"].rpartition(":")[2])
-
-    def signal(self, number: int) -> None:
-        """Sends a signal to the server below the launcher."""
-        os.kill(int(Path(f"/proc/{self.at['pid']}/task/{self.at['pid']}/children").read_text()), number)
-
-    def tiles(self) -> float:
-        """Returns how many tiles it has answered."""
-        with urllib.request.urlopen(f"http://{self.at['metrics']}/metrics", timeout=10) as answer:
-            lines = answer.read().decode().splitlines()
-        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith("nv_inference_request_success"))
+def tiles(triton) -> float:
+    """Returns how many tiles a server has answered."""
+    with urllib.request.urlopen(f"http://{triton.metrics}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith("nv_inference_request_success"))
 
 
-def test_servers_come_go_and_die(start_gateway, tmp_path, image, scrape):
+def test_servers_come_go_and_die(start_slow_triton, start_gateway, image, scrape):
     pixels = image("nuclei_fluorescence")
     request = pb.SegmentRequest(image=raw(pixels[:400, :400].copy()), params=FAST)
     with contextlib.ExitStack() as cleanup:
         names = cleanup.enter_context(contextlib.closing(NameServer()))
-        first = Server(tmp_path / "1", "127.0.0.2")
-        cleanup.callback(first.process.stop)
-        port = first.wait()
-        second = Server(tmp_path / "2", "127.0.0.3", port)
-        cleanup.callback(second.process.stop)
-        names.set(NAME, first.host)
+        port = 0
+
+        def start(host: str):
+            """Starts a server on a loopback address of its own and the common port, as a pod of a headless Service."""
+            triton = start_slow_triton("--host", host, "--grpc-port", str(port), tile_s=TILE_S)
+            cleanup.callback(triton.stop)
+            return triton
+
+        first = start("127.0.0.2")
+        port = int(first.grpc.rpartition(":")[2])
+        names.set(NAME, "127.0.0.2")
         gateway = start_gateway(f"dns://{names.address}/{NAME}:{port}")
         cleanup.callback(gateway.process.stop)
         pool = cleanup.enter_context(ThreadPoolExecutor(6))
@@ -73,48 +62,46 @@ def test_servers_come_go_and_die(start_gateway, tmp_path, image, scrape):
             return scrape(gateway)[f'cellserve_triton_servers{{state="{state}"}}']
 
         # A new server is found, and gets its part.
-        second.wait()
-        names.set(NAME, first.host, second.host)
+        second = start("127.0.0.3")
+        names.set(NAME, "127.0.0.2", "127.0.0.3")
         assert eventually(lambda: servers("ready") == 2)
-        before = first.tiles(), second.tiles()
+        before = tiles(first), tiles(second)
         expected, *_ = [answer.result().labels for answer in load(8)]
-        shares = np.subtract((first.tiles(), second.tiles()), before)
+        shares = np.subtract((tiles(first), tiles(second)), before)
         assert shares.min() > 0.35 * shares.sum(), shares
 
         # One dies with tiles in it: the other one takes them, and the callers notice nothing.
         answers = load(6)
         time.sleep(0.3)
-        first.signal(signal.SIGKILL)
+        os.kill(first.server_pid, signal.SIGKILL)
         assert all(answer.result().labels == expected for answer in answers)
         assert scrape(gateway)['cellserve_triton_failovers_total{network="generalist_single"}'] > 0
         assert ready(gateway.address)
         assert eventually(lambda: servers("ready") == 1)
-        first.process.stop()
+        first.stop()
 
-        third = Server(tmp_path / "3", "127.0.0.4", port)
-        cleanup.callback(third.process.stop)
-        third.wait()
-        names.set(NAME, second.host, third.host)
+        third = start("127.0.0.4")
+        names.set(NAME, "127.0.0.3", "127.0.0.4")
         assert eventually(lambda: servers("ready") == 2)
 
         # One goes silent with tiles in it, its connection open: two looks at it, and the other one takes them.
         answers = load(3)
         time.sleep(0.3)
         start = time.monotonic()
-        third.signal(signal.SIGSTOP)
+        os.kill(third.server_pid, signal.SIGSTOP)
         try:
             assert all(answer.result().labels == expected for answer in answers)
             assert time.monotonic() - start < 20, "not the half minute after which its connection is given up"
         finally:
-            third.signal(signal.SIGCONT)
+            os.kill(third.server_pid, signal.SIGCONT)
         assert eventually(lambda: servers("ready") == 2)
 
         # A server that leaves finishes what it has.
         answers = load(6)
-        names.set(NAME, third.host)
+        names.set(NAME, "127.0.0.4")
         assert eventually(lambda: servers("known") == 1)
-        had = second.tiles()
-        assert second.process.stop() == 0
+        had = tiles(second)
+        assert second.stop() == 0
         assert all(answer.result().labels == expected for answer in answers)
         assert had > 0
 

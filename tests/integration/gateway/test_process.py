@@ -75,12 +75,12 @@ def test_log_lines_carry_the_request_id(gateway, stub):
     assert line["seconds"] >= 0
 
 
-def test_acquisition_overtakes_a_backlog(gateway, image):
+def test_acquisition_overtakes_a_backlog(slow_gateway, image):
     """One tile from a microscope is answered while thirty images of a batch wait."""
     whole = image("nuclei_fluorescence")
     batch = pb.SegmentRequest(image=raw(whole[:400, :400].copy()), params=FAST)
     urgent = pb.SegmentRequest(image=raw(whole[:200, :200].copy()), params=FAST, priority=pb.PRIORITY_ACQUISITION)
-    with grpc.insecure_channel(gateway.address, UNLIMITED) as channel, ThreadPoolExecutor(30) as pool:
+    with grpc.insecure_channel(slow_gateway.address, UNLIMITED) as channel, ThreadPoolExecutor(30) as pool:
         stub = segmentation_pb2_grpc.SegmentationServiceStub(channel)
         backlog = [pool.submit(stub.Segment, batch) for _ in range(30)]
         time.sleep(0.5)
@@ -90,9 +90,9 @@ def test_acquisition_overtakes_a_backlog(gateway, image):
     assert waiting >= 15
 
 
-def test_sigterm_finishes_what_runs(triton, start_gateway, image):
+def test_sigterm_finishes_what_runs(slow_triton, start_gateway, image):
     """No image that was accepted is lost: readiness falls, running work is answered, the process ends with 0."""
-    leaving = start_gateway(triton.grpc, drain_delay_s=0.5)
+    leaving = start_gateway(slow_triton.grpc, drain_delay_s=0.5)
     pixels = image("nuclei_fluorescence")
     with grpc.insecure_channel(leaving.address, UNLIMITED) as channel, ThreadPoolExecutor() as pool:
         stub = segmentation_pb2_grpc.SegmentationServiceStub(channel)

@@ -16,8 +16,9 @@ from .messages import FAST, raw
 
 
 @pytest.fixture
-async def aio_stub(gateway):
-    async with grpc.aio.insecure_channel(gateway.address, UNLIMITED) as channel:
+async def aio_stub(slow_gateway):
+    """Calls a gateway whose tiles take their time, so that frames are still under way when others come."""
+    async with grpc.aio.insecure_channel(slow_gateway.address, UNLIMITED) as channel:
         yield segmentation_pb2_grpc.SegmentationServiceStub(channel)
 
 
@@ -58,7 +59,7 @@ async def test_a_small_frame_overtakes_a_large_one(aio_stub, image):
     assert order == ["small", "large"]
 
 
-async def test_an_id_in_use_is_refused(aio_stub, image, gateway, scrape):
+async def test_an_id_in_use_is_refused(aio_stub, image, slow_gateway, scrape):
     pixels = np.tile(image("nuclei_fluorescence"), (2, 1))
     requests = [frame("same", pixels), frame("same", pixels[:50, :50].copy())]
     answers = [answer async for answer in aio_stub.SegmentStream(iter(requests))]
@@ -66,7 +67,7 @@ async def test_an_id_in_use_is_refused(aio_stub, image, gateway, scrape):
     (failed,) = [answer for answer in answers if answer.WhichOneof("outcome") == "error"]
     assert info_of(failed).reason == "FRAME_ID_IN_USE"
     assert (failed.frame_id, failed.frame_number) == ("same", 1), "the number tells which of the two"
-    errors = scrape(gateway)
+    errors = scrape(slow_gateway)
     assert errors['cellserve_errors_total{method="SegmentStream",reason="FRAME_ID_IN_USE"}'] == 1
 
 
@@ -74,13 +75,13 @@ async def test_an_empty_stream_ends(aio_stub):
     assert [answer async for answer in aio_stub.SegmentStream(iter(()))] == []
 
 
-async def test_a_cancelled_stream_frees_everything(aio_stub, image, gateway, in_flight):
+async def test_a_cancelled_stream_frees_everything(aio_stub, image, slow_gateway, in_flight):
     pixels = image("nuclei_fluorescence")
     call = aio_stub.SegmentStream(iter([frame(str(i), pixels) for i in range(20)]))
     await call.read()
     call.cancel()
     for _ in range(100):
-        if in_flight(gateway) == {"requests": 0, "pixels": 0, "bytes": 0}:
+        if in_flight(slow_gateway) == {"requests": 0, "pixels": 0, "bytes": 0}:
             break
         await asyncio.sleep(0.1)
-    assert in_flight(gateway) == {"requests": 0, "pixels": 0, "bytes": 0}
+    assert in_flight(slow_gateway) == {"requests": 0, "pixels": 0, "bytes": 0}

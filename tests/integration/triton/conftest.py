@@ -1,4 +1,4 @@
-"""Launchers of Triton, and a server of tiny models, which is ready within two or three seconds."""
+"""Launchers of Triton, and a server of two convolutions, which is ready within two or three seconds."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def launch(tmp_path_factory) -> Iterator[Callable[..., Launcher]]:
 
 
 @pytest.fixture(scope="session")
-def tiny(launch, tmp_path_factory) -> str:
+def convolutions(launch, tmp_path_factory) -> str:
     """gRPC address of a server with the models `exact` (f32) and `auto` (the processor's best precision)."""
     repository = tmp_path_factory.mktemp("repository")
     write_model(repository, "exact")

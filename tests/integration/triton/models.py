@@ -1,4 +1,4 @@
-"""Tiny models in Triton's layout."""
+"""Models of one convolution in Triton's layout, for tests of the launcher and of the backend alone."""
 
 from __future__ import annotations
 
@@ -45,6 +45,6 @@ def graph() -> bytes:
         helper.make_node("Cast", ["stored"], ["weights"], to=TensorProto.FLOAT),
         helper.make_node("Conv", ["image", "weights"], ["flows"], pads=[1, 1, 1, 1]),
     ]
-    network = helper.make_graph(nodes, "tiny", [image], [flows], [numpy_helper.from_array(weights, "stored")])
+    network = helper.make_graph(nodes, "convolution", [image], [flows], [numpy_helper.from_array(weights, "stored")])
     opsets = [helper.make_opsetid("", 17)]
     return helper.make_model(network, opset_imports=opsets, ir_version=9).SerializeToString()

@@ -36,8 +36,8 @@ def relative_rms(actual: np.ndarray, expected: np.ndarray) -> float:
 
 
 @pytest.fixture(scope="module")
-def server(tiny) -> Iterator[client.InferenceServerClient]:
-    with client.InferenceServerClient(tiny) as server:
+def server(convolutions) -> Iterator[client.InferenceServerClient]:
+    with client.InferenceServerClient(convolutions) as server:
         yield server
 
 
@@ -108,11 +108,11 @@ def test_bad_requests_do_not_disturb_the_others(server, reference, random):
             assert error.value.status() == str(grpc.StatusCode.INVALID_ARGUMENT)
 
 
-def test_generalist_is_near_onnx_runtime(triton, random):
+def test_generalist_is_near_onnx_runtime(generalist_triton, random):
     tiles = random.standard_normal((2, 2, 224, 224), np.float32)
     session = onnxruntime.InferenceSession(ROOT / "model_repository" / "generalist" / "1" / "model.onnx")
     flows, style = session.run(["flows", "style"], {"image": tiles})
-    with client.InferenceServerClient(triton.grpc) as server:
+    with client.InferenceServerClient(generalist_triton.grpc) as server:
         answer = infer(server, "generalist", tiles)
     assert relative_rms(answer.as_numpy("flows"), flows) < 0.015
     assert relative_rms(answer.as_numpy("style"), style) < 0.015
