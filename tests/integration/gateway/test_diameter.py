@@ -10,8 +10,8 @@ import cv2
 import grpc
 import numpy as np
 import pytest
-from cellserve_postprocess import median_diameter
 from cellserve_evaluation.metrics import average_precision
+from cellserve_postprocess import median_diameter
 from cellserve_proto import v1 as pb
 from cellserve_proto.v1 import segmentation_pb2_grpc
 from numpy.typing import NDArray

@@ -20,7 +20,7 @@ from cellserve_proto import v1 as pb
 from cellserve_proto.v1 import segmentation_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from deploy import stack
+from devtools import stack
 
 from .hostile import attacks
 from .hostile.http2 import Http2Caller
