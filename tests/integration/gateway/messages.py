@@ -38,3 +38,10 @@ def error_info(error: grpc.RpcError) -> error_details_pb2.ErrorInfo:
     assert status.details[0].Unpack(info)
     assert info.domain == "cellserve"
     return info
+
+
+def info_of(answer: pb.SegmentStreamResponse) -> error_details_pb2.ErrorInfo:
+    """The ErrorInfo of a failed frame."""
+    info = error_details_pb2.ErrorInfo()
+    assert answer.error.details[0].Unpack(info)
+    return info

@@ -12,7 +12,6 @@ import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import grpc
 import pytest
@@ -20,12 +19,10 @@ from cellserve_proto import v1 as pb
 from cellserve_proto.v1 import segmentation_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from devtools import stack
-
 from .hostile import attacks
 from .hostile.http2 import Http2Caller
 from .hostile.watch import Cost, watched
-from .messages import error_info
+from .messages import error_info, info_of
 
 MIB = 1 << 20
 MESSAGE, IN_FLIGHT, UPLOADING = 32 * MIB, 128 * MIB, 64 * MIB
@@ -42,17 +39,9 @@ TOKEN = "a-token-of-some-length"
 
 
 @pytest.fixture(scope="module")
-def quick_triton(tmp_path_factory) -> Iterator[str]:
-    backends = Path(__file__).parent / "quick"
-    process = stack.start_triton(tmp_path_factory.mktemp("quick"), "--backends", str(backends))
-    yield process.wait_ready()["grpc"]
-    process.stop()
-
-
-@pytest.fixture(scope="module")
-def start(quick_triton, start_gateway):
+def start(triton, start_gateway):
     limits = {"max_message_bytes": MESSAGE, "max_bytes_in_flight": IN_FLIGHT, "max_bytes_uploading": UPLOADING}
-    return lambda **settings: start_gateway(quick_triton, **(limits | settings))
+    return lambda **settings: start_gateway(triton.grpc, **(limits | settings))
 
 
 @pytest.fixture(scope="module")
@@ -61,12 +50,12 @@ def target(start):
 
 
 @pytest.fixture(scope="module")
-def guarded(quick_triton, start_gateway, tmp_path_factory):
+def guarded(triton, start_gateway, tmp_path_factory):
     """A gateway that wants tokens."""
     tokens = tmp_path_factory.mktemp("secrets") / "tokens"
     tokens.write_text(f"alice {TOKEN}\n")
     settings = {"max_message_bytes": MESSAGE, "max_bytes_in_flight": IN_FLIGHT, "max_bytes_uploading": UPLOADING}
-    gateway = start_gateway(quick_triton, serving=False, tokens_file=tokens, **settings)
+    gateway = start_gateway(triton.grpc, serving=False, tokens_file=tokens, **settings)
     with grpc.insecure_channel(gateway.health) as channel:
         watched_health = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=120)
         assert any(answer.status == health_pb2.HealthCheckResponse.SERVING for answer in watched_health)
@@ -228,7 +217,7 @@ def test_an_answer_over_the_limit_is_refused_before_the_work(start, scrape):
         frames = [("large", large), ("small", attacks.blank_request(64))]
         requests = [pb.SegmentStreamRequest(frame_id=name, request=request) for name, request in frames]
         answers = {answer.frame_id: answer for answer in stub(channel).SegmentStream(iter(requests))}
-    assert answers["large"].error.reason == "ANSWER_TOO_LARGE"
+    assert info_of(answers["large"]).reason == "ANSWER_TOO_LARGE"
     assert len(answers["small"].response.labels.data) == 2 * 64 * 64
     counted = scrape(small)
     assert 'cellserve_requests_total{code="OK",method="Segment"}' not in counted

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 from cellserve_proto import v1 as pb
 from cellserve_proto.v1 import segmentation_pb2_grpc
-from google.rpc import error_details_pb2
 
 from .conftest import UNLIMITED
-from .messages import FAST, raw
+from .messages import FAST, info_of, raw
 
 
 @pytest.fixture
@@ -20,13 +19,6 @@ async def aio_stub(slow_gateway):
     """Calls a gateway whose tiles take their time, so that frames are still under way when others come."""
     async with grpc.aio.insecure_channel(slow_gateway.address, UNLIMITED) as channel:
         yield segmentation_pb2_grpc.SegmentationServiceStub(channel)
-
-
-def info_of(answer: pb.SegmentStreamResponse) -> error_details_pb2.ErrorInfo:
-    """The ErrorInfo of a failed frame."""
-    info = error_details_pb2.ErrorInfo()
-    assert answer.error.details[0].Unpack(info)
-    return info
 
 
 def frame(name: str, pixels: np.ndarray, **params: object) -> pb.SegmentStreamRequest:
