@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -25,9 +26,9 @@ def labelled(tmp_path_factory, copy_labelled) -> Path:
 
 
 def evaluate(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [COMMAND, "evaluate", *map(str, arguments)], capture_output=True, text=True, timeout=240, env={"COLUMNS": "120"}
-    )
+    command = [COMMAND, "evaluate", *map(str, arguments)]
+    env = os.environ | {"COLUMNS": "120"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, env=env)
 
 
 def test_every_image_is_scored_in_every_way(gateway, labelled, tmp_path):
