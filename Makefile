@@ -1,6 +1,6 @@
 # Everything a developer or a user of a checkout runs. Environments are made when first needed and renewed when their definitions change.
 #
-#   make demo    segment a real image through the real servers        make up      keep the servers running (ports 50051, 8000-8002, 9464)
+#   make demo    segment a real image through the real servers        make up      keep the servers running (ports 50051, 8080, 8000-8002, 9464)
 #   make with CMD='...'   run a command beside the same servers, on free ports; it finds CELLSERVE_ADDRESS and CELLSERVE_HTTP_URL set
 #   make test    all checks and tests                                 make down    stop them
 #   make check   formatting, lint, types, architecture, contract      make proto   generate stubs, keywords and tables anew

@@ -109,6 +109,7 @@ def start_gateway(directory: Path, triton: str, /, *, instance: str = "gateway",
         "port": 0,
         "monitoring_port": 0,
         "health_port": 0,
+        "http_port": 0,
         "ready_file": ready,
     }
     env = dict(os.environ) | {f"CELLSERVE_{key.upper()}": str(value) for key, value in (ours | settings).items()}
@@ -135,8 +136,7 @@ def running(directory: Path, /, **settings: Any) -> Iterator[dict[str, str]]:
     """Runs a Triton and a gateway on free ports while the body runs.
 
     Yields:
-        The addresses: "gateway", "metrics", "triton", "triton_http", "triton_metrics", and "http" if the gateway has an
-        HTTP front.
+        The addresses: "gateway", "http", "metrics", "triton", "triton_http", "triton_metrics".
     """
     with contextlib.ExitStack() as stack:
         triton = start_triton(directory)
@@ -148,11 +148,11 @@ def running(directory: Path, /, **settings: Any) -> Iterator[dict[str, str]]:
         wait_serving(gate["grpc"])
         yield {
             "gateway": gate["grpc"],
+            "http": gate["http"],
             "metrics": gate["monitoring"],
             "triton": at["grpc"],
             "triton_http": at["http"],
             "triton_metrics": at["metrics"],
-            **{key: gate[key] for key in ("http",) if key in gate},
         }
 
 
@@ -163,9 +163,7 @@ def run(command: Sequence[str]) -> int:
         print("starting Triton and the gateway ...", file=sys.stderr)
         start = time.monotonic()
         with running(directory) as at:
-            addresses = {"CELLSERVE_ADDRESS": at["gateway"]}
-            if "http" in at:
-                addresses["CELLSERVE_HTTP_URL"] = f"http://{at['http']}"
+            addresses = {"CELLSERVE_ADDRESS": at["gateway"], "CELLSERVE_HTTP_URL": f"http://{at['http']}"}
             seconds = time.monotonic() - start
             print(f"ready after {seconds:.1f} s: gateway {at['gateway']}, Triton {at['triton']}", file=sys.stderr)
             status = subprocess.run(command, env=os.environ | addresses, check=False).returncode
@@ -186,16 +184,15 @@ def up() -> int:
     try:
         (STATE / "triton.pid").write_text(str(triton.pid))
         at = triton.wait_ready()
-        gateway = start_gateway(STATE, at["grpc"], port=50051, health_port=50052, monitoring_port=9464)
+        gateway = start_gateway(STATE, at["grpc"], port=50051, health_port=50052, http_port=8080, monitoring_port=9464)
         (STATE / "gateway.pid").write_text(str(gateway.pid))
         gate = gateway.wait_ready()
         wait_serving(gate["grpc"])
     except BaseException:
         down()
         raise
-    print(
-        f"serving on {gate['grpc']}; metrics on http://{gate['monitoring']}/metrics; logs in {STATE.relative_to(ROOT)}"
-    )
+    print(f"serving on {gate['grpc']} and http://{gate['http']}, metrics on http://{gate['monitoring']}/metrics")
+    print(f"logs in {STATE.relative_to(ROOT)}")
     return 0
 
 

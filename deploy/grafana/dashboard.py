@@ -59,6 +59,12 @@ ROWS: dict[str, list[Panel]] = {
         panel(
             "Images per second", "ops", (rate("cellserve_requests_total", "code"), "{{code}}"), help="By gRPC status."
         ),
+        panel(
+            "Calls per second, by method",
+            "ops",
+            (rate("cellserve_requests_total", "method"), "{{method}}"),
+            help="Methods of gRPC, and routes of the REST interface.",
+        ),
         panel("Megapixels per second", "none", (f"{rate('cellserve_pixels_total', 'release')} / 1e6", "Mpx/s")),
         panel(
             "Time per image",
@@ -100,6 +106,13 @@ ROWS: dict[str, list[Panel]] = {
             "ops",
             (rate("cellserve_requests_total", "pod"), "{{pod}}"),
             help="Even, if callers balance; a stream stays where it began.",
+        ),
+        panel(
+            "HTTP connections",
+            "none",
+            (f"sum by (port) (cellserve_http_connections{{{S}}})", "open, {{port}}"),
+            (rate("cellserve_http_connections_ended_total", "port, why"), "ended per second, {{port}}: {{why}}"),
+            help="Connections of the REST interface and of the monitoring port; ended: by the gateway.",
         ),
         panel("Size of images, median", "none", (quantile(0.5, "cellserve_image_pixels"), "pixels")),
     ],

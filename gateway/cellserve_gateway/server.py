@@ -26,7 +26,8 @@ from .app.segmenter import Segmenter
 from .app.threads import WorkerThreads
 from .backends.triton.pool import BackendPool
 from .fronts.grpc.front import GrpcFront
-from .fronts.http.monitoring import MonitoringServer
+from .fronts.http.front import HttpFront
+from .fronts.http.monitoring import monitoring_listener
 from .ops.instruments import Instruments
 from .ops.logging import configure_logging
 from .ops.metrics import Metrics
@@ -51,8 +52,9 @@ class Gateway:
         self._backend = BackendPool(settings.triton_address, families, self._metrics, self._tracing.headers)
         self._admission = Admission(settings, self._metrics)
         segmenter = Segmenter(settings, families, self._backend, self._workers, instruments)
-        tokens, certificates = Tokens(settings.tokens_file), CertificateFiles.of(settings)
-        self._grpc = GrpcFront(settings, segmenter, self._admission, self._workers, instruments, tokens, certificates)
+        parts = settings, segmenter, self._admission, instruments, Tokens(settings.tokens_file)
+        self._grpc = GrpcFront(*parts, CertificateFiles.of(settings), self._workers)
+        self._http = None if settings.http_port is None else HttpFront(*parts, CertificateFiles.of(settings))
         self._warm = self._ready = False
         self._stopping = asyncio.Event()
 
@@ -65,7 +67,8 @@ class Gateway:
         settings, loop = self.settings, asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
-        monitoring = MonitoringServer(settings, self._metrics, lambda: self._ready)
+        monitoring = monitoring_listener(settings, self._metrics, lambda: self._ready)
+        monitoring.start()
         grpc_port, health_port = await self._grpc.start(
             settings.address(settings.port), settings.address(settings.health_port)
         )
@@ -74,6 +77,9 @@ class Gateway:
             "health": settings.address(health_port),
             "grpc": settings.address(grpc_port),
         }
+        if self._http:
+            self._http.start()
+            addresses["http"] = settings.address(self._http.port)
         log.info("listening", version=__version__, triton=settings.triton_address, **addresses)
         if settings.ready_file:
             _write_json(settings.ready_file, {"pid": os.getpid(), **addresses})
@@ -90,7 +96,7 @@ class Gateway:
             await self._backend.close()
             self._workers.close()
             await self._grpc.health.stop()
-            monitoring.close()
+            await monitoring.stop(0)
             self._tracing.close()
             if settings.ready_file:
                 settings.ready_file.unlink(missing_ok=True)
@@ -120,7 +126,10 @@ class Gateway:
         self._set_ready(False)
         await asyncio.sleep(self.settings.drain_delay_s)
         self._admission.drain()
-        await self._grpc.stop(self.settings.drain_s)
+        async with asyncio.TaskGroup() as fronts:
+            fronts.create_task(self._grpc.stop(self.settings.drain_s))
+            if self._http:
+                fronts.create_task(self._http.stop(self.settings.drain_s))
 
     def _set_ready(self, ready: bool) -> None:
         self._grpc.health.set(ready)

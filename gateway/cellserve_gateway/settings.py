@@ -32,6 +32,32 @@ class Settings(BaseSettings):
     monitoring_port: int = Field(
         9464, ge=0, le=65535, description="HTTP port of /metrics, /livez and /readyz; 0 takes a free one."
     )
+    http_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="HTTP port of the REST interface, usually 8080; 0 takes a free one. Unset: off.",
+    )
+    http_root_path: str = Field(
+        "",
+        pattern=r"^(/[\w.~-]+)*$",
+        description="Path prefix of the REST interface behind a proxy, such as /cellserve, whether or not the proxy "
+        "removes the prefix.",
+    )
+    http_allowed_origins: str = Field(
+        "", description="Origins of web pages that may call the REST interface (CORS), separated by blanks; * for all."
+    )
+    http_max_connections: int = Field(
+        256,
+        gt=0,
+        description="Most connections of the HTTP port. One more replaces the connection that has been idle longest.",
+    )
+    http_idle_s: float = Field(
+        10.0, gt=0, description="Time for a TLS handshake, for the header of a request, and between requests."
+    )
+    http_stall_s: float = Field(
+        30.0, gt=0, description="A request ends after this time without a byte of its body or progress of its answer."
+    )
     health_port: int = Field(
         50052, ge=0, le=65535, description="gRPC port of health alone, without TLS or tokens; 0 takes a free one."
     )
@@ -40,7 +66,7 @@ class Settings(BaseSettings):
     )
 
     tls_certificate: Path | None = Field(
-        None, description="PEM certificate chain of the gRPC port; read again when it changes."
+        None, description="PEM certificate chain of the gRPC and HTTP ports; read again when it changes."
     )
     tls_key: Path | None = Field(None, description="Its private key, PEM.")
     tls_client_ca: Path | None = Field(None, description="PEM certificates; callers must show one that they signed.")

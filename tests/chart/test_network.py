@@ -133,18 +133,72 @@ def test_triton_of_a_sidecar_is_no_service_but_for_metrics(render):
     assert [port["port"] for port in ports] == [8002]
 
 
+HTTP = {"http": {"enabled": True}}
+
+
+@pytest.mark.parametrize("ci", ["minimal", "cpu", "gpu", "sidecar"])
+def test_the_rest_interface_is_closed_unless_told(render, ci):
+    release = render(ci)
+    assert "CELLSERVE_HTTP_PORT" not in release.settings()
+    assert 8080 not in [port["containerPort"] for port in release.container("-gateway", GATEWAY)["ports"]]
+    assert 8080 not in [port["port"] for port in release.one("Service", "-gateway")["spec"]["ports"]]
+    assert not any(may_reach(release, stranger, pod(release, "-gateway"), 8080) for stranger in STRANGERS)
+    assert not release.all("HTTPRoute")
+
+
+@pytest.mark.parametrize("ci", ["minimal", "cpu", "gpu", "sidecar"])
+def test_the_rest_interface_can_be_opened(render, ci):
+    release = render(ci, HTTP)
+    assert release.settings()["CELLSERVE_HTTP_PORT"] == "8080"
+    assert 8080 in [port["containerPort"] for port in release.container("-gateway", GATEWAY)["ports"]]
+    assert 8080 in [port["port"] for port in release.one("Service", "-gateway")["spec"]["ports"]]
+    assert all(may_reach(release, stranger, pod(release, "-gateway"), 8080) for stranger in STRANGERS)
+    assert not release.all("HTTPRoute") + release.all("Ingress")
+
+
+def test_callers_of_the_rest_interface_can_be_narrowed(render):
+    release = render("everything")
+    gateway = pod(release, "-gateway")
+    assert may_reach(release, Endpoint({"app": "proxy"}, "ingress"), gateway, 8080)
+    for stranger in [*STRANGERS, PROMETHEUS, Endpoint({}, "ingress")]:
+        assert not may_reach(release, stranger, gateway, 8080)
+
+
+def test_ways_to_the_rest_interface(render):
+    release = render("everything")
+    settings = release.settings()
+    assert settings["CELLSERVE_HTTP_ROOT_PATH"] == "/cells"
+    assert settings["CELLSERVE_HTTP_ALLOWED_ORIGINS"] == "https://lab.example.com https://viewer.example.com"
+    service = release.one("Service", "-gateway")
+    ingress, route = release.one("Ingress", "-http"), release.one("HTTPRoute")
+    ((path,),) = (rule["http"]["paths"] for rule in ingress["spec"]["rules"])
+    assert (path["path"], path["backend"]["service"]["name"]) == ("/cells", service["metadata"]["name"])
+    assert path["backend"]["service"]["port"]["name"] in [port["name"] for port in service["spec"]["ports"]]
+    assert ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/backend-protocol"] == "HTTPS"
+    (rule,) = route["spec"]["rules"]
+    assert rule["matches"] == [{"path": {"type": "PathPrefix", "value": "/cells"}}]
+    assert rule["backendRefs"] == [{"name": service["metadata"]["name"], "port": 8080}]
+    plain = render("everything", {"http": {"rootPath": ""}}).one("Ingress", "-http")
+    assert plain["spec"]["rules"][0]["http"]["paths"][0]["path"] == "/"
+
+
 @pytest.mark.parametrize("kind", ["LoadBalancer", "NodePort", "ClusterIP"])
 def test_external_service(render, kind):
     release = render("everything", {"gateway": {"externalService": {"type": kind, "port": 443}}})
     spec = release.one("Service", "-external")["spec"]
     assert spec["type"] == kind
-    assert [(port["port"], port["targetPort"]) for port in spec["ports"]] == [(443, 50051)], "metrics stay inside"
+    ports = [(port["port"], port["targetPort"]) for port in spec["ports"]]
+    assert ports == [(443, 50051), (8080, 8080)], "metrics stay inside"
+    closed = render(
+        "everything", {"http": {"enabled": False, "ingress": {"enabled": False}, "route": {"enabled": False}}}
+    )
+    assert [port["targetPort"] for port in closed.one("Service", "-external")["spec"]["ports"]] == [50051]
     assert ("loadBalancerSourceRanges" in spec) == (kind == "LoadBalancer")
 
 
 def test_ingress(render):
     release = render("everything")
-    ingress = release.one("Ingress")
+    ingress = release.one("Ingress", "-gateway")
     (rule,) = ingress["spec"]["rules"]
     assert rule["host"] == "cells.example.com"
     (path,) = rule["http"]["paths"]
@@ -155,7 +209,9 @@ def test_ingress(render):
     # The file of values that people copy from: gRPC to the pods, and our messages fit through.
     assert ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/backend-protocol"] == "GRPCS"
     assert ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/proxy-body-size"] == "0"
-    anonymous = render("everything", {"ingress": {"host": "", "tlsSecretName": "", "className": ""}}).one("Ingress")
+    anonymous = render("everything", {"ingress": {"host": "", "tlsSecretName": "", "className": ""}}).one(
+        "Ingress", "-gateway"
+    )
     assert set(anonymous["spec"]) == {"rules"}
     assert set(anonymous["spec"]["rules"][0]) == {"http"}
 

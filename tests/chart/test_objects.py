@@ -12,7 +12,7 @@ from .conftest import CHART, CI, ROOT, RenderError
 from .objects import containers, selects
 
 # Kinds that other people's operators bring; their shape is checked in test_routes.py and test_monitoring.py.
-FOREIGN = {"ServiceMonitor", "PrometheusRule", "GRPCRoute", "Certificate"}
+FOREIGN = {"ServiceMonitor", "PrometheusRule", "GRPCRoute", "HTTPRoute", "Certificate"}
 VERSIONS = [
     f"{major}.{minor}"
     for major, minor, *_ in (version.split(".") for version in kubernetes_validate.utils.all_versions())

@@ -66,7 +66,7 @@ def from_array(
     if len(shape) != len(axes):
         raise InvalidImage(f"the shape has {len(shape)} axes, '{axes}' names {len(axes)}", reason="IMAGE_SIZE_MISMATCH")
     length = dict(zip(axes, shape, strict=True))
-    with _translated():
+    with translated_image_errors():
         expected = limits.check(length.get("C", 1), length["Y"], length["X"], dtype.itemsize)
     if compressed:
         data = _inflate(data, expected)
@@ -78,7 +78,7 @@ def from_array(
             expected_bytes=expected,
         )
     pixels = np.frombuffer(data, dtype.newbyteorder("<")).reshape(shape)
-    with _translated():
+    with translated_image_errors():
         check_pixels(pixels)
         return planes(Image(pixels, axes))
 
@@ -100,7 +100,7 @@ def from_file(data: bytes | memoryview, kind: FileFormat, limits: Limits) -> Pix
     data = bytes(data)  # the parsers need bytes of their own
     if file_format(data) != kind:
         raise InvalidImage(f"the data is not a {kind.upper()} file", reason="IMAGE_UNDECODABLE")
-    with _translated():
+    with translated_image_errors():
         # One decoding thread: requests share the processor through the gateway's own pool.
         image = read_image(data, limits=limits, stacks=False, threads=1)
         if image.pixels.dtype not in DTYPES:
@@ -129,7 +129,7 @@ def _inflate(data: bytes | memoryview, expected: int) -> bytes:
 
 
 @contextlib.contextmanager
-def _translated() -> Iterator[None]:
+def translated_image_errors() -> Iterator[None]:
     """Turns the error of an image into the gateway's."""
     try:
         yield

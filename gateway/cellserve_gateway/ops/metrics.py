@@ -80,6 +80,13 @@ class Metrics:
             buckets=SECONDS,
             registry=r,
         )
+        self.http_connections = Gauge("cellserve_http_connections", "Open HTTP connections", ["port"], registry=r)
+        self.http_connections_ended = Counter(
+            "cellserve_http_connections_ended",
+            "HTTP connections ended by the gateway; greedy: undeclared bytes; replaced and refused: too many",
+            ["port", "why"],
+            registry=r,
+        )
         self.ready = Gauge("cellserve_ready", "1 while requests can be served", registry=r)
         self.loop_delay_seconds = Histogram(
             "cellserve_event_loop_delay_seconds",

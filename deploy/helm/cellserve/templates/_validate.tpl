@@ -62,6 +62,17 @@ rendered, includes this. */}}
 {{- if and .Values.ingress.tlsSecretName (not .Values.ingress.host) -}}
 {{- fail "ingress.host: for which host is the certificate in ingress.tlsSecretName?" -}}
 {{- end -}}
+{{- with .Values.http -}}
+{{- if and (not .enabled) (or .ingress.enabled .route.enabled) -}}
+{{- fail "http.enabled: http.ingress and http.route have no effect without it" -}}
+{{- end -}}
+{{- if and .ingress.tlsSecretName (not .ingress.host) -}}
+{{- fail "http.ingress.host: for which host is the certificate in http.ingress.tlsSecretName?" -}}
+{{- end -}}
+{{- if and .route.enabled (not .route.parentRefs) -}}
+{{- fail "http.route.parentRefs: which gateway takes the route up?" -}}
+{{- end -}}
+{{- end -}}
 {{- if and .Values.grpcRoute.enabled (not .Values.grpcRoute.parentRefs) -}}
 {{- fail "grpcRoute.parentRefs: which gateway takes the route up?" -}}
 {{- end -}}

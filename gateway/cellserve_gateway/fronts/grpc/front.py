@@ -31,10 +31,10 @@ class GrpcFront:
         settings: Settings,
         segmenter: Segmenter,
         admission: Admission,
-        workers: WorkerThreads,
         instruments: Instruments,
         tokens: Tokens,
         certificates: CertificateFiles | None,
+        workers: WorkerThreads,
     ) -> None:
         self.health = Health(SERVICE.full_name, settings.max_watchers)
         self._credentials = server_credentials(certificates) if certificates else None

@@ -2,83 +2,69 @@
 
 from __future__ import annotations
 
-import socket
-import threading
-from collections.abc import Callable, Iterable
-from socketserver import TCPServer, ThreadingMixIn
-from typing import TYPE_CHECKING
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from collections.abc import Callable
 
-from prometheus_client import make_wsgi_app
+from prometheus_client import make_asgi_app
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 
 from cellserve_gateway.ops.metrics import Metrics
 from cellserve_gateway.settings import Settings
 
-if TYPE_CHECKING:
-    from wsgiref.types import StartResponse, WSGIEnvironment
+from .connections import Application, Connections, Receive, Scope, Send
+from .listener import HttpListener
+
+MAX_CONNECTIONS = 64
+IDLE_S = 10.0
+"""Prometheus opens a new connection for each scrape if the connection before has ended."""
+STALL_S = 10.0
 
 
-class MonitoringServer:
-    """Serves /metrics (Prometheus), /livez (200) and /readyz (200, or 503 while requests cannot be served).
+def monitoring_app(metrics: Metrics, ready: Callable[[], bool]) -> Starlette:
+    """Returns an application with /metrics (Prometheus), /livez (200) and /readyz.
 
     Args:
-        settings: Host and port.
         metrics: Metrics of the gateway.
-        ready: Returns whether requests can be served.
+        ready: Returns whether requests can be served; /readyz answers 503 if not.
+    """
+
+    async def livez(_: Request) -> PlainTextResponse:
+        return PlainTextResponse("ok\n")
+
+    async def readyz(_: Request) -> PlainTextResponse:
+        return PlainTextResponse("ok\n") if ready() else PlainTextResponse("not ready\n", 503)
+
+    async def unknown(_: Request, error: Exception) -> PlainTextResponse:
+        return PlainTextResponse("/metrics, /livez or /readyz\n", getattr(error, "status_code", 404))
+
+    metrics_page: Application = make_asgi_app(metrics.registry, disable_compression=True)
+    return Starlette(
+        routes=[
+            Route("/livez", livez),
+            Route("/readyz", readyz),
+            Route("/metrics", _Page(metrics_page), methods=["GET"]),
+        ],
+        exception_handlers={404: unknown, 405: unknown},
+    )
+
+
+def monitoring_listener(settings: Settings, metrics: Metrics, ready: Callable[[], bool]) -> HttpListener:
+    """Returns the listener of the monitoring port, without TLS and tokens; arguments as in `monitoring_app`.
 
     Raises:
         OSError: The port cannot be bound.
     """
-
-    def __init__(self, settings: Settings, metrics: Metrics, ready: Callable[[], bool]) -> None:
-        host, port = settings.host, settings.monitoring_port
-        pages = {"/metrics": make_wsgi_app(metrics.registry), "/livez": _page(lambda: True), "/readyz": _page(ready)}
-
-        def app(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
-            if page := pages.get(environ["PATH_INFO"]):
-                return page(environ, start)
-            start("404 Not Found", [("Content-Type", "text/plain")])
-            return [b"/metrics, /livez or /readyz\n"]
-
-        server = _Server6 if ":" in host else _Server
-        try:
-            self._server = make_server(host, port, app, server, _Handler)
-        except OSError as error:
-            raise OSError(error.errno, f"{settings.address(port)} cannot be bound: {error.strerror}") from error
-        self.port = self._server.server_port
-        self._thread = threading.Thread(target=self._server.serve_forever, name="http", daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stops serving."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+    connections = Connections("monitoring", metrics, MAX_CONNECTIONS, IDLE_S, STALL_S)
+    return HttpListener(monitoring_app(metrics, ready), settings.host, settings.monitoring_port, connections)
 
 
-def _page(well: Callable[[], bool]) -> Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]:
-    def page(_: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
-        status, text = ("200 OK", b"ok\n") if well() else ("503 Service Unavailable", b"not ready\n")
-        start(status, [("Content-Type", "text/plain")])
-        return [text]
+class _Page:
+    """An ASGI application as the endpoint of a route. Starlette would take a function for a request handler."""
 
-    return page
+    def __init__(self, app: Application) -> None:
+        self._app = app
 
-
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-
-    def server_bind(self) -> None:
-        """Binds without looking up the host's name, which can take long and helps nobody."""
-        TCPServer.server_bind(self)
-        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
-        self.setup_environ()
-
-
-class _Server6(_Server):
-    address_family = socket.AF_INET6
-
-
-class _Handler(WSGIRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        """Says nothing: probes come every few seconds."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)

@@ -8,6 +8,10 @@
       containerPort: 50052
     - name: metrics
       containerPort: 9464
+    {{- if .Values.http.enabled }}
+    - name: http
+      containerPort: 8080
+    {{- end }}
   envFrom:
     - configMapRef:
         name: {{ include "cellserve.gateway.name" . }}

@@ -1,0 +1,191 @@
+"""The door of the HTTP port: request context, token, admission, observation and errors, for every call."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+from collections.abc import AsyncIterator
+
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+
+from cellserve_gateway.app.admission import Admission, Reservation
+from cellserve_gateway.app.calls import PRINTABLE, CallObserver
+from cellserve_gateway.app.context import RequestContext
+from cellserve_gateway.errors import DeadlinePassed, ImageTooLarge, ServiceError
+from cellserve_gateway.settings import Settings
+
+from .connections import (
+    AnswerUnreadError,
+    Application,
+    BodyStalledError,
+    Connection,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    is_last,
+)
+from .problems import BodyStalled, LengthRequired, problem
+
+STATE_KEY = "call"  # of the ASGI scope's state
+
+
+class Call:
+    """A call that was let in.
+
+    Attributes:
+        context: Request context.
+        reservation: Holds the body, later the image, then the answer, until the last byte of the answer has left. None:
+            the call has no body.
+        task: Task that serves the call.
+        started: True: a part of the answer was sent.
+        left: True: the caller left before the answer was complete.
+    """
+
+    def __init__(self, context: RequestContext, receive: Receive, send: Send) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self.context = context
+        self.reservation: Reservation | None = None
+        self.task = task
+        self.started = self.left = False
+        self._receive = receive
+        self._send = send
+        self._answered = False
+        self._watch: asyncio.Task[None] | None = None
+
+    @classmethod
+    def of(cls, request: Request) -> Call:
+        """Returns the call of a request."""
+        call: Call = request.scope["state"][STATE_KEY]
+        return call
+
+    async def body(self) -> bytes:
+        """Receives the body. From then on the call is cancelled if the caller leaves.
+
+        Raises:
+            BodyStalled, DeadlinePassed: The body did not come in time.
+        """
+        received = io.BytesIO()
+        more = True
+        try:
+            async with asyncio.timeout_at(self.context.deadline):
+                while more:
+                    message = await self._receive()
+                    if message["type"] == "http.disconnect":
+                        self.left = True
+                        raise asyncio.CancelledError
+                    received.write(message.get("body", b""))
+                    more = message.get("more_body", False)
+        except TimeoutError:
+            raise DeadlinePassed("the deadline passed before the body was complete", stage="receive") from None
+        except BodyStalledError:
+            raise BodyStalled("the body of the request stopped before its declared length", stage="receive") from None
+        self._watch = asyncio.create_task(self._cancel_on_disconnect())
+        return received.getvalue()  # without a copy: BytesIO hands its buffer over
+
+    async def send(self, message: Message) -> None:
+        """Sends a part of the answer."""
+        self.started = True
+        self._answered = is_last(message)
+        await self._send(message)
+
+    def end(self) -> None:
+        """Ends the watch over the caller's connection."""
+        if self._watch:
+            self._watch.cancel()
+
+    async def _cancel_on_disconnect(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        if not self._answered:
+            self.left = True
+            self.task.cancel()
+
+
+class Door:
+    """Lets calls in.
+
+    Args:
+        settings: Limits on sizes and deadlines.
+        admission: Limits on what is in flight.
+        observer: Authenticates, measures and logs each call.
+    """
+
+    def __init__(self, settings: Settings, admission: Admission, observer: CallObserver) -> None:
+        self._settings = settings
+        self._admission = admission
+        self._observer = observer
+
+    def route_class(self) -> type[APIRoute]:
+        """Returns the class of routes behind this door."""
+        door = self
+
+        class DoorRoute(APIRoute):
+            async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+                if scope["method"] in (self.methods or ()):
+                    await door.serve(f"{scope['method']} {self.path}", super().handle, scope, receive, send)
+                else:
+                    await super().handle(scope, receive, send)  # answers 405
+
+        return DoorRoute
+
+    async def serve(self, method: str, app: Application, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one call: checks token and declared size, reserves memory, and only then lets the application answer.
+
+        Args:
+            method: Name of the call in logs, metrics and traces.
+            app: Answers the call, or raises a ServiceError.
+            scope: Scope of the request.
+            receive: Receives the body.
+            send: Sends the answer.
+        """
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        now = asyncio.get_running_loop().time()
+        context = RequestContext(
+            headers.get("x-request-id", ""),
+            deadline=now + min(self._settings.default_deadline_s, self._settings.max_deadline_s),
+        )
+        call = Call(context, receive, send)
+        try:
+            async with self._observer.call(method, context, headers), self._admitted(call, headers):
+                scope["state"][STATE_KEY] = call
+                await app(scope, receive, call.send)
+        except AnswerUnreadError:
+            raise
+        except asyncio.CancelledError:
+            if not call.left:
+                raise
+            call.task.uncancel()
+        except ServiceError as error:
+            if call.started:  # half an answer cannot be taken back
+                Connection.of(scope).abort("failed")
+                return
+            request_id = context.request_id if PRINTABLE.fullmatch(context.request_id) else ""
+            await problem(error, request_id, scope.get("root_path", ""))(scope, receive, call.send)
+        finally:
+            call.end()
+
+    @contextlib.asynccontextmanager
+    async def _admitted(self, call: Call, headers: dict[str, str]) -> AsyncIterator[None]:
+        """Reserves memory for the declared body while the call lasts."""
+        if "transfer-encoding" in headers:
+            raise LengthRequired(
+                "the request declares no Content-Length; send the body in one piece", field="Content-Length"
+            )
+        declared = int(headers.get("content-length", "0"))
+        if declared == 0:
+            yield
+            return
+        limit = self._settings.max_message_bytes
+        if declared > limit:
+            raise ImageTooLarge(
+                f"the body has {declared:,} bytes; the limit is {limit:,}",
+                resource="bytes",
+                value=declared,
+                limit=limit,
+            )
+        with self._admission.admit(requests=1, bytes=declared) as call.reservation:
+            yield

@@ -1,0 +1,46 @@
+"""Image files sent as the body of a request."""
+
+from __future__ import annotations
+
+from cellserve_formats import Image, Limits, planes, read_image
+
+from cellserve_gateway.app.decode import DTYPES, Pixels, translated_image_errors, unsupported_dtype
+
+
+class Upload:
+    """An image file.
+
+    Args:
+        data: The file: TIFF, PNG or JPEG.
+        axes: Axes of a TIFF file that does not name its axes; None: the reader's guess.
+        limits: Largest image taken.
+    """
+
+    def __init__(self, data: bytes, axes: str | None, limits: Limits) -> None:
+        self._data: bytes | None = data
+        self._axes = axes
+        self._limits = limits
+        self._image: Image | None = None
+
+    @property
+    def image(self) -> Image:
+        """The decoded image. Only after `decode`."""
+        assert self._image is not None
+        return self._image
+
+    def decode(self) -> Pixels:
+        """Decodes the file, on the calling thread; drops the file.
+
+        Returns:
+            [C, Y, X], finite.
+
+        Raises:
+            InvalidImage, ImageTooLarge: The file is damaged, too large, or holds no image of a kind that is taken.
+        """
+        data, self._data = self._data, None
+        assert data is not None
+        with translated_image_errors():
+            self._image = read_image(data, limits=self._limits, axes=self._axes, stacks=False, threads=1)
+            if self._image.pixels.dtype not in DTYPES:
+                raise unsupported_dtype(str(self._image.pixels.dtype))
+            return planes(self._image)
