@@ -12,6 +12,8 @@ import uvicorn
 
 from .connections import Application, Connection, Connections, guard
 
+BACKLOG = 1024
+"""Connections that may wait to be accepted. The kernel drops further ones without telling their callers."""
 KEEP_ALIVE_S = 3600  # uvicorn's own timer, which `Connection` replaces
 
 
@@ -85,7 +87,7 @@ class _Server(uvicorn.Server):
         """Listens on the sockets; see `uvicorn.Server.startup`."""
         loop = asyncio.get_running_loop()
         assert sockets is not None
-        self.servers = [await loop.create_server(self._accept, sock=sock) for sock in sockets]
+        self.servers = [await loop.create_server(self._accept, sock=sock, backlog=BACKLOG) for sock in sockets]
         self.started = True
 
     def _accept(self) -> asyncio.Protocol:
@@ -148,7 +150,7 @@ class _Handshake(asyncio.Protocol):
 def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=1024)
+        return socket.create_server((host, port), family=family)
     except OSError as error:
         shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         raise OSError(error.errno, f"{shown} cannot be bound: {error.strerror}") from error

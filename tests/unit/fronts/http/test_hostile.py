@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import resource
+import socket
 import time
 from pathlib import Path
 
@@ -185,6 +186,16 @@ async def test_silent_connections_make_room(serve: Serve):
             assert (await client.get(f"{running.url}/v1/models")).status_code == 200
         for _, writer in silent:
             writer.close()
+
+
+async def test_many_connections_at_once_are_accepted(serve: Serve):
+    """The kernel drops connections beyond the backlog, and their callers would wait for nothing."""
+    async with serve(http_idle_s=30) as running:
+        address = "127.0.0.1", running.front.port
+        together = [socket.create_connection(address, timeout=0.8) for _ in range(300)]  # the event loop stands still
+        await until(lambda: running.connections("replaced") == 300 - 256)
+        for one in together:
+            one.close()
 
 
 async def test_connections_in_work_are_not_replaced(serve: Serve, tiff: bytes):
