@@ -150,7 +150,7 @@ class _Handshake(asyncio.Protocol):
 def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family)
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         raise OSError(error.errno, f"{shown} cannot be bound: {error.strerror}") from error

@@ -191,6 +191,7 @@ async def test_silent_connections_make_room(serve: Serve):
 async def test_many_connections_at_once_are_accepted(serve: Serve):
     """The kernel drops connections beyond the backlog, and their callers would wait for nothing."""
     async with serve(http_idle_s=30) as running:
+        await asyncio.sleep(0.2)
         address = "127.0.0.1", running.front.port
         together = [socket.create_connection(address, timeout=0.8) for _ in range(300)]  # the event loop stands still
         await until(lambda: running.connections("replaced") == 300 - 256)
