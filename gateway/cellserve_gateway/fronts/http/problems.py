@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 from starlette.responses import Response
 
-from cellserve_gateway.errors import Code, DeadlinePassed, ImageTooLarge, InvalidRequest, ServiceError
+from cellserve_gateway.errors import AnswerTooLarge, Code, DeadlinePassed, ImageTooLarge, InvalidRequest, ServiceError
 
 MEDIA_TYPE = "application/problem+json"
 STATUSES = {
@@ -40,6 +40,7 @@ _OWN_STATUSES: dict[type[ServiceError], int] = {
     NotAcceptable: 406,
     BodyStalled: 408,
     ImageTooLarge: 413,
+    AnswerTooLarge: 413,
 }
 
 
