@@ -29,6 +29,7 @@ class Gateway:
     monitoring: str
     log: Path
     process: stack.Process
+    http: str = ""
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +47,7 @@ def start_gateway(tiny_repository, tmp_path_factory) -> Iterator[Callable[..., G
         at = process.wait_ready()
         if serving:
             stack.wait_serving(at["grpc"])
-        return Gateway(at["grpc"], at["health"], at["monitoring"], process.log, process)
+        return Gateway(at["grpc"], at["health"], at["monitoring"], process.log, process, at.get("http", ""))
 
     yield start
     for process in started:
