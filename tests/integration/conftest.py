@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,8 +65,8 @@ def start_triton(tiny_repository, tmp_path_factory) -> Iterator[Callable[..., Tr
         return Triton(at["http"], at["grpc"], at["metrics"], repository, process)
 
     yield start
-    for process in started:
-        process.stop()
+    with ThreadPoolExecutor() as pool:  # all at once: each takes its time
+        list(pool.map(stack.Process.stop, started))
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,8 +51,8 @@ def start_gateway(tiny_repository, tmp_path_factory) -> Iterator[Callable[..., G
         return Gateway(at["grpc"], at["health"], at["monitoring"], process.log, process, at.get("http", ""))
 
     yield start
-    for process in started:
-        process.stop()
+    with ThreadPoolExecutor() as pool:  # all at once: each takes its time
+        list(pool.map(stack.Process.stop, started))
 
 
 @pytest.fixture(scope="session")
