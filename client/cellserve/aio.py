@@ -9,11 +9,11 @@ from typing import Any, Self, TypeVar, Unpack
 
 import grpc
 from cellserve_proto import v1 as pb
-from cellserve_proto.v1.segmentation_pb2_grpc import SegmentationServiceStub
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from . import messages
+from .calls import ServiceCalls
 from .channel import DEFAULT_ADDRESS, authority, channel_options, target, with_size
 from .errors import CellServeError, from_rpc_error
 from .images import ImageLike
@@ -92,16 +92,18 @@ class AsyncClient:
         """Estimates the median diameter of the objects in an image; see `Client.estimate_diameter`."""
         template = Template.of(params, **options)
         request = await asyncio.to_thread(template.diameter, image, request_id)
-        answer = await self._call(self._stub().EstimateDiameter, request, template.deadline_s, request.request_id)
+        answer = await self._call(
+            self._stub().estimate_diameter, request, template.deadline_s, request.message.request_id
+        )
         return messages.decode_diameter(answer)
 
     async def models(self) -> ModelList:
         """Returns the model families the server offers."""
-        return messages.decode_models(await self._call(self._stub().ListModels, pb.ListModelsRequest()))
+        return messages.decode_models(await self._call(self._stub().list_models, pb.ListModelsRequest()))
 
     async def model(self, name: str) -> Model:
         """Returns one model family; InvalidRequestError where the server has none of that name."""
-        return messages.decode_model((await self._call(self._stub().GetModel, pb.GetModelRequest(name=name))).model)
+        return messages.decode_model((await self._call(self._stub().get_model, pb.GetModelRequest(name=name))).model)
 
     async def health(self) -> str:
         """Returns what a server says of itself; see `Client.health`."""
@@ -131,8 +133,8 @@ class AsyncClient:
             )
         return self._channel
 
-    def _stub(self) -> Any:
-        return SegmentationServiceStub(self._connected())  # type: ignore[no-untyped-call]  # generated
+    def _stub(self) -> ServiceCalls:
+        return ServiceCalls(self._connected())
 
     async def _call(self, method: Any, request: Any, deadline_s: float | None = None, request_id: str = "") -> Any:
         """Makes one unary call; the boundary where gRPC's exceptions become ours."""
@@ -144,7 +146,7 @@ class AsyncClient:
 
     async def _segment(self, template: Template, image: ImageLike, request_id: str | None) -> Segmentation:
         request = await asyncio.to_thread(template.segment, image, request_id)
-        answer = await self._call(self._stub().Segment, request, template.deadline_s, request.request_id)
+        answer = await self._call(self._stub().segment, request, template.deadline_s, request.message.request_id)
         return await asyncio.to_thread(messages.decode_segmentation, answer)
 
     async def _segment_many(self, images: Items[K], template: Template, concurrency: int) -> AsyncIterator[Keyed[K]]:
@@ -181,7 +183,7 @@ class AsyncClient:
         slots = asyncio.Semaphore(concurrency)
         # What both tasks tell the caller: an answer, an exception to raise, or None at the end.
         outcomes: asyncio.Queue[Keyed[K] | Exception | None] = asyncio.Queue()
-        call = self._stub().SegmentStream(timeout=template.deadline_s, metadata=self._metadata)
+        call = self._stub().segment_stream(timeout=template.deadline_s, metadata=self._metadata)
 
         async def send() -> None:
             try:

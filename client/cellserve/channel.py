@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
+from cellserve_contract.arrays import Detached
 from google.protobuf.message import Message
 
 DEFAULT_ADDRESS = "localhost:50051"
@@ -43,12 +44,13 @@ _SERVICE_CONFIG = json.dumps(
 )
 
 
-def with_size(metadata: Sequence[tuple[str, str]], request: Message) -> tuple[tuple[str, str], ...]:
+def with_size(metadata: Sequence[tuple[str, str]], request: Message | Detached[Any]) -> tuple[tuple[str, str], ...]:
     """Returns the metadata of a unary call with the size of its request.
 
     The server reserves that much memory, instead of the largest size that a message can have.
     """
-    return (*metadata, (_DECLARED_SIZE, str(request.ByteSize())))
+    size = request.byte_size() if isinstance(request, Detached) else request.ByteSize()
+    return (*metadata, (_DECLARED_SIZE, str(size)))
 
 
 def channel_options() -> list[tuple[str, Any]]:

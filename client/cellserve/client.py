@@ -11,12 +11,13 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
 import grpc
+from cellserve_contract.arrays import Detached
 from cellserve_proto import v1 as pb
-from cellserve_proto.v1.segmentation_pb2_grpc import SegmentationServiceStub
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from . import messages
+from .calls import ServiceCalls
 from .channel import DEFAULT_ADDRESS, authority, channel_options, target, with_size
 from .errors import CellServeError, UnavailableError, from_rpc_error
 from .images import ImageLike
@@ -62,7 +63,7 @@ class Client:
             if credentials
             else grpc.insecure_channel(target(address), options)
         )
-        self._stub: Any = SegmentationServiceStub(self._channel)  # type: ignore[no-untyped-call]  # generated
+        self._stub = ServiceCalls(self._channel)
         self._health: Any = HealthStub(self._channel)
 
     def segment(
@@ -161,16 +162,16 @@ class Client:
         """
         template = Template.of(params, **options)
         request = template.diameter(image, request_id)
-        answer = self._call(self._stub.EstimateDiameter, request, template.deadline_s, request.request_id)
+        answer = self._call(self._stub.estimate_diameter, request, template.deadline_s, request.message.request_id)
         return messages.decode_diameter(answer)
 
     def models(self) -> ModelList:
         """Returns the model families the server offers."""
-        return messages.decode_models(self._call(self._stub.ListModels, pb.ListModelsRequest()))
+        return messages.decode_models(self._call(self._stub.list_models, pb.ListModelsRequest()))
 
     def model(self, name: str) -> Model:
         """Returns one model family; InvalidRequestError where the server has none of that name."""
-        return messages.decode_model(self._call(self._stub.GetModel, pb.GetModelRequest(name=name)).model)
+        return messages.decode_model(self._call(self._stub.get_model, pb.GetModelRequest(name=name)).model)
 
     def health(self) -> str:
         """Returns what a server says of itself: "SERVING", or "NOT_SERVING" while it starts, drains or lacks models."""
@@ -214,7 +215,7 @@ class Client:
 
     def _segment(self, template: Template, image: ImageLike, request_id: str | None, calls: _Calls) -> Segmentation:
         request = template.segment(image, request_id)
-        answer = self._call(self._stub.Segment, request, template.deadline_s, request.request_id, calls)
+        answer = self._call(self._stub.segment, request, template.deadline_s, request.message.request_id, calls)
         return messages.decode_segmentation(answer)
 
     def _segment_many(
@@ -252,7 +253,7 @@ class Client:
         # What both threads tell the caller: an answer, an exception to raise, or None at the end.
         outcomes: queue.SimpleQueue[Keyed[K] | Exception | None] = queue.SimpleQueue()
 
-        def send() -> Iterator[pb.SegmentStreamRequest]:
+        def send() -> Iterator[Detached[pb.SegmentStreamRequest]]:
             try:
                 for key, image in images:
                     slots.acquire()
@@ -278,7 +279,7 @@ class Client:
                     from_rpc_error(error, address=self._address, deadline_s=template.deadline_s, request_id="")
                 )
 
-        call = self._stub.SegmentStream(send(), timeout=template.deadline_s, metadata=self._metadata)
+        call = self._stub.segment_stream(send(), timeout=template.deadline_s, metadata=self._metadata)
         threading.Thread(target=receive, name="cellserve-stream", daemon=True).start()
         try:
             while (outcome := outcomes.get()) is not None:

@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 import numpy as np
-from cellserve_contract.arrays import IMAGE_DTYPES, Packing, fill_array, view_array
+from cellserve_contract.arrays import IMAGE_DTYPES, Packing, describe_array, view_array
 from cellserve_formats import EncodedImage, Image, ImageError, check_axes, guess_axes
 from cellserve_proto import v1 as pb
 from numpy.typing import ArrayLike, NDArray
@@ -24,8 +24,10 @@ _DTYPES = {dtype.name: dtype for dtype in IMAGE_DTYPES}
 ImageLike = ArrayLike | Image | EncodedImage | str | os.PathLike[str]
 
 
-def fill_image(message: pb.Image, image: ArrayLike | Image | EncodedImage, axes: str | None, packing: Packing) -> None:
-    """Puts an image into a message that is already in its place in a request: its pixels are copied twice.
+def describe_image(
+    message: pb.Image, image: ArrayLike | Image | EncodedImage, axes: str | None, packing: Packing
+) -> tuple[tuple[str, ...], bytes | memoryview]:
+    """Fills all of an image's message but its bytes.
 
     Args:
         message: Empty.
@@ -33,13 +35,15 @@ def fill_image(message: pb.Image, image: ArrayLike | Image | EncodedImage, axes:
         axes: Axes of an array; None guesses them.
         packing: "none" or "zlib".
 
+    Returns:
+        The fields that lead to the bytes, and the bytes: the image's own memory where possible.
+
     Raises:
         InvalidRequestError: Axes that are ambiguous or unknown; pixels that are not real numbers; an unknown file.
     """
     if isinstance(image, EncodedImage):
         message.encoded.format = _file_format(image)
-        message.encoded.data = image.data
-        return
+        return ("encoded", "data"), image.data
     if isinstance(image, Image):
         pixels, axes = image.pixels, image.axes
         if image.pixel_size is not None:
@@ -56,7 +60,7 @@ def fill_image(message: pb.Image, image: ArrayLike | Image | EncodedImage, axes:
     except ImageError as error:
         raise from_image_error(error) from error
     message.raw.axes = axes
-    fill_array(message.raw.pixels, _sendable(pixels), packing)
+    return ("raw", "pixels", "data"), describe_array(message.raw.pixels, _sendable(pixels), packing)
 
 
 def decode_array(array: pb.Array) -> NDArray[Any]:

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar, Unpack, cast
 import grpc
 import numpy as np
 from cellserve_contract import wire
-from cellserve_contract.arrays import Packing
+from cellserve_contract.arrays import Detached, Packing
 from cellserve_contract.params import PARAMETERS, ParameterError
 from cellserve_formats import PixelSize
 from cellserve_proto import v1 as pb
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from .errors import CellServeError, ServerError, from_frame_error, refusal
 from .files import read_image
-from .images import ImageLike, decode_array, fill_image
+from .images import ImageLike, decode_array, describe_image
 from .params import DiameterSource, SegmentOptions, SegmentParams
 from .results import DiameterEstimate, Model, ModelList, ModelVersion, Object, ResultWarning, Segmentation, Timing
 
@@ -85,32 +85,33 @@ class Template:
             raise refusal(str(error), "PARAMETER_OUT_OF_RANGE", **facts) from error
         return cls(request, axes, "zlib" if compression == "zlib" else "none", deadline_s)
 
-    def segment(self, image: ImageLike, request_id: str | None = None) -> pb.SegmentRequest:
+    def segment(self, image: ImageLike, request_id: str | None = None) -> Detached[pb.SegmentRequest]:
         """Makes the request for one image; a random id, if none is given, names even a call that gets lost."""
         request = pb.SegmentRequest()
-        self.fill(request, image, request_id)
-        return request
+        return Detached(request, *self.describe(request, image, request_id))
 
-    def fill(self, request: pb.SegmentRequest, image: ImageLike, request_id: str | None = None) -> None:
-        """Makes an empty message, already in its place, the request for one image."""
+    def describe(
+        self, request: pb.SegmentRequest, image: ImageLike, request_id: str | None = None
+    ) -> tuple[tuple[str, ...], bytes | memoryview]:
+        """Fills an empty request but for the bytes of the image; returns their place in it, and the bytes."""
         request.CopyFrom(self.request)
         request.request_id = request_id or uuid.uuid4().hex
-        self._fill_image(request.image, image)
+        return self._describe_image(request.image, image)
 
-    def diameter(self, image: ImageLike, request_id: str | None = None) -> pb.EstimateDiameterRequest:
+    def diameter(self, image: ImageLike, request_id: str | None = None) -> Detached[pb.EstimateDiameterRequest]:
         """Makes the request for the size of the objects in one image."""
         request = pb.EstimateDiameterRequest(
             request_id=request_id or uuid.uuid4().hex, params=self.request.params, priority=self.request.priority
         )
         if self.request.HasField("work_budget_s"):
             request.work_budget_s = self.request.work_budget_s
-        self._fill_image(request.image, image)
-        return request
+        return Detached(request, *self._describe_image(request.image, image))
 
-    def _fill_image(self, message: pb.Image, image: ImageLike) -> None:
+    def _describe_image(self, message: pb.Image, image: ImageLike) -> tuple[tuple[str, ...], bytes | memoryview]:
         if isinstance(image, str | os.PathLike):
             image = read_image(image, self.axes)
-        fill_image(message, image, self.axes, self.packing)
+        path, data = describe_image(message, image, self.axes, self.packing)
+        return ("image", *path), data
 
 
 class Frames(Generic[K]):
@@ -121,17 +122,17 @@ class Frames(Generic[K]):
         self._open: dict[int, tuple[K, str]] = {}
         self._sent = 0
 
-    def encode(self, key: K, image: ImageLike) -> pb.SegmentStreamRequest:
+    def encode(self, key: K, image: ImageLike) -> Detached[pb.SegmentStreamRequest]:
         """Makes the message of the next frame.
 
         Raises:
             InvalidRequestError: The image cannot be sent.
         """
         message = pb.SegmentStreamRequest(frame_id=str(self._sent))
-        self._template.fill(message.request, image)
+        path, data = self._template.describe(message.request, image)
         self._open[self._sent] = key, message.request.request_id
         self._sent += 1
-        return message
+        return Detached(message, ("request", *path), data)
 
     def decode(self, response: pb.SegmentStreamResponse) -> Keyed[K]:
         """Returns the caller's key and what became of the frame.

@@ -1,16 +1,19 @@
-"""Arrays in messages: element types, packing, bytes. Messages are filled in place, so that nothing is copied twice."""
+"""Arrays in messages: element types, packing, bytes. No copy of the pixels is made without need."""
 
 from __future__ import annotations
 
 import math
 import zlib
-from typing import Any, Literal, cast
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar, cast
 
 import numpy as np
 from cellserve_proto import v1 as pb
+from google.protobuf.message import Message
 from numpy.typing import NDArray
 
 Packing = Literal["none", "zlib"]
+M = TypeVar("M", bound=Message)
 
 DTYPES: dict[int, np.dtype[Any]] = {
     pb.DATA_TYPE_UINT8: np.dtype("u1"),
@@ -32,6 +35,7 @@ PACK_LABELS_ABOVE = 1 << 20
 ZLIB_LEVEL = 1
 """Label images shrink twentyfold at the fastest level already; images gain 60 % of what level 9 gains."""
 
+_LENGTH_DELIMITED = 2  # wire type of bytes and messages
 _NUMBERS = {dtype.newbyteorder("="): number for number, dtype in DTYPES.items()}
 _PACKINGS: dict[Packing, pb.Compression] = {"none": pb.COMPRESSION_NONE, "zlib": pb.COMPRESSION_ZLIB}
 
@@ -48,16 +52,57 @@ class ArrayError(ValueError):
         self.kind = kind
 
 
-def fill_array(message: pb.Array, array: NDArray[Any], packing: Packing = "none") -> None:
-    """Puts an array into a message that is already in its place in a larger one.
+@dataclass(frozen=True, slots=True, eq=False)
+class Detached(Generic[M]):
+    """A message whose one large field is kept outside until the message is sent: its bytes are then copied once.
 
-    A message that is handed to another message's constructor is copied. Filled in place, plain pixels are copied twice:
-    into bytes, and from there into the message. Both copies exist together for a moment.
+    Attributes:
+        message: The message, complete but for the large field.
+        path: Names of the fields that lead from the message to the large field.
+        data: The content of the large field; the caller's own memory where possible.
+    """
+
+    message: M
+    path: tuple[str, ...]
+    data: bytes | memoryview
+
+    def serialize(self) -> bytes:
+        """Returns the bytes of the whole message.
+
+        The large field follows the rest, inside messages that already occurred. Protobuf's parsers merge a message that
+        occurs twice.
+        """
+        return b"".join((self.message.SerializeToString(), self._heads(), self.data))
+
+    def byte_size(self) -> int:
+        """Returns the number of bytes of the whole message."""
+        return self.message.ByteSize() + len(self._heads()) + len(self.data)
+
+    def _heads(self) -> bytes:
+        """Returns tags and lengths of the messages around the large field, and of the field itself."""
+        descriptor: Any = self.message.DESCRIPTOR
+        numbers = []
+        for name in self.path:
+            field = descriptor.fields_by_name[name]
+            numbers.append(field.number)
+            descriptor = field.message_type
+        heads, size = b"", len(self.data)
+        for number in reversed(numbers):
+            head = _varint(number << 3 | _LENGTH_DELIMITED) + _varint(size)
+            heads, size = head + heads, len(head) + size
+        return heads
+
+
+def describe_array(message: pb.Array, array: NDArray[Any], packing: Packing = "none") -> bytes | memoryview:
+    """Fills all of a message but the bytes of the array.
 
     Args:
         message: Empty.
         array: Of one of `DTYPES`, in any byte order and memory layout.
         packing: How to pack the bytes.
+
+    Returns:
+        The bytes: the array's own memory if it has the layout of a message and is not packed.
 
     Raises:
         ArrayError: The element type has no number in the contract.
@@ -69,11 +114,17 @@ def fill_array(message: pb.Array, array: NDArray[Any], packing: Packing = "none"
     message.data_type = cast(pb.DataType, number)
     message.shape.extend(array.shape)
     message.compression = _PACKINGS[packing]
-    little = array.astype(DTYPES[number], copy=False)
-    if packing == "zlib":
-        message.data = zlib.compress(np.ascontiguousarray(little).data, ZLIB_LEVEL)
-    else:
-        message.data = little.tobytes()
+    data = np.ascontiguousarray(array, DTYPES[number]).reshape(-1).view(np.uint8).data
+    return zlib.compress(data, ZLIB_LEVEL) if packing == "zlib" else data
+
+
+def fill_array(message: pb.Array, array: NDArray[Any], packing: Packing = "none") -> None:
+    """Puts an array into a message that is already in its place in a larger one.
+
+    A message that is handed to another message's constructor is copied. Filled in place, plain pixels are copied twice:
+    into bytes, and from there into the message. Arguments and errors are those of `describe_array`.
+    """
+    message.data = bytes(describe_array(message, array, packing))
 
 
 def view_array(message: pb.Array) -> NDArray[Any]:
@@ -140,3 +191,13 @@ def packing_of_labels(compression: int, size: int) -> Packing:
     if compression == pb.COMPRESSION_UNSPECIFIED:
         return "zlib" if size >= PACK_LABELS_ABOVE else "none"
     return "zlib" if compression == pb.COMPRESSION_ZLIB else "none"
+
+
+def _varint(number: int) -> bytes:
+    """Returns a number as protobuf writes it: seven bits a byte, the lowest first."""
+    encoded = bytearray()
+    while number > 0x7F:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)

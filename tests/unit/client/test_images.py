@@ -8,7 +8,8 @@ import cellserve
 import numpy as np
 import pytest
 from cellserve import EncodedImage, Image
-from cellserve.images import decode_array, fill_image
+from cellserve.images import decode_array, describe_image
+from cellserve_contract.arrays import Detached
 from cellserve_formats import PixelSize
 from cellserve_proto import v1 as pb
 from hypothesis import given
@@ -19,9 +20,9 @@ from .scripted_server import pack, unpack
 
 
 def encode_image(image, axes, packing):
+    """The image as a server receives it."""
     message = pb.Image()
-    fill_image(message, image, axes, packing)
-    return message
+    return pb.Image.FromString(Detached(message, *describe_image(message, image, axes, packing)).serialize())
 
 
 def test_ambiguous_axes_are_refused():

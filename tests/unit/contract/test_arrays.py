@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
-from cellserve_contract.arrays import DTYPES, ArrayError, fill_array, inflate, view_array
+from cellserve_contract.arrays import DTYPES, ArrayError, Detached, describe_array, fill_array, inflate, view_array
 from cellserve_proto import v1 as pb
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,3 +63,24 @@ def test_zlib_streams():
     for damaged in (packed[:-1], packed + b"more", b"no"):
         with pytest.raises(ArrayError):
             inflate(damaged, 100)
+
+
+@given(st.binary(max_size=300) | st.integers(0, 3).map(lambda n: bytes(128**n)), st.text("ZYX", max_size=3))
+def test_a_detached_field_arrives_in_its_place(data, axes):
+    """Other implementations merge as well: protobuf's conformance tests ask for it, in a oneof, too."""
+    message = pb.SegmentStreamRequest(frame_id="f")
+    message.request.image.raw.axes = axes
+    message.request.image.raw.pixels.shape.extend([len(data)])
+    message.request.image.pixel_size.y_um = 2
+    detached = Detached(message, ("request", "image", "raw", "pixels", "data"), memoryview(data))
+    whole = detached.serialize()
+    assert detached.byte_size() == len(whole)
+    message.request.image.raw.pixels.data = data
+    assert pb.SegmentStreamRequest.FromString(whole) == message
+
+
+def test_only_arrays_of_another_layout_are_copied():
+    pixels = np.zeros((4, 6), np.uint16)
+    assert np.shares_memory(np.frombuffer(describe_array(pb.Array(), pixels), np.uint8), pixels)
+    for other in (pixels.T, pixels[:, ::2], pixels.astype(">u2")):
+        assert not np.shares_memory(np.frombuffer(describe_array(pb.Array(), other), np.uint8), pixels)
