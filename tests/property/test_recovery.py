@@ -175,5 +175,5 @@ def test_numbers_of_objects_mean_nothing(labels, seed):
     table = measure_objects(labels, logit, none)
     other = measure_objects(renumbered, logit, none)
     np.testing.assert_array_equal(other.area[order], table.area)
-    np.testing.assert_array_equal(other.bounding_box[order], table.bounding_box)
+    np.testing.assert_array_equal(other.bbox[order], table.bbox)
     np.testing.assert_array_equal(other.centroid[order], table.centroid)

@@ -12,26 +12,19 @@ ECHO = "import os; print([os.environ.get(name) for name in ('CELLSERVE_ADDRESS',
 
 @pytest.fixture
 def servers(monkeypatch):
-    """Stands for running servers at given addresses."""
+    """Stands for running servers."""
 
-    def at(**addresses):
-        @contextlib.contextmanager
-        def running(directory):
-            yield {"gateway": "127.0.0.1:1", "triton": "127.0.0.1:2", **addresses}
+    @contextlib.contextmanager
+    def running(directory):
+        yield {"gateway": "127.0.0.1:1", "triton": "127.0.0.1:2", "http": "127.0.0.1:3"}
 
-        monkeypatch.setattr(stack, "running", running)
-
-    monkeypatch.delenv("CELLSERVE_HTTP_URL", raising=False)
-    return at
+    monkeypatch.setattr(stack, "running", running)
 
 
-@pytest.mark.parametrize(("addresses", "url"), [({}, None), ({"http": "127.0.0.1:3"}, "http://127.0.0.1:3")])
-def test_a_command_finds_the_servers(servers, capfd, addresses, url):
-    servers(**addresses)
+def test_a_command_finds_the_servers(servers, capfd):
     assert stack.run([sys.executable, "-c", ECHO]) == 0
-    assert capfd.readouterr().out == f"{['127.0.0.1:1', url]}\n"
+    assert capfd.readouterr().out == f"{['127.0.0.1:1', 'http://127.0.0.1:3']}\n"
 
 
 def test_the_exit_status_is_the_commands(servers):
-    servers()
     assert stack.run([sys.executable, "-c", "raise SystemExit(3)"]) == 3
