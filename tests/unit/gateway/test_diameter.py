@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 from cellserve_contract.model_card import Family, NetworkFile
 from cellserve_contract.params import SegmentParams
+from cellserve_gateway.app import diameter as diameter_module
+from cellserve_gateway.app import pipeline as pipeline_module
 from cellserve_gateway.app.admission import Admission
 from cellserve_gateway.app.context import RequestContext
 from cellserve_gateway.app.diameter import RAISE, DiameterEstimator
@@ -22,9 +25,10 @@ from cellserve_gateway.app.pipeline import Pipeline
 from cellserve_gateway.app.segmenter import Segmenter
 from cellserve_gateway.app.threads import WorkerThreads
 from cellserve_gateway.errors import DeadlinePassed, InternalError, Overloaded
+from cellserve_gateway.fronts.grpc import codec
 from cellserve_gateway.fronts.grpc.call import Received
 from cellserve_gateway.fronts.grpc.service import SegmentationService
-from cellserve_gateway.fronts.grpc.wire import NO_PAYLOAD
+from cellserve_gateway.fronts.grpc.wire import NO_PAYLOAD, Payload
 from cellserve_gateway.ops.instruments import Instruments
 from cellserve_gateway.ops.metrics import Metrics
 from cellserve_gateway.ops.tracing import Tracing
@@ -271,3 +275,34 @@ async def test_the_service_says_where_a_diameter_comes_from(predicted, stated, e
         assert (answer.params.diameter, answer.diameter_source) == (estimate.diameter, source)
         assert answer.model.name == "cells", "the estimate's network is not the answer's"
         assert answer.timing.tiles == len(made.triton.calls), "the estimate's tiles count"
+
+
+async def test_our_code_copies_no_pixels_on_the_event_loop(monkeypatch):
+    """Everything that copies pixels or computes on pixels runs on worker threads; from the payload to the answer."""
+    threads: dict[str, set[str]] = {}
+
+    def observed(name, function):
+        def call(*args, **kwargs):
+            threads.setdefault(name, set()).add(threading.current_thread().name)
+            return function(*args, **kwargs)
+
+        return call
+
+    for module, names in {
+        codec: ("to_pixels", "fill_response"),
+        pipeline_module: ("select_channels", "normalize", "resize", "reassemble", "recover_masks", "measure_objects"),
+        diameter_module: ("resize", "recover_masks"),
+        TileGrid: ("cut",),
+    }.items():
+        for name in names:
+            monkeypatch.setattr(module, name, observed(f"{module.__name__}.{name}", getattr(module, name)))
+    pixels = disks(40)[0]
+    array = pb.Array(data_type=pb.DATA_TYPE_UINT8, shape=pixels.shape)
+    message = pb.SegmentRequest(image=pb.Image(raw=pb.RawImage(pixels=array, axes="YX")), params={"model": "cells"})
+    payload = Payload("image.raw.pixels.data", memoryview(pixels.tobytes()))
+    with setup(60.0) as made:
+        service = SegmentationService(Settings(), made.segmenter)
+        answer = await service.Segment(Received(message, payload, made.admission.reservation()), made.context)
+    assert len(answer.objects) > 0
+    assert len(threads) == 11, "each was called"
+    assert {name for names in threads.values() for name in names if not name.startswith("images-")} == set()
