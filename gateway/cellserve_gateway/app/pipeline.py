@@ -26,7 +26,7 @@ from cellserve_postprocess import (
 from cellserve_preprocess import TILE, TileGrid, normalize, rescaled_shape, resize, select_channels
 from numpy.typing import NDArray
 
-from cellserve_gateway.errors import ImageTooLarge, InternalError
+from cellserve_gateway.errors import DeadlinePassed, ImageTooLarge, InternalError
 from cellserve_gateway.ops.instruments import Instruments
 from cellserve_gateway.settings import Settings
 
@@ -210,7 +210,11 @@ class Pipeline:
         outputs: tuple[TileOutput, ...],
         context: RequestContext,
     ) -> TileOutputs:
-        """Sends each tile of an image [2, Y', X'] as a request, several at a time; returns the outputs of all tiles."""
+        """Sends each tile of an image [2, Y', X'] as a request, several at a time; returns the outputs of all tiles.
+
+        Raises:
+            DeadlinePassed: The deadline passed first, whatever the backend does.
+        """
         window = asyncio.Semaphore(max(self._settings.tiles_in_flight_per_image, self.backend.tiles_ahead(network)))
         maps: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(grid)
         styles = np.empty((len(grid), STYLE_SIZE), np.float32) if "style" in outputs else None
@@ -225,9 +229,11 @@ class Pipeline:
                 styles[index] = answer.style
 
         try:
-            async with asyncio.TaskGroup() as tasks:
+            async with asyncio.timeout_at(context.deadline), asyncio.TaskGroup() as tasks:
                 for index in range(len(grid)):
                     tasks.create_task(infer(index))
+        except TimeoutError:
+            raise DeadlinePassed("the inference server did not answer before the deadline", stage="inference") from None
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
         context.timing.tiles += len(grid)
