@@ -40,7 +40,7 @@ SIDE = 1000
 GATEWAYS = (1, 2, 4)
 IN_FLIGHT = 24
 """Images in flight per gateway: 800 tiles, more than Triton and the dispatcher hold."""
-FEEDERS = 4
+SENDERS = 4
 LONE = (256, 512, 1000, 2000)
 """Sides of the images that are sent one at a time."""
 
@@ -88,7 +88,7 @@ def _one(precision: str, options: argparse.Namespace) -> dict[str, Any]:
             _say(f"{precision}: batch of {tiles}: {tiles / statistics.median(batch_s[tiles]):.1f} tiles/s")
         figures |= {"batch_s": batch_s, "exchange_s": exchange_s}
         figures["direct"] = _directly(direct, address, most, options.seconds)
-        _say(f"{precision}: sent directly, {FEEDERS} processes: {figures['direct']['tiles_per_s']:.1f} tiles/s")
+        _say(f"{precision}: sent directly, {SENDERS} processes: {figures['direct']['tiles_per_s']:.1f} tiles/s")
         figures["loads"] = []
         for count in GATEWAYS if precision in options.loaded else ():
             with contextlib.ExitStack() as gateways:
@@ -186,15 +186,15 @@ def _call(entrance: str, end: float) -> list[tuple[float, float, int, int]]:
 
 def _directly(direct: InferenceServerClient, address: str, batch: int, seconds: float) -> dict[str, float]:
     """Sends full batches from several processes; what Triton alone does, transport included."""
-    with multiprocessing.get_context("spawn").Pool(FEEDERS) as pool:
+    with multiprocessing.get_context("spawn").Pool(SENDERS) as pool:
         end = time.time() + 3 + seconds
-        feeders = [pool.apply_async(_feed, (address, batch, end)) for _ in range(FEEDERS)]
+        senders = [pool.apply_async(_send, (address, batch, end)) for _ in range(SENDERS)]
         time.sleep(max(0.0, end - seconds - time.time()))
         before = measure.triton_spent(direct)
         time.sleep(max(0.0, end - time.time()))
         after = measure.triton_spent(direct)
-        for feeder in feeders:
-            feeder.get(120)
+        for sender in senders:
+            sender.get(120)
     return {"tiles_per_s": (after["tiles"] - before["tiles"]) / seconds, "mean_batch": _mean_batch(before, after)}
 
 
@@ -202,19 +202,19 @@ def _mean_batch(before: dict[str, float], after: dict[str, float]) -> float:
     return (after["tiles"] - before["tiles"]) / max(after["batches"] - before["batches"], 1)
 
 
-def _feed(address: str, batch: int, end: float) -> None:
+def _send(address: str, batch: int, end: float) -> None:
     tensor = measure.random_tiles(batch)
 
-    async def feeder(client: AsyncServerClient) -> None:
+    async def sender(client: AsyncServerClient) -> None:
         while time.time() < end:
             await client.infer(measure.NETWORK, [tensor])
 
-    async def feeders() -> None:
+    async def senders() -> None:
         client = AsyncServerClient(address)
-        await asyncio.gather(*(feeder(client) for _ in range(2)))
+        await asyncio.gather(*(sender(client) for _ in range(2)))
         await client.close()
 
-    asyncio.run(feeders())
+    asyncio.run(senders())
 
 
 def _gpu() -> str | None:

@@ -21,7 +21,7 @@ from cellserve_export.parity import TOLERANCE, Tiles, random_tiles
 from cellserve_networks.checkpoint import Checkpoint, load_checkpoint
 from numpy.typing import NDArray
 
-Outputs = tuple[NDArray[np.float32], NDArray[np.float32]]  # flows, style
+Outputs = tuple[NDArray[np.float32], NDArray[np.float32]]  # maps, style
 
 
 def cellpose_net() -> CellposeNet:
@@ -63,8 +63,8 @@ def run_onnx(networks: Sequence[Checkpoint], tiles: Tiles) -> Outputs:
     for graph, name in zip(graphs, ("flows", "style"), strict=True):
         session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
         outputs += session.run([name], {"image": tiles})
-    flows, style = outputs
-    return flows, style
+    maps, style = outputs
+    return maps, style
 
 
 @torch.inference_mode()
@@ -75,10 +75,10 @@ def compare(label: str, networks: Sequence[CellposeNet]) -> bool:
     tiles = random_tiles(checkpoints[0].network, 2)
     image = torch.from_numpy(tiles)
     results = [network(image) for network in networks]
-    expected = (np.mean([flows.numpy() for flows, *_ in results], axis=0), results[0][1].numpy())
+    expected = (np.mean([maps.numpy() for maps, *_ in results], axis=0), results[0][1].numpy())
     ours = [checkpoint.network(image) for checkpoint in checkpoints]
     candidates: dict[str, Outputs] = {
-        "torch": (np.mean([flows.numpy() for flows, _ in ours], axis=0), ours[0][1].numpy()),
+        "torch": (np.mean([maps.numpy() for maps, _ in ours], axis=0), ours[0][1].numpy()),
         "ONNX Runtime": run_onnx(checkpoints, tiles),
     }
     passed = True

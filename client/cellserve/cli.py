@@ -69,7 +69,7 @@ class _Access:
 
 
 @dataclass(frozen=True)
-class _Job:
+class _InputFile:
     """One image on its way through `segment`."""
 
     path: Path
@@ -119,7 +119,7 @@ def segment(
             # Files name themselves in their own errors.
             _say(errors, f"error: {error}" if str(path) in error.message else f"error: {path}: {error}")
 
-    def jobs() -> Iterator[tuple[_Job, ImageLike]]:
+    def images() -> Iterator[tuple[_InputFile, ImageLike]]:
         for path in plan:
             try:
                 image = read_image(path, axes)
@@ -127,32 +127,32 @@ def segment(
                 fail(path, error)
                 progress.advance(bar)
             else:
-                yield _Job(path, image), image
+                yield _InputFile(path, image), image
 
     with _client(context, address, deadline_s, errors) as client, _progress(errors) as progress:
         client.health()  # no server at all: one error instead of one for every file
         bar = progress.add_task("segmenting", total=len(plan))
-        for job, result in client.segment_many(
-            jobs(), params, concurrency=concurrency, priority=priority, compression=compression
+        for file, result in client.segment_many(
+            images(), params, concurrency=concurrency, priority=priority, compression=compression
         ):
             progress.advance(bar)
             if isinstance(result, CellServeError):
-                fail(job.path, result)
+                fail(file.path, result)
                 continue
-            outputs = plan[job.path]
+            outputs = plan[file.path]
             try:
-                written = _write(job.image, result, outputs, csv=csv, overlay=overlay)
+                written = _write(file.image, result, outputs, csv=csv, overlay=overlay)
             except OSError as error:
-                fail(job.path, CellServeError(f"cannot write: {error}", reason="FILE_UNWRITABLE"))
+                fail(file.path, CellServeError(f"cannot write: {error}", reason="FILE_UNWRITABLE"))
                 continue
             if as_json:
-                _say(output, json.dumps(report.record(job.path, result, outputs, written)))
+                _say(output, json.dumps(report.record(file.path, result, outputs, written)))
             elif len(plan) == 1:
                 if result.objects:
                     output.print(report.object_table(result))
                 _say(output, report.totals(result) + "".join(f"\nwrote     {path}" for path in written))
             else:
-                _say(output, report.summary_line(str(job.path), result))
+                _say(output, report.summary_line(str(file.path), result))
     if len(plan) > 1 or failures:
         _say(errors, f"{len(plan) - len(failures)} of {len(plan)} images segmented, {len(failures)} failed")
     if failures:

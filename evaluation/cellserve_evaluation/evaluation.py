@@ -20,7 +20,7 @@ from .sources import Folder, Otsu, Prediction, PredictionError, Service, Source
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 
-Diameters = Literal["true", "estimated", "both"]
+DiameterChoice = Literal["true", "estimated", "both"]
 
 
 class EvaluationError(Exception):
@@ -127,7 +127,7 @@ def evaluate(
     *,
     address: str | None = DEFAULT_ADDRESS,
     model: str | None = None,
-    diameter: Diameters = "both",
+    diameter: DiameterChoice = "both",
     single: bool = False,
     predictions: Iterable[Path] = (),
     otsu: bool = False,
@@ -205,7 +205,7 @@ def run_pass(source: Source, samples: Sequence[Sample], console: Console | None 
 def _service(
     client: cellserve.Client,
     model: str | None,
-    diameter: Diameters,
+    diameter: DiameterChoice,
     single: bool,
     params: cellserve.SegmentParams | None,
     concurrency: int,

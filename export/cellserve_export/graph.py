@@ -49,18 +49,18 @@ def stored(tensor: Tensor, precision: Precision) -> Tensor:
 def ensemble_graph(networks: Sequence[CPnet], precision: Precision) -> onnx.ModelProto:
     """All networks and their mean in one graph, which computes in float32 whatever the precision of the stored weights.
 
-    Input `image` [batch,2,224,224]; outputs `flows` [batch,3,224,224] and network 0's `style` [batch,256].
+    Input `image` [batch,2,224,224]; outputs `flows` [batch,3,224,224] (the maps) and network 0's `style` [batch,256].
     """
     graph = _Graph(precision)
-    flows: list[str] = []
+    maps: list[str] = []
     for index, network in enumerate(networks):
         graph.scope = f"network_{index}."
-        maps = _down_pass(graph, network.downsample, "image")
-        style = _style(graph, maps[-1], "style" if index == 0 else None)
-        features = _up_pass(graph, network.upsample, maps, style)
-        flows.append(_sequence(graph, "output", network.output, features))
+        levels = _down_pass(graph, network.downsample, "image")
+        style = _style(graph, levels[-1], "style" if index == 0 else None)
+        features = _up_pass(graph, network.upsample, levels, style)
+        maps.append(_sequence(graph, "output", network.output, features))
     graph.scope = ""
-    graph.add("Mean" if len(flows) > 1 else "Identity", "flows", flows)
+    graph.add("Mean" if len(maps) > 1 else "Identity", "flows", maps)
     return graph.model({"flows": (OUTPUT_CHANNELS, TILE, TILE), "style": (STYLE_SIZE,)})
 
 

@@ -170,24 +170,24 @@ class CPnet(nn.Module):
             image: [batch,2,y,x], cytoplasm and nucleus, normalised; y and x are multiples of eight.
 
         Returns:
-            Flows [batch,3,y,x]: 5 * flow along y, 5 * flow along x, cell-probability logit. Style [batch,256].
+            Maps [batch,3,y,x]: 5 * flow along y, 5 * flow along x, cell-probability logit. Style [batch,256].
         """
-        maps = self.downsample(image)
-        style = style_of(maps[-1])
-        return self.output(self.upsample(maps, style if self.style else torch.zeros_like(style))), style
+        levels = self.downsample(image)
+        style = style_of(levels[-1])
+        return self.output(self.upsample(levels, style if self.style else torch.zeros_like(style))), style
 
 
 class Ensemble(nn.Module):
-    """Several networks as one: the mean of their flows (Methods, "Test time enhancements"), the style of network 0."""
+    """Several networks as one: the mean of their maps (Methods, "Test time enhancements"), the style of network 0."""
 
     def __init__(self, networks: Sequence[CPnet]) -> None:
         super().__init__()
         self.networks = nn.ModuleList(networks)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Flows [batch,3,y,x] and style [batch,256] of tiles [batch,2,y,x]."""
-        flows, styles = zip(*(network(image) for network in self.networks), strict=True)
-        return torch.stack(flows).mean(dim=0), styles[0]
+        """Maps [batch,3,y,x] and style [batch,256] of tiles [batch,2,y,x]."""
+        maps, styles = zip(*(network(image) for network in self.networks), strict=True)
+        return torch.stack(maps).mean(dim=0), styles[0]
 
 
 class StyleNetwork(nn.Module):

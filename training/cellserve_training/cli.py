@@ -16,7 +16,7 @@ from cellserve import ParameterError, SegmentParams
 from cellserve_contract.params import PARAMETERS
 from cellserve_evaluation import tables
 from cellserve_evaluation.contact_sheet import write_sheet
-from cellserve_evaluation.evaluation import DEFAULT_ADDRESS, Diameters, EvaluationError
+from cellserve_evaluation.evaluation import DEFAULT_ADDRESS, DiameterChoice, EvaluationError
 from cellserve_evaluation.evaluation import evaluate as evaluate_service
 from cellserve_evaluation.sample import Sample
 from cellserve_networks.checkpoint import load_checkpoint
@@ -157,7 +157,7 @@ def evaluate(
         str, Option(help="The service, host:port; none: leave it out.", envvar="CELLSERVE_ADDRESS")
     ] = DEFAULT_ADDRESS,
     model: Annotated[str | None, Option(help="Model family. Default: the service's.")] = None,
-    diameter: Annotated[Diameters, Option(help="Tell the service the true diameter, let it estimate it, or both.")]
+    diameter: Annotated[DiameterChoice, Option(help="Tell the service the true diameter, let it estimate it, or both.")]
     = "both",
     single: Annotated[bool, Option("--single", help="Evaluate network 0 alone, too.")] = False,
     otsu: Annotated[bool, Option("--otsu", help="Evaluate Otsu's threshold and a watershed, too.")] = False,

@@ -1,7 +1,7 @@
 """Admission: how much the gateway processes at the same time, counted in requests, pixels and bytes.
 
 Bytes count from the first byte of an upload to the last byte of its answer. Work over a limit is refused at once.
-Uploads alone wait for their turn: see `Admission.upload`.
+Uploads alone wait until memory is free: see `Admission.upload`.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class _Upload:
 class _Waiting:
     reservation: Reservation
     size: int
-    turn: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    granted: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class Admission:
@@ -227,7 +227,7 @@ class Admission:
         self._waiting.append(waiting)
         self._admit_waiting()
         try:
-            while not waiting.turn.done():
+            while not waiting.granted.done():
                 self.check_draining()
                 now, first = loop.time(), min(self._uploads, key=lambda upload: upload.gives_way, default=None)
                 if now >= end:
@@ -238,9 +238,9 @@ class Admission:
                     )
                 if first and now >= first.gives_way:
                     self._end({first})
-                await asyncio.wait({waiting.turn}, timeout=min(end - now, WAKE_S))
+                await asyncio.wait({waiting.granted}, timeout=min(end - now, WAKE_S))
         except BaseException:
-            if waiting.turn.done():
+            if waiting.granted.done():
                 self._uploading -= size
             else:
                 self._waiting.remove(waiting)
@@ -257,5 +257,5 @@ class Admission:
                 return
             self._waiting.popleft()
             self._uploading += first.size
-            first.turn.set_result(None)
+            first.granted.set_result(None)
             self.hold(first.reservation, {"bytes": first.size})

@@ -29,7 +29,7 @@ class Metrics:
     """All metrics of one gateway, in a registry of its own.
 
     Attributes:
-        registry: What the metrics port exposes.
+        registry: What the monitoring port exposes.
     """
 
     def __init__(self) -> None:

@@ -84,7 +84,7 @@ def test_servers_come_go_and_die(start_slow_triton, start_gateway, image, scrape
         names.set(NAME, "127.0.0.3", "127.0.0.4")
         assert eventually(lambda: servers("ready") == 2)
 
-        # One goes silent with tiles in it, its connection open: two looks at it, and the other one takes them.
+        # One becomes silent, with tiles in work and an open connection. After two failed health probes its tiles move.
         answers = load(3)
         time.sleep(0.3)
         start = time.monotonic()

@@ -35,9 +35,9 @@ def test_fused_graph_is_the_mean_of_single_graphs(networks: list[CPnet], tiles: 
 
 def test_fused_graph_agrees_with_torch(networks: list[CPnet], tiles: Tiles) -> None:
     with torch.inference_mode():
-        flows, style = Ensemble(networks)(torch.from_numpy(tiles))
+        maps, style = Ensemble(networks)(torch.from_numpy(tiles))
     outputs = _run(ensemble_graph(networks, "fp32"), tiles)
-    np.testing.assert_allclose(outputs["flows"], flows.numpy(), atol=1e-4, rtol=0)
+    np.testing.assert_allclose(outputs["flows"], maps.numpy(), atol=1e-4, rtol=0)
     np.testing.assert_allclose(outputs["style"], style.numpy(), atol=1e-6, rtol=0)
     assert np.abs(outputs["flows"]).max() > 0.5
 

@@ -25,8 +25,8 @@ def test_right_graph_passes_and_rounding_is_reported(network: CPnet, tiles: Tile
     model = _write(network, "fp16", tmp_path / "model.onnx")
     report = check_parity("net", model, network, ("flows", "style"), "fp16", {"blobs": tiles[:1]})
     assert [(entry.tiles, entry.output) for entry in report] == [("blobs", "flows"), ("blobs", "style")]
-    flows = report[0]
-    assert 0 < flows.deviation <= TOLERANCE < flows.rounding < 0.01 * flows.magnitude
+    maps = report[0]
+    assert 0 < maps.deviation <= TOLERANCE < maps.rounding < 0.01 * maps.magnitude
 
 
 def _scale_a_bias(network: CPnet) -> None:

@@ -16,10 +16,10 @@ def tile():
 def test_every_combination_learns(tile, style, residual, concatenation):
     torch.manual_seed(0)
     network = CPnet(style=style, residual=residual, concatenation=concatenation).train()
-    flows, styles = network(tile)
-    assert flows.shape == (2, 3, 32, 32)
+    maps, styles = network(tile)
+    assert maps.shape == (2, 3, 32, 32)
     assert styles.shape == (2, 256)
-    flows.square().mean().backward()
+    maps.square().mean().backward()
     last = network.upsample.up[0].conv[1]
     assert last.conv[2].weight.grad.abs().sum() > 0
     assert (last.full.weight.grad.abs().sum() > 0) == style

@@ -47,27 +47,27 @@ def test_state_dict_is_that_of_official_checkpoints() -> None:
 @pytest.mark.parametrize("shape", [(224, 224), (64, 96)])
 def test_outputs_have_the_shape_of_the_tile(network: CPnet, shape: tuple[int, int]) -> None:
     with torch.inference_mode():
-        flows, style = network(torch.rand(2, 2, *shape))
-    assert flows.shape == (2, 3, *shape)
+        maps, style = network(torch.rand(2, 2, *shape))
+    assert maps.shape == (2, 3, *shape)
     torch.testing.assert_close(style.norm(dim=1), torch.ones(2))
 
 
-def test_style_reaches_the_flows(network: CPnet, tiles: NDArray[np.float32]) -> None:
+def test_style_reaches_the_maps(network: CPnet, tiles: NDArray[np.float32]) -> None:
     image = torch.from_numpy(tiles[:1, :, :64, :64].copy())
     with torch.inference_mode():
         maps = network.downsample(image)
         neutral = network.output(network.upsample(maps, torch.zeros(1, 256)))
-        flows, _ = network(image)
-    assert (flows - neutral).abs().max() > 0.01
+        maps, _ = network(image)
+    assert (maps - neutral).abs().max() > 0.01
 
 
 def test_ensemble_is_the_mean_and_the_first_style(networks: list[CPnet]) -> None:
     image = torch.rand(1, 2, 64, 64)
     with torch.inference_mode():
-        flows, style = Ensemble(networks)(image)
+        maps, style = Ensemble(networks)(image)
         (first, first_style), (second, second_style) = (network(image) for network in networks)
         alone = StyleNetwork(networks[0])(image)
-    torch.testing.assert_close(flows, (first + second) / 2)
+    torch.testing.assert_close(maps, (first + second) / 2)
     assert torch.equal(style, first_style)
     assert torch.equal(style, alone)
     assert not torch.allclose(first_style, second_style, atol=1e-2)

@@ -114,7 +114,7 @@ def test_a_spent_work_budget_ends_the_work(stub, long_request):
 
 
 def test_a_quick_request_passes_beside_a_long_one(stub, start_long, gateway, scrape, image):
-    """A recovery that could take every thread leaves room for the next image of its lane."""
+    """A recovery that could take every thread leaves room for the next image of its priority class."""
     before = postprocessing(scrape, gateway)
     call = start_long()
     wait_for_recovery(scrape, gateway, before)
