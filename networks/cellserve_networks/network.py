@@ -2,7 +2,7 @@
 
 A residual U-Net of four scales whose up pass is told the style of the whole tile (Stringer et al. 2021, Methods, "Deep
 neural network"). Reads top to bottom: layers, blocks of one scale, the two passes, the network. All tensors are
-float32; maps are [batch,channels,y,x], styles [batch,256].
+float32; feature maps are [batch,channels,y,x], styles [batch,256].
 """
 
 from collections.abc import Sequence
