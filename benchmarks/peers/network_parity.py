@@ -2,9 +2,9 @@
 
     PYTHONPATH=export:networks:formats .venv-peers/bin/python benchmarks/peers/network_parity.py [CHECKPOINT ...]
 
-State dicts with random weights and random batch-norm statistics (and any checkpoints given) are saved by Cellpose,
-loaded by us unchanged, and run on the same random tiles by Cellpose, by our torch module and by ONNX Runtime. Fails if
-an output differs by more than the parity gate of the export allows.
+Cellpose saves state dicts with random weights and random batch-norm statistics. We load these, and any checkpoints
+given, unchanged. Cellpose, our torch module and ONNX Runtime run on the same random tiles. Fails if an output differs
+by more than the parity gate of the export allows.
 """
 
 import sys

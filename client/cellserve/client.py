@@ -82,8 +82,8 @@ class Client:
             params: Parameters; None: the server's defaults.
             request_id: Name of the request in the server's log, at most 128 printable ASCII characters. Default:
                 random.
-            **options: The fields of `SegmentParams` (diameter=30, ...), and those of `SegmentOptions` (axes, outputs,
-                compression, priority, deadline_s, ...).
+            **options: The fields of `SegmentParams`, such as diameter=30, and of `SegmentOptions`, such as axes,
+                outputs, compression, priority, deadline_s.
 
         Returns:
             Label image, objects, and how they came about.

@@ -39,7 +39,7 @@ def describe_image(
         The fields that lead to the bytes, and the bytes: the image's own memory where possible.
 
     Raises:
-        InvalidRequestError: Axes that are ambiguous or unknown; pixels that are not real numbers; an unknown file.
+        InvalidRequestError: The axes are ambiguous or unknown, the pixels are not real numbers, or the file is unknown.
     """
     if isinstance(image, EncodedImage):
         message.encoded.format = _file_format(image)

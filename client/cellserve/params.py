@@ -57,7 +57,7 @@ class SegmentOptions(DiameterOptions, total=False):
     Attributes:
         outputs: Optional parts of the result: "outlines", "flows", "cell_probability", "style", "maps". Default: none.
         omit_labels: True: the result has no label image. Default False.
-        maps_only: True: the networks run, no masks are recovered; the result has `maps`, no labels and no objects.
+        maps_only: True runs the networks only. The result has `maps`, but no labels and no objects.
             Default False.
         map_type: Type of flows, cell_probability and maps: "float32" (default) or "float16", which halves their bytes.
     """

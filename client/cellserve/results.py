@@ -23,14 +23,14 @@ class Object:
 
     Attributes:
         label: Value of the object in the label image, 1 to the number of objects.
-        bbox: First pixel along each axis of the label image, then one past the last pixel: (y, x, y, x) in 2-D.
-        centroid: Mean position of the object's pixels along each axis: (y, x) in 2-D.
+        bbox: First pixel along each axis of the label image, then one past the last pixel. In 2-D (y, x, y, x).
+        centroid: Mean position of the object's pixels along each axis. In 2-D (y, x).
         area: Number of the object's pixels.
         equivalent_diameter_area: Diameter of the disk of equal area, pixels.
         mean_probability: Mean cell probability of the object's pixels, 0 to 1.
         flow_error: Mean squared distance between the flows of its shape and the predicted ones; 0 is a perfect fit.
-        outlines: int32 [k, 2], (y, x) of the border pixels in order, by plane (0 in 2-D); empty unless "outlines" was
-            asked for.
+        outlines: For each plane (0 in 2-D) int32 [k, 2], (y, x) of the border pixels in order. Empty unless "outlines"
+            was asked for.
     """
 
     label: int
@@ -64,7 +64,7 @@ class ModelVersion:
         name: Name on the inference server.
         version: Version on the inference server.
         sha256: Checksum of the network file, lower-case hexadecimal.
-        weights: Number format of the weights: "float32", "float16", "bfloat16"; "" unknown.
+        weights: Number format of the weights, "float32", "float16" or "bfloat16". "" if unknown.
         precision: Number format the inference server computes in; "" where it does not tell.
         runtime: Program that runs the network; "" where the inference server does not tell.
     """
@@ -138,7 +138,7 @@ class Segmentation:
         server_version: Version of the server.
         flows: float [2, Y, X], flow along y and along x, of about unit length inside objects; None unless asked for.
         cell_probability: float [Y, X], logits; None unless asked for.
-        maps: float [3, Y, X], the networks' planes: 5 * flow along y, 5 * flow along x, logit; None unless asked for.
+        maps: float [3, Y, X], the networks' planes 5 * flow along y, 5 * flow along x, logit. None unless asked for.
         style: float32 [256], of unit length; None unless asked for.
     """
 

@@ -19,9 +19,9 @@ ServiceError                 code                 reason
 ├── NotImplementedYet        UNIMPLEMENTED        NOT_IMPLEMENTED
 └── InternalError            INTERNAL             INTERNAL, MODEL_MISMATCH, TRITON_REFUSED, TRITON_BAD_ANSWER
 
-Each boundary translates foreign exceptions into this tree: a backend those of its servers, a front's codec bad input,
-`app.calls.translated` everything else (to INTERNAL, without internals). Each front translates this tree into its
-protocol. docs/errors.md explains each reason.
+Each boundary translates foreign exceptions into this tree. A backend translates those of its servers, and a front's
+codec bad input. `app.calls.translated` makes INTERNAL of all others, without internals. Each front translates this tree
+into its protocol. docs/errors.md explains each reason.
 """
 
 from __future__ import annotations

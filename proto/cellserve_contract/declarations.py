@@ -1,4 +1,4 @@
-"""What a declaration of parameters says: bounds, help, units; and the checks that follow from it."""
+"""Declarations of parameters with bounds, help and units, and the checks that follow from them."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class Param:
 
     Attributes:
         help: One sentence.
-        low: Smallest value; None: no bound.
-        high: Largest value; None: no bound.
+        low: Smallest value. None if there is no bound.
+        high: Largest value. None if there is no bound.
         above_low: True: `low` itself is not allowed.
         unit: Unit of the value.
-        unset: What the server does if the parameter is left out; "" where the default is a value.
-        option: Spelling on the command line; "": the name with dashes.
+        unset: Value that the server chooses if the parameter is left out. "" if the default is a value.
+        option: Spelling on the command line. "" means the name with dashes.
         estimate: True: matters for an estimate of the diameter, too.
     """
 
@@ -75,9 +75,9 @@ class Parameter:
     Attributes:
         name: Name in Python and in the contract.
         kind: bool, int, float, str, or a class with a text form: its `parse` reads what its `__str__` writes.
-        words: The allowed words of a str; empty: any.
+        words: The allowed words of a str. Empty if any word is allowed.
         optional: True: may be None.
-        default: The default; None or "": the server decides.
+        default: The default. None or "" means that the server decides.
         about: What the declaration says besides.
     """
 

@@ -23,10 +23,10 @@ class Normalization:
     Attributes:
         rule: "percentiles": two percentiles of each whole channel become 0 and 1. "range": given intensities become 0
             and 1. "off": intensities go to the network as they are.
-        low: Percentile (0 to 100; 1 if left out) or intensity that becomes 0. With "range" also two intensities: first
-            that of the cytoplasm, then that of the nucleus. None with "off".
-        high: Percentile (above `low`, at most 100; 99 if left out) or intensity (above `low`) that becomes 1; otherwise
-            as `low`.
+        low: Percentile or intensity that becomes 0. A percentile is 0 to 100; the default is 1. With "range" also two
+            intensities, of the cytoplasm and of the nucleus. None with "off".
+        high: Percentile or intensity that becomes 1, above `low`. A percentile is at most 100; the default is 99.
+            Otherwise as `low`.
         invert: True for dark objects on a bright ground: x becomes 1 - x after the rule.
 
     Raises:
@@ -65,7 +65,7 @@ class Normalization:
         return tuple(zip(lows, highs, strict=True))
 
     def bounds(self, plane: int) -> tuple[float, float]:
-        """Returns what becomes 0 and 1 in a plane (0 cytoplasm, 1 nucleus); (0, 1) with "off"."""
+        """Returns the intensities that become 0 and 1 in a plane, 0 cytoplasm or 1 nucleus. (0, 1) with "off"."""
         ranges = self.ranges or ((0.0, 1.0),)
         return ranges[plane] if len(ranges) > 1 else ranges[0]
 

@@ -30,9 +30,9 @@ BLUR_PX = {"generalist": 4.0, "generalist_single": 5.0}
 def write_repository(directory: Path) -> Path:
     """Writes a family of tiny networks that takes the place of the trained one, and returns the directory.
 
-    All descriptions are those of the trained family, so that both have one layout. Only the following differ: the
-    networks, their SHA-256, the precision (f32, so that answers do not depend on the processor), and the size model,
-    which predicts the working diameter for every image.
+    All descriptions are those of the trained family, so that both have one layout. The networks and their SHA-256
+    differ. The precision is f32, so that answers do not depend on the processor. The size model predicts the working
+    diameter for every image.
 
     Args:
         directory: Made here.

@@ -21,8 +21,8 @@ def masks_to_flows(labels: NDArray[Any]) -> NDArray[np.float32]:
         labels: Integers [Y, X], 0 is background; numbers may have gaps.
 
     Returns:
-        float32 [2, Y, X], flow along y and flow along x: unit vectors inside objects, zero outside and where the heat
-        is level (objects of one pixel; the middle of symmetric ones).
+        float32 [2, Y, X], flow along y and flow along x. Unit vectors inside objects, zero outside. Also zero where the
+        heat is level, as in objects of one pixel and in the middle of symmetric objects.
 
     Raises:
         ValueError: The array has other axes, no integers, or a number beyond int32.

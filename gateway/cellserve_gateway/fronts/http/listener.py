@@ -25,7 +25,7 @@ class HttpListener:
         host: Address to bind.
         port: 0 takes a free one.
         connections: Bounds of the port's connections.
-        tls: Returns the TLS context of the next connection; None: no TLS.
+        tls: Returns the TLS context of the next connection. None for a port without TLS.
 
     Raises:
         OSError: The port cannot be bound.

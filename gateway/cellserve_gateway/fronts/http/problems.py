@@ -56,7 +56,7 @@ def problem(error: ServiceError, request_id: str = "", root_path: str = "", stat
         error: The failure.
         request_id: Id of the request; "" if the request got none.
         root_path: Path prefix under which callers see the gateway; the type of the problem is a relative URI below it.
-        status: HTTP status; default: the status of the error.
+        status: HTTP status. Default is the status of the error.
     """
     status = status or status_of(error)
     content: dict[str, object] = {

@@ -12,7 +12,7 @@ class Upload:
 
     Args:
         data: The file: TIFF, PNG or JPEG.
-        axes: Axes of a TIFF file that does not name its axes; None: the reader's guess.
+        axes: Axes of a TIFF file that does not name its axes. None if the caller names none.
         limits: Largest image taken.
     """
 
