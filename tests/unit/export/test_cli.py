@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 import torch
@@ -28,10 +29,13 @@ def _run(repository: Path, *arguments: str | Path) -> Result:
 
 
 def test_exports_and_reports_the_deviations(checkpoint: Path, tmp_path: Path) -> None:
-    result = _run(tmp_path, "family", "cells", "--checkpoint", checkpoint, "--tile-image", IMAGE, "--diam-mean", "17")
+    image = tmp_path / IMAGE.name  # of one tile
+    image.write_bytes(imagecodecs.png_encode(imagecodecs.imread(IMAGE)[:200, :200].copy()))
+    repository = tmp_path / "repository"
+    result = _run(repository, "family", "cells", "--checkpoint", checkpoint, "--tile-image", image, "--diam-mean", "17")
     assert result.exit_code == 0, result.output
-    assert {path.name for path in tmp_path.iterdir()} == {"cells", "cells_single", "cells_style"}
-    assert '"diam_mean": 17.0' in (tmp_path / "cells" / "model.json").read_text()
+    assert {path.name for path in repository.iterdir()} == {"cells", "cells_single", "cells_style"}
+    assert '"diam_mean": 17.0' in (repository / "cells" / "model.json").read_text()
     assert "deviation" in result.output
     assert "random" in result.output
     assert "cells_pha" in result.output

@@ -15,6 +15,7 @@ from cellserve_postprocess import STYLE_SIZE, image_style, median_diameter, styl
 from cellserve_preprocess import Normalization, normalize
 from cellserve_training import size_model
 from cellserve_training.size_model import fit
+from numpy.typing import NDArray
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -23,6 +24,20 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def remembered(monkeypatch) -> None:
+    """The style of an image is computed once in a test: fits of the same seed see the same images."""
+    compute, styles = size_model._Styles.of, {}
+
+    def of(self: size_model._Styles, planes: NDArray[np.float32]) -> NDArray[np.float32]:
+        key = planes.shape, planes.tobytes()
+        if key not in styles:
+            styles[key] = compute(self, planes)
+        return styles[key]
+
+    monkeypatch.setattr(size_model._Styles, "of", of)
 
 
 @pytest.fixture(scope="module")
