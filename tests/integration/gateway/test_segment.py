@@ -1,4 +1,4 @@
-"""One image, the whole way: real gateway, real Triton; trained networks where accuracy counts, tiny ones elsewhere."""
+"""Images through the real gateway and the real Triton. Tests of accuracy use the trained networks."""
 
 from __future__ import annotations
 
