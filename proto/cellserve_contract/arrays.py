@@ -12,6 +12,8 @@ from cellserve_proto import v1 as pb
 from google.protobuf.message import Message
 from numpy.typing import NDArray
 
+from .packing import PackingError, inflate
+
 Packing = Literal["none", "zlib"]
 M = TypeVar("M", bound=Message)
 
@@ -139,7 +141,10 @@ def view_array(message: pb.Array) -> NDArray[Any]:
     data = message.data
     size = math.prod(shape) * dtype.itemsize
     if is_packed(message):
-        data = inflate(data, size)
+        try:
+            data = inflate(data, size)
+        except PackingError as error:
+            raise ArrayError(str(error), "packing") from error
     if len(data) != size:
         raise ArrayError(
             f"an array of shape {shape} and type {dtype.name} has {len(data)} bytes instead of {size}", "size"
@@ -156,29 +161,6 @@ def is_packed(message: pb.Array) -> bool:
     if message.compression not in (pb.COMPRESSION_UNSPECIFIED, *_PACKINGS.values()):
         raise ArrayError(f"compression {message.compression} is unknown", "packing")
     return message.compression == pb.COMPRESSION_ZLIB
-
-
-def inflate(data: bytes, size: int) -> bytes:
-    """Unpacks a zlib stream, at most one byte more than expected, so that a bomb stays small.
-
-    Args:
-        data: The stream.
-        size: Bytes expected.
-
-    Returns:
-        The bytes; one more than expected if the stream goes on.
-
-    Raises:
-        ArrayError: Not a zlib stream, cut off, or followed by other bytes.
-    """
-    stream = zlib.decompressobj()
-    try:
-        unpacked = stream.decompress(data, size + 1)
-    except zlib.error as error:
-        raise ArrayError(f"the bytes are no zlib stream: {error}", "packing") from error
-    if len(unpacked) == size and (not stream.eof or stream.unused_data):
-        raise ArrayError("the zlib stream is cut off, or followed by other bytes", "packing")
-    return unpacked
 
 
 def packing_of_labels(compression: int, size: int) -> Packing:

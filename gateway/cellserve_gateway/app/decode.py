@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import zlib
 from collections.abc import Iterator
 
 import numpy as np
+from cellserve_contract.packing import PackingError, inflate
 from cellserve_formats import FileFormat, Image, ImageError, Limits, check_pixels, file_format, planes, read_image
 from numpy.typing import NDArray
 
@@ -16,6 +16,8 @@ from cellserve_gateway.settings import MIB, Settings
 Pixels = NDArray[np.generic]
 
 DTYPES = tuple(np.dtype(name) for name in ("uint8", "uint16", "uint32", "int16", "float32", "float64"))
+_HEAD_BYTES = 16
+"""Bytes that tell the format of a file."""
 AXES = ("YX", "CYX", "YXC")
 MAX_TIFF_PAGES = 1000
 MAX_TIFF_METADATA_BYTES = 8 * MIB  # 2 million strips
@@ -69,7 +71,10 @@ def from_array(
     with translated_image_errors():
         expected = limits.check(length.get("C", 1), length["Y"], length["X"], dtype.itemsize)
     if compressed:
-        data = _inflate(data, expected)
+        try:
+            data = inflate(data, expected)
+        except PackingError as error:
+            raise InvalidImage(str(error), reason="IMAGE_UNDECODABLE") from error
     if len(data) != expected:
         raise InvalidImage(
             f"{'x'.join(map(str, shape))} of {dtype} are {expected:,} bytes; {len(data):,}"
@@ -95,17 +100,31 @@ def from_file(data: bytes | memoryview, kind: FileFormat, limits: Limits) -> Pix
         [C, Y, X] of one of DTYPES, without alpha, finite.
 
     Raises:
-        InvalidImage, ImageTooLarge: As `read_image` and `planes`; also for another format or pixel type.
+        InvalidImage, ImageTooLarge: As `read_file` and `planes`; also for another format.
     """
-    data = bytes(data)  # the parsers need bytes of their own
-    if file_format(data) != kind:
+    if file_format(bytes(data[:_HEAD_BYTES])) != kind:
         raise InvalidImage(f"the data is not a {kind.upper()} file", reason="IMAGE_UNDECODABLE")
     with translated_image_errors():
+        return planes(read_file(bytes(data), limits))  # the parsers need bytes of their own
+
+
+def read_file(data: bytes, limits: Limits, axes: str | None = None) -> Image:
+    """Reads an image file.
+
+    Args:
+        data: The file.
+        limits: Largest image taken.
+        axes: Axes of a TIFF file that does not name its axes; None: the reader's guess.
+
+    Raises:
+        InvalidImage, ImageTooLarge: As `cellserve_formats.read_image`; also for another pixel type than DTYPES.
+    """
+    with translated_image_errors():
         # One decoding thread: requests share the processor through the gateway's own pool.
-        image = read_image(data, limits=limits, stacks=False, threads=1)
-        if image.pixels.dtype not in DTYPES:
-            raise unsupported_dtype(str(image.pixels.dtype))
-        return planes(image)
+        image = read_image(data, limits=limits, axes=axes, stacks=False, threads=1)
+    if image.pixels.dtype not in DTYPES:
+        raise unsupported_dtype(str(image.pixels.dtype))
+    return image
 
 
 def unsupported_dtype(name: str) -> InvalidImage:
@@ -114,18 +133,6 @@ def unsupported_dtype(name: str) -> InvalidImage:
     return InvalidImage(
         f"pixels of type {name} are not taken; use {allowed}", reason="DATA_TYPE_UNSUPPORTED", allowed=allowed
     )
-
-
-def _inflate(data: bytes | memoryview, expected: int) -> bytes:
-    """Unpacks a zlib stream, at most one byte more than expected: a bomb stays small."""
-    stream = zlib.decompressobj()
-    try:
-        unpacked = stream.decompress(data, expected + 1)
-    except zlib.error as error:
-        raise InvalidImage("the pixels are not a zlib stream", reason="IMAGE_UNDECODABLE") from error
-    if len(unpacked) == expected and (not stream.eof or stream.unused_data):
-        raise InvalidImage("the zlib stream is cut off, or followed by other bytes", reason="IMAGE_UNDECODABLE")
-    return unpacked
 
 
 @contextlib.contextmanager

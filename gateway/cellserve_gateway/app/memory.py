@@ -50,7 +50,10 @@ class MemoryGuard:
                 log.warning("memory is short, uploads were ended", uploads=ended, resident_bytes=resident)
             self._least = min(resident, self._least or resident)
             explained = self._least + working + self._admission.in_flight("bytes")
-            if self._trim and resident > explained + UNUSED_BYTES and loop.time() > trimmed + MIN_TRIM_INTERVAL_S:
+            # Memory that is given back during the work on images is soon asked for again, page by page.
+            timely = not working or resident > self._limit / 2
+            unused = resident > explained + UNUSED_BYTES
+            if self._trim and timely and unused and loop.time() > trimmed + MIN_TRIM_INTERVAL_S:
                 await asyncio.to_thread(self._trim, 0)
                 trimmed = loop.time()
             await asyncio.sleep(CHECK_S)

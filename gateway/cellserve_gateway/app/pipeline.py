@@ -37,6 +37,7 @@ from .networks import Backend, Network, TileOutput, TileOutputs
 from .params import DiameterSource
 from .threads import WorkerThreads
 
+Warnings = tuple[tuple[WarningKind, dict[str, str]], ...]
 Output = Literal["outlines", "flows", "cell_probability", "style", "maps"]
 
 
@@ -84,7 +85,7 @@ class Segmentation:
     cell_probability: NDArray[np.float32] | None = None
     maps: NDArray[np.float32] | None = None
     style: NDArray[np.float32] | None = None
-    warnings: tuple[tuple[WarningKind, dict[str, str]], ...] = ()
+    warnings: Warnings = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,11 +300,16 @@ def _recover(
     )
 
 
+def diameter_warnings(params: SegmentParams, source: DiameterSource) -> Iterator[tuple[WarningKind, dict[str, str]]]:
+    """Yields the warnings about a diameter; `params` are resolved."""
+    if source is DiameterSource.WORKING_DIAMETER:
+        yield WarningKind.DIAMETER_NOT_MEASURED, {"diameter": f"{params.diameter:g}"}
+
+
 def _warnings(
     plan: Plan, objects: int | None, maps: NDArray[np.float32]
 ) -> Iterator[tuple[WarningKind, dict[str, str]]]:
     """Yields the warnings of a result; `objects` is None if no masks were recovered."""
-    if plan.diameter_source is DiameterSource.WORKING_DIAMETER:
-        yield WarningKind.DIAMETER_NOT_MEASURED, {"diameter": f"{plan.params.diameter:g}"}
+    yield from diameter_warnings(plan.params, plan.diameter_source)
     if objects == 0:
         yield WarningKind.NOTHING_FOUND, {"largest_logit": f"{float(maps[2].max()):.3g}"}

@@ -21,7 +21,7 @@ from .diameter import DiameterEstimator
 from .families import Families
 from .networks import Backend, Network
 from .params import DiameterSource
-from .pipeline import Pipeline, Plan, Segmentation, Wanted
+from .pipeline import Pipeline, Plan, Segmentation, Wanted, Warnings, diameter_warnings
 from .threads import WorkerThreads
 
 P = ParamSpec("P")
@@ -38,12 +38,14 @@ class DiameterEstimate:
         diameter: Median diameter, pixels.
         source: Where the diameter came from.
         network: The network as used: network 0 alone where the diameter was estimated.
+        warnings: Kinds of warnings, each with its facts.
     """
 
     diameter: float
     source: DiameterSource
     family: Family
     network: Network
+    warnings: Warnings
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,8 @@ class Segmenter:
         single = source is DiameterSource.SIZE_MODEL
         network = self._backend.network(family.network(params.ensemble and not single))
         _log(image, network, context)
-        return DiameterEstimate(params.diameter, source, family, network)
+        warnings = tuple(diameter_warnings(params, source))
+        return DiameterEstimate(params.diameter, source, family, network, warnings)
 
     async def encode(self, context: RequestContext, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Runs the encoder of an answer on a worker thread, as a stage of the request."""

@@ -6,7 +6,8 @@ import zlib
 
 import numpy as np
 import pytest
-from cellserve_contract.arrays import DTYPES, ArrayError, Detached, describe_array, fill_array, inflate, view_array
+from cellserve_contract.arrays import DTYPES, ArrayError, Detached, describe_array, fill_array, view_array
+from cellserve_contract.packing import PackingError, inflate
 from cellserve_proto import v1 as pb
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,7 +62,7 @@ def test_zlib_streams():
     assert inflate(packed, 100) == bytes(100)
     assert len(inflate(zlib.compress(bytes(50 * MIB)), 100)) == 101, "a bomb stays small"
     for damaged in (packed[:-1], packed + b"more", b"no"):
-        with pytest.raises(ArrayError):
+        with pytest.raises(PackingError):
             inflate(damaged, 100)
 
 

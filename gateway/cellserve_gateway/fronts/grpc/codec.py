@@ -194,9 +194,7 @@ def diameter_response(estimate: DiameterEstimate, request_id: str) -> pb.Estimat
         model=model_version(estimate.family, estimate.network),
         server_version=SERVER_VERSION,
     )
-    if estimate.source is DiameterSource.WORKING_DIAMETER:
-        facts = {"diameter": f"{estimate.diameter:g}"}
-        _fill_warnings(response.warnings, [(WarningKind.DIAMETER_NOT_MEASURED, facts)])
+    _fill_warnings(response.warnings, estimate.warnings)
     return response
 
 

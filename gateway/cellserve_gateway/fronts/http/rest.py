@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from cellserve_contract.params import PARAMETERS
-from cellserve_contract.reasons import WarningKind
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,7 +16,6 @@ from cellserve_gateway.app.admission import Reservation
 from cellserve_gateway.app.context import RequestContext
 from cellserve_gateway.app.decode import limits_of
 from cellserve_gateway.app.networks import Network
-from cellserve_gateway.app.params import DiameterSource
 from cellserve_gateway.app.pipeline import Wanted
 from cellserve_gateway.app.segmenter import FamilyStatus, Segmenter
 from cellserve_gateway.errors import InvalidImage
@@ -90,7 +88,7 @@ class RestInterface:
         result = await self._segmenter.segment(upload.decode, params, wanted, call.context, reservation, packed=True)
         answer = Answer(call.context.request_id, upload.image, family, result, call.context.timing)
         content = await self._segmenter.encode(call.context, representation.render, answer)
-        reservation.resize(bytes=len(content), pixels=0)
+        reservation.hold(bytes=len(content), pixels=0)  # the answer is there: no limit may lose it
         headers = {
             "X-CellServe-Provenance": json.dumps(answer.provenance),
             "Content-Disposition": f'inline; filename="{representation.file_name}"',
@@ -106,9 +104,6 @@ class RestInterface:
         params = segment_params(given, chosen, self._segmenter.families.default)
         upload, reservation = await self._upload(call, chosen)
         estimate = await self._segmenter.estimate_diameter(upload.decode, params, call.context, reservation)
-        warnings = []
-        if estimate.source is DiameterSource.WORKING_DIAMETER:
-            warnings.append((WarningKind.DIAMETER_NOT_MEASURED, {"diameter": f"{estimate.diameter:g}"}))
         content = {
             "request_id": call.context.request_id,
             "diameter": estimate.diameter,
@@ -116,7 +111,7 @@ class RestInterface:
             "model": model_of(estimate.family, estimate.network),
             "timing": stage_seconds(call.context.timing),
             "tiles": call.context.timing.tiles,
-            "warnings": described(warnings),
+            "warnings": described(estimate.warnings),
         }
         return self._json(call.context, content)
 

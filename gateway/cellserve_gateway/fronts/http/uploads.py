@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from cellserve_formats import Image, Limits, planes, read_image
+from cellserve_formats import Image, Limits, planes
 
-from cellserve_gateway.app.decode import DTYPES, Pixels, translated_image_errors, unsupported_dtype
+from cellserve_gateway.app.decode import Pixels, read_file, translated_image_errors
 
 
 class Upload:
@@ -40,7 +40,5 @@ class Upload:
         data, self._data = self._data, None
         assert data is not None
         with translated_image_errors():
-            self._image = read_image(data, limits=self._limits, axes=self._axes, stacks=False, threads=1)
-            if self._image.pixels.dtype not in DTYPES:
-                raise unsupported_dtype(str(self._image.pixels.dtype))
+            self._image = read_file(data, self._limits, self._axes)
             return planes(self._image)

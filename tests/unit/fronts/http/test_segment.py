@@ -157,7 +157,7 @@ async def test_works_on_pixels_outside_the_event_loop(
 
         return recorded
 
-    monkeypatch.setattr(uploads, "read_image", recording("decode", uploads.read_image))
+    monkeypatch.setattr(uploads, "read_file", recording("decode", uploads.read_file))
     tiff_form = dataclasses.replace(answers.LABELS_TIFF, render=recording("encode", answers.LABELS_TIFF.render))
     monkeypatch.setattr(rest, "negotiate", lambda accept, overlay: tiff_form)
     async with serve() as running:
