@@ -32,8 +32,9 @@ from cellserve_gateway.app.decode import limits_of  # noqa: E402
 from cellserve_gateway.app.families import Families  # noqa: E402
 from cellserve_gateway.app.networks import Network  # noqa: E402
 from cellserve_gateway.app.params import DiameterSource  # noqa: E402
-from cellserve_gateway.app.pipeline import Segmentation  # noqa: E402
+from cellserve_gateway.app.pipeline import Segmentation, Wanted  # noqa: E402
 from cellserve_gateway.fronts.grpc import codec  # noqa: E402
+from cellserve_gateway.fronts.grpc.answers import Result, fill_response  # noqa: E402
 from cellserve_gateway.fronts.grpc.wire import NO_PAYLOAD  # noqa: E402
 from cellserve_gateway.settings import Settings  # noqa: E402
 from cellserve_postprocess import (  # noqa: E402
@@ -133,7 +134,7 @@ def _stages(image: np.ndarray, maps: np.ndarray) -> dict[str, float]:
 
 def _encode(result: Segmentation, family: Family) -> bytes:
     response = pb.SegmentResponse()
-    codec.fill_response(response, result, family, codec.AnswerPacking(True, np.float32, pb.COMPRESSION_ZLIB))
+    fill_response(response, Result(result, family, Wanted(), pb.COMPRESSION_ZLIB))
     return response.SerializeToString()
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
 import grpc
+from cellserve_contract.arrays import Detached
 from cellserve_proto import v1 as pb
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
@@ -17,6 +19,7 @@ from .calls import ServiceCalls
 from .channel import DEFAULT_ADDRESS, authority, channel_options, target, with_size
 from .errors import CellServeError, from_rpc_error
 from .images import ImageLike
+from .large import RETRY_PAUSES_S, LargeCall, is_large, takes_large
 from .messages import Frames, Keyed, Template
 from .params import DiameterOptions, SegmentOptions, SegmentParams
 from .results import DiameterEstimate, Model, ModelList, Segmentation
@@ -92,9 +95,9 @@ class AsyncClient:
         """Estimates the median diameter of the objects in an image; see `Client.estimate_diameter`."""
         template = Template.of(params, **options)
         request = await asyncio.to_thread(template.diameter, image, request_id)
-        answer = await self._call(
-            self._stub().estimate_diameter, request, template.deadline_s, request.message.request_id
-        )
+        answer = await self._call_once(self._stub().estimate_diameter, request, template.deadline_s)
+        if answer is None:
+            return (await self._large(request, template.deadline_s)).diameter()
         return messages.decode_diameter(answer)
 
     async def models(self) -> ModelList:
@@ -136,9 +139,10 @@ class AsyncClient:
     def _stub(self) -> ServiceCalls:
         return ServiceCalls(self._connected())
 
-    async def _call(self, method: Any, request: Any, deadline_s: float | None = None, request_id: str = "") -> Any:
+    async def _call(self, method: Any, request: Any, deadline_s: float | None = None) -> Any:
         """Makes one unary call; the boundary where gRPC's exceptions become ours."""
         deadline_s = self._deadline_s if deadline_s is None else deadline_s
+        request_id = request.message.request_id if isinstance(request, Detached) else ""
         try:
             return await method(request, timeout=deadline_s, metadata=with_size(self._metadata, request))
         except grpc.RpcError as error:
@@ -146,8 +150,55 @@ class AsyncClient:
 
     async def _segment(self, template: Template, image: ImageLike, request_id: str | None) -> Segmentation:
         request = await asyncio.to_thread(template.segment, image, request_id)
-        answer = await self._call(self._stub().segment, request, template.deadline_s, request.message.request_id)
+        answer = await self._call_once(self._stub().segment, request, template.deadline_s)
+        if answer is None:
+            return await self._segment_large(template, request)
         return await asyncio.to_thread(messages.decode_segmentation, answer)
+
+    async def _call_once(self, method: Any, request: Detached[Any], deadline_s: float | None) -> Any | None:
+        """Makes a unary call; returns None if its request or its answer exceeds the limit of a message."""
+        if is_large(request):
+            return None
+        try:
+            return await self._call(method, request, deadline_s)
+        except CellServeError as error:
+            if takes_large(error):
+                return None
+            raise
+
+    async def _segment_large(self, template: Template, request: Detached[pb.SegmentRequest]) -> Segmentation:
+        return await asyncio.to_thread((await self._large(request, template.deadline_s)).segmentation)
+
+    async def _large(self, request: Detached[Any], deadline_s: float | None) -> LargeCall:
+        """Makes a call of `SegmentLarge`, and makes it again if it breaks during its transfer."""
+        end = time.monotonic() + (self._deadline_s if deadline_s is None else deadline_s)
+        pauses = iter(RETRY_PAUSES_S)
+        while True:
+            large = LargeCall(request)
+            try:
+                await self._transfer(large, request.message.request_id, end - time.monotonic())
+                return large
+            except CellServeError as error:
+                pause = next(pauses, None)
+                if pause is None or not large.is_repeatable(error) or time.monotonic() + pause > end:
+                    raise
+            await asyncio.sleep(pause)
+
+    async def _transfer(self, large: LargeCall, request_id: str, deadline_s: float) -> None:
+        call = self._stub().segment_large(timeout=deadline_s, metadata=self._metadata)
+        try:
+            await call.write(large.header())
+            while (response := await call.read()) is not grpc.aio.EOF:
+                begins = not large.started
+                await asyncio.to_thread(large.add, response)
+                if begins and large.started:
+                    for chunk in large.chunks():
+                        await call.write(chunk)
+                    await call.done_writing()
+        except grpc.RpcError as error:
+            raise from_rpc_error(error, address=self._address, deadline_s=deadline_s, request_id=request_id) from error
+        finally:
+            call.cancel()  # without effect on a finished call
 
     async def _segment_many(self, images: Items[K], template: Template, concurrency: int) -> AsyncIterator[Keyed[K]]:
         keys: dict[asyncio.Task[Segmentation], K] = {}
@@ -179,20 +230,33 @@ class AsyncClient:
             await asyncio.gather(*keys, return_exceptions=True)
 
     async def _segment_stream(self, images: Items[K], template: Template, concurrency: int) -> AsyncIterator[Keyed[K]]:
-        frames: Frames[K] = Frames(template)
+        frames: Frames[K] = Frames()
         slots = asyncio.Semaphore(concurrency)
         # What both tasks tell the caller: an answer, an exception to raise, or None at the end.
         outcomes: asyncio.Queue[Keyed[K] | Exception | None] = asyncio.Queue()
+        apart: set[asyncio.Task[None]] = set()
         call = self._stub().segment_stream(timeout=template.deadline_s, metadata=self._metadata)
+
+        async def segment_apart(key: K, request: Detached[pb.SegmentRequest]) -> None:
+            """Segments a frame that exceeds the limit of a message, or whose answer does, in a call of its own."""
+            try:
+                await outcomes.put((key, await self._segment_large(template, request)))
+            except CellServeError as error:
+                await outcomes.put((key, error))
 
         async def send() -> None:
             try:
                 async for key, image in _asynchronous(images):
                     await slots.acquire()
                     try:
-                        await call.write(await asyncio.to_thread(frames.encode, key, image))
+                        request = await asyncio.to_thread(template.segment, image)
                     except CellServeError as error:
                         await outcomes.put((key, error))
+                        continue
+                    if is_large(request):
+                        apart.add(asyncio.create_task(segment_apart(key, request)))
+                    else:
+                        await call.write(frames.encode(key, request))
                 await call.done_writing()
             except (grpc.RpcError, asyncio.InvalidStateError):
                 pass  # the stream is over: `receive` learns why
@@ -202,8 +266,14 @@ class AsyncClient:
         async def receive() -> None:
             try:
                 async for response in call:
-                    await outcomes.put(await asyncio.to_thread(frames.decode, response))
+                    key, outcome, request = await asyncio.to_thread(frames.decode, response)
+                    if isinstance(outcome, CellServeError) and takes_large(outcome):
+                        apart.add(asyncio.create_task(segment_apart(key, request)))
+                    else:
+                        await outcomes.put((key, outcome))
                 frames.check_complete()
+                if apart:
+                    await asyncio.wait(apart)
                 await outcomes.put(None)
             except CellServeError as error:
                 await outcomes.put(error)
@@ -221,9 +291,10 @@ class AsyncClient:
                 yield outcome
         finally:
             call.cancel()
-            for task in tasks:
+            ending = [*tasks, *apart]
+            for task in ending:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*ending, return_exceptions=True)
 
 
 async def _asynchronous(items: Items[K]) -> AsyncIterator[tuple[K, ImageLike]]:

@@ -1,7 +1,10 @@
-"""The calls of the service on a channel."""
+"""The calls of the service on a channel, and groups of calls under way."""
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 from cellserve_contract.arrays import Detached
@@ -29,6 +32,11 @@ class ServiceCalls:
             request_serializer=Detached.serialize,
             response_deserializer=pb.SegmentStreamResponse.FromString,
         )
+        self.segment_large = channel.stream_stream(
+            f"/{SERVICE}/SegmentLarge",
+            request_serializer=Detached.serialize,
+            response_deserializer=pb.SegmentLargeResponse.FromString,
+        )
         self.estimate_diameter = channel.unary_unary(
             f"/{SERVICE}/EstimateDiameter",
             request_serializer=Detached.serialize,
@@ -44,3 +52,35 @@ class ServiceCalls:
             request_serializer=pb.GetModelRequest.SerializeToString,
             response_deserializer=pb.GetModelResponse.FromString,
         )
+
+
+class CallGroup:
+    """The calls under way for one purpose, to be cancelled together."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: set[Any] = set()
+        self._cancelled = False
+
+    @contextlib.contextmanager
+    def cancelling(self, call: Any) -> Iterator[None]:
+        """Keeps a call cancellable while the body waits for it; a body that is interrupted cancels it."""
+        with self._lock:
+            self._running.add(call)
+            cancelled = self._cancelled
+        try:
+            if cancelled:
+                call.cancel()
+            yield
+        finally:
+            with self._lock:
+                self._running.discard(call)
+            call.cancel()  # without effect on a finished call
+
+    def cancel(self) -> None:
+        """Cancels all calls, and those that begin later."""
+        with self._lock:
+            self._cancelled = True
+            running = list(self._running)
+        for call in running:
+            call.cancel()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import queue
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from types import TracebackType
@@ -17,10 +17,11 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from . import messages
-from .calls import ServiceCalls
+from .calls import CallGroup, ServiceCalls
 from .channel import DEFAULT_ADDRESS, authority, channel_options, target, with_size
 from .errors import CellServeError, UnavailableError, from_rpc_error
 from .images import ImageLike
+from .large import RETRY_PAUSES_S, LargeCall, is_large, takes_large
 from .messages import Frames, Keyed, Template
 from .params import DiameterOptions, SegmentOptions, SegmentParams
 from .results import DiameterEstimate, Model, ModelList, Segmentation
@@ -91,7 +92,7 @@ class Client:
         Raises:
             CellServeError: See `cellserve.errors`.
         """
-        return self._segment(Template.of(params, **options), image, request_id, _Calls())
+        return self._segment(Template.of(params, **options), image, request_id, CallGroup())
 
     def segment_many(
         self,
@@ -160,9 +161,11 @@ class Client:
         Raises:
             CellServeError: See `cellserve.errors`.
         """
-        template = Template.of(params, **options)
+        template, calls = Template.of(params, **options), CallGroup()
         request = template.diameter(image, request_id)
-        answer = self._call(self._stub.estimate_diameter, request, template.deadline_s, request.message.request_id)
+        answer = self._call_once(self._stub.estimate_diameter, request, template.deadline_s, calls)
+        if answer is None:
+            return self._large(request, template.deadline_s, calls).diameter()
         return messages.decode_diameter(answer)
 
     def models(self) -> ModelList:
@@ -190,18 +193,12 @@ class Client:
     ) -> None:
         self.close()
 
-    def _call(
-        self,
-        method: Any,
-        request: Any,
-        deadline_s: float | None = None,
-        request_id: str = "",
-        calls: _Calls | None = None,
-    ) -> Any:
+    def _call(self, method: Any, request: Any, deadline_s: float | None = None, calls: CallGroup | None = None) -> Any:
         """Makes one unary call; the boundary where gRPC's exceptions become ours."""
         deadline_s = self._deadline_s if deadline_s is None else deadline_s
+        request_id = request.message.request_id if isinstance(request, Detached) else ""
         call = method.future(request, timeout=deadline_s, metadata=with_size(self._metadata, request))
-        with (calls or _Calls()).cancelling(call):
+        with (calls or CallGroup()).cancelling(call):
             try:
                 return call.result()
             except grpc.FutureCancelledError as error:
@@ -213,15 +210,65 @@ class Client:
                     error, address=self._address, deadline_s=deadline_s, request_id=request_id
                 ) from error
 
-    def _segment(self, template: Template, image: ImageLike, request_id: str | None, calls: _Calls) -> Segmentation:
+    def _segment(self, template: Template, image: ImageLike, request_id: str | None, calls: CallGroup) -> Segmentation:
         request = template.segment(image, request_id)
-        answer = self._call(self._stub.segment, request, template.deadline_s, request.message.request_id, calls)
+        answer = self._call_once(self._stub.segment, request, template.deadline_s, calls)
+        if answer is None:
+            return self._large(request, template.deadline_s, calls).segmentation()
         return messages.decode_segmentation(answer)
+
+    def _call_once(self, method: Any, request: Detached[Any], deadline_s: float | None, calls: CallGroup) -> Any | None:
+        """Makes a unary call; returns None if its request or its answer exceeds the limit of a message."""
+        if is_large(request):
+            return None
+        try:
+            return self._call(method, request, deadline_s, calls)
+        except CellServeError as error:
+            if takes_large(error):
+                return None
+            raise
+
+    def _large(self, request: Detached[Any], deadline_s: float | None, calls: CallGroup) -> LargeCall:
+        """Makes a call of `SegmentLarge`, and makes it again if it breaks during its transfer."""
+        end = time.monotonic() + (self._deadline_s if deadline_s is None else deadline_s)
+        pauses = iter(RETRY_PAUSES_S)
+        while True:
+            large = LargeCall(request)
+            try:
+                self._transfer(large, request.message.request_id, end - time.monotonic(), calls)
+                return large
+            except CellServeError as error:
+                pause = next(pauses, None)
+                if pause is None or not large.is_repeatable(error) or time.monotonic() + pause > end:
+                    raise
+            time.sleep(pause)
+
+    def _transfer(self, large: LargeCall, request_id: str, deadline_s: float, calls: CallGroup) -> None:
+        answered = threading.Event()
+
+        def send() -> Iterator[Detached[pb.SegmentLargeRequest]]:
+            yield large.header()
+            answered.wait()
+            if large.started:
+                yield from large.chunks()
+
+        call = self._stub.segment_large(send(), timeout=deadline_s, metadata=self._metadata)
+        with calls.cancelling(call):
+            try:
+                for response in call:
+                    large.add(response)
+                    answered.set()
+            except grpc.RpcError as error:
+                raise from_rpc_error(
+                    error, address=self._address, deadline_s=deadline_s, request_id=request_id
+                ) from error
+            finally:
+                answered.set()
 
     def _segment_many(
         self, images: Iterable[tuple[K, ImageLike]], template: Template, concurrency: int
     ) -> Iterator[Keyed[K]]:
-        calls = _Calls()
+        calls = CallGroup()
         keys: dict[Future[Segmentation], K] = {}
         remaining = iter(images)
         with ThreadPoolExecutor(concurrency, "cellserve") as pool:
@@ -247,11 +294,20 @@ class Client:
     def _segment_stream(
         self, images: Iterable[tuple[K, ImageLike]], template: Template, concurrency: int
     ) -> Iterator[Keyed[K]]:
-        frames: Frames[K] = Frames(template)
+        frames: Frames[K] = Frames()
+        calls = CallGroup()
         slots = threading.Semaphore(concurrency)
         ended = threading.Event()
-        # What both threads tell the caller: an answer, an exception to raise, or None at the end.
+        # What the threads tell the caller: an answer, an exception to raise, or None at the end.
         outcomes: queue.SimpleQueue[Keyed[K] | Exception | None] = queue.SimpleQueue()
+        apart: list[Future[None]] = []
+
+        def segment_apart(key: K, request: Detached[pb.SegmentRequest]) -> None:
+            """Segments a frame that exceeds the limit of a message, or whose answer does, in a call of its own."""
+            try:
+                outcomes.put((key, self._large(request, template.deadline_s, calls).segmentation()))
+            except CellServeError as error:
+                outcomes.put((key, error))
 
         def send() -> Iterator[Detached[pb.SegmentStreamRequest]]:
             try:
@@ -260,17 +316,27 @@ class Client:
                     if ended.is_set():
                         return
                     try:
-                        yield frames.encode(key, image)
+                        request = template.segment(image)
                     except CellServeError as error:
                         outcomes.put((key, error))
+                        continue
+                    if is_large(request):
+                        apart.append(pool.submit(segment_apart, key, request))
+                    else:
+                        yield frames.encode(key, request)
             except Exception as error:  # the caller's own iterable failed: raised where the caller listens
                 outcomes.put(error)
 
         def receive() -> None:
             try:
                 for response in call:
-                    outcomes.put(frames.decode(response))
+                    key, outcome, request = frames.decode(response)
+                    if isinstance(outcome, CellServeError) and takes_large(outcome):
+                        apart.append(pool.submit(segment_apart, key, request))
+                    else:
+                        outcomes.put((key, outcome))
                 frames.check_complete()
+                wait(apart)
                 outcomes.put(None)
             except CellServeError as error:
                 outcomes.put(error)
@@ -279,6 +345,7 @@ class Client:
                     from_rpc_error(error, address=self._address, deadline_s=template.deadline_s, request_id="")
                 )
 
+        pool = ThreadPoolExecutor(concurrency, "cellserve")
         call = self._stub.segment_stream(send(), timeout=template.deadline_s, metadata=self._metadata)
         threading.Thread(target=receive, name="cellserve-stream", daemon=True).start()
         try:
@@ -291,35 +358,5 @@ class Client:
             ended.set()
             slots.release()  # wakes the sender, which then sees that it is over
             call.cancel()
-
-
-class _Calls:
-    """The calls under way for one purpose, to be cancelled together."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._running: set[Any] = set()
-        self._cancelled = False
-
-    @contextlib.contextmanager
-    def cancelling(self, call: Any) -> Iterator[None]:
-        """Keeps a call cancellable while the body waits for it; a body that is interrupted cancels it."""
-        with self._lock:
-            self._running.add(call)
-            cancelled = self._cancelled
-        try:
-            if cancelled:
-                call.cancel()
-            yield
-        finally:
-            with self._lock:
-                self._running.discard(call)
-            call.cancel()  # without effect on a finished call
-
-    def cancel(self) -> None:
-        """Cancels all calls, and those that begin later."""
-        with self._lock:
-            self._cancelled = True
-            running = list(self._running)
-        for call in running:
-            call.cancel()
+            calls.cancel()
+            pool.shutdown(wait=False, cancel_futures=True)

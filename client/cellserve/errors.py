@@ -145,7 +145,7 @@ def from_rpc_error(error: grpc.RpcError, *, address: str, deadline_s: float | No
             message = f"no answer within the deadline of {deadline_s:g} s"
         elif code is grpc.StatusCode.INTERNAL and message == "Internal error from Core":
             # grpc.aio puts this in place of the server's status when a stream ends while a message is being written.
-            kind, message = UnavailableError, f"the stream from {address} ended while a frame was being sent"
+            kind, message = UnavailableError, f"the stream from {address} ended while a message was being sent"
         elif code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in message:
             kind, reason = InvalidRequestError, "MESSAGE_TOO_LARGE"
     return kind(message, code, reason, dict(info.metadata), request_id, retry_after_s)
@@ -162,6 +162,13 @@ def from_frame_error(status: status_pb2.Status, request_id: str) -> CellServeErr
     info, retry_after_s = _read_status(status)
     kind = _CLASSES.get(code, ServerError)
     return kind(status.message, code, info.reason, dict(info.metadata), request_id, retry_after_s)
+
+
+def invalid_answer(message: str, request_id: str) -> ServerError:
+    """Returns the error for an answer that breaks the contract."""
+    return ServerError(
+        f"the server's answer makes no sense: {message}", grpc.StatusCode.INTERNAL, "ANSWER_INVALID", None, request_id
+    )
 
 
 def _details(

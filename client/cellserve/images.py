@@ -63,11 +63,12 @@ def describe_image(
     return ("raw", "pixels", "data"), describe_array(message.raw.pixels, _sendable(pixels), packing)
 
 
-def decode_array(array: pb.Array) -> NDArray[Any]:
+def decode_array(array: pb.Array, data: bytes | memoryview | None = None) -> NDArray[Any]:
     """Unpacks an array of an answer.
 
     Args:
         array: The message.
+        data: The bytes of the array if they came apart from the message.
 
     Returns:
         A writable array of its own, in native byte order.
@@ -75,7 +76,7 @@ def decode_array(array: pb.Array) -> NDArray[Any]:
     Raises:
         ValueError: Unknown type or packing, or bytes that do not match the shape.
     """
-    view = view_array(array)
+    view = view_array(array, data)
     return view.astype(view.dtype.newbyteorder("="))
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 import os
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, Unpack, cast
 
-import grpc
 import numpy as np
 from cellserve_contract import wire
 from cellserve_contract.arrays import Detached, Packing
@@ -18,7 +17,7 @@ from cellserve_formats import PixelSize
 from cellserve_proto import v1 as pb
 from numpy.typing import NDArray
 
-from .errors import CellServeError, ServerError, from_frame_error, refusal
+from .errors import CellServeError, from_frame_error, invalid_answer, refusal
 from .files import read_image
 from .images import ImageLike, decode_array, describe_image
 from .params import DiameterSource, SegmentOptions, SegmentParams
@@ -86,17 +85,15 @@ class Template:
         return cls(request, axes, "zlib" if compression == "zlib" else "none", deadline_s)
 
     def segment(self, image: ImageLike, request_id: str | None = None) -> Detached[pb.SegmentRequest]:
-        """Makes the request for one image; a random id, if none is given, names even a call that gets lost."""
-        request = pb.SegmentRequest()
-        return Detached(request, *self.describe(request, image, request_id))
+        """Makes the request for one image; a random id, if none is given, names even a call that gets lost.
 
-    def describe(
-        self, request: pb.SegmentRequest, image: ImageLike, request_id: str | None = None
-    ) -> tuple[tuple[str, ...], bytes | memoryview]:
-        """Fills an empty request but for the bytes of the image; returns their place in it, and the bytes."""
+        Raises:
+            InvalidRequestError: The image cannot be sent.
+        """
+        request = pb.SegmentRequest()
         request.CopyFrom(self.request)
         request.request_id = request_id or uuid.uuid4().hex
-        return self._describe_image(request.image, image)
+        return Detached(request, *self._describe_image(request.image, image))
 
     def diameter(self, image: ImageLike, request_id: str | None = None) -> Detached[pb.EstimateDiameterRequest]:
         """Makes the request for the size of the objects in one image."""
@@ -117,51 +114,51 @@ class Template:
 class Frames(Generic[K]):
     """The frames of one stream: names them on the way out, recognises them on the way back."""
 
-    def __init__(self, template: Template) -> None:
-        self._template = template
-        self._open: dict[int, tuple[K, str]] = {}
+    def __init__(self) -> None:
+        self._open: dict[int, tuple[K, Detached[pb.SegmentRequest]]] = {}
         self._sent = 0
 
-    def encode(self, key: K, image: ImageLike) -> Detached[pb.SegmentStreamRequest]:
-        """Makes the message of the next frame.
-
-        Raises:
-            InvalidRequestError: The image cannot be sent.
-        """
-        message = pb.SegmentStreamRequest(frame_id=str(self._sent))
-        path, data = self._template.describe(message.request, image)
-        self._open[self._sent] = key, message.request.request_id
+    def encode(self, key: K, request: Detached[pb.SegmentRequest]) -> Detached[pb.SegmentStreamRequest]:
+        """Makes the message of the next frame."""
+        message = pb.SegmentStreamRequest(frame_id=str(self._sent), request=request.message)
+        self._open[self._sent] = key, request
         self._sent += 1
-        return Detached(message, ("request", *path), data)
+        return Detached(message, ("request", *request.path), request.data)
 
-    def decode(self, response: pb.SegmentStreamResponse) -> Keyed[K]:
-        """Returns the caller's key and what became of the frame.
+    def decode(
+        self, response: pb.SegmentStreamResponse
+    ) -> tuple[K, Segmentation | CellServeError, Detached[pb.SegmentRequest]]:
+        """Returns the caller's key, what became of the frame, and its request.
 
         Raises:
             ServerError: The answer belongs to no open frame, or makes no sense.
         """
         if response.frame_number not in self._open:
-            raise _invalid_answer(f"frame {response.frame_number} is not open", "")
-        key, request_id = self._open.pop(response.frame_number)
+            raise invalid_answer(f"frame {response.frame_number} is not open", "")
+        key, request = self._open.pop(response.frame_number)
         if response.HasField("error"):
-            return key, from_frame_error(response.error, request_id)
-        return key, decode_segmentation(response.response)
+            return key, from_frame_error(response.error, request.message.request_id), request
+        return key, decode_segmentation(response.response), request
 
     def check_complete(self) -> None:
         """Raises ServerError where the stream ended with frames unanswered."""
         if self._open:
-            raise _invalid_answer(f"the stream ended with {len(self._open)} frames unanswered", "")
+            raise invalid_answer(f"the stream ended with {len(self._open)} frames unanswered", "")
 
 
-def decode_segmentation(message: pb.SegmentResponse) -> Segmentation:
+def decode_segmentation(message: pb.SegmentResponse, data: Mapping[str, bytes | memoryview] = {}) -> Segmentation:
     """Unpacks the answer to one image.
+
+    Args:
+        message: The answer.
+        data: The bytes of arrays that came apart from the message, by field.
 
     Raises:
         ServerError: The answer makes no sense.
     """
     try:
         return Segmentation(
-            label_image=_optional(message, "labels"),
+            label_image=_array(message, "labels", data),
             objects=tuple(_decode_object(entry, message.axes) for entry in message.objects),
             params=wire.read_params(message.params),
             diameter_source=_diameter_source(message.diameter_source),
@@ -172,13 +169,13 @@ def decode_segmentation(message: pb.SegmentResponse) -> Segmentation:
             pixel_size=_decode_pixel_size(message.pixel_size) if message.HasField("pixel_size") else None,
             warnings=_decode_warnings(message.warnings),
             server_version=message.server_version,
-            flows=_optional(message, "flows"),
-            cell_probability=_optional(message, "cell_probability"),
-            maps=_optional(message, "maps"),
+            flows=_array(message, "flows", data),
+            cell_probability=_array(message, "cell_probability", data),
+            maps=_array(message, "maps", data),
             style=np.array(message.style, np.float32) if message.style else None,
         )
     except ValueError as error:
-        raise _invalid_answer(str(error), message.request_id) from error
+        raise invalid_answer(str(error), message.request_id) from error
 
 
 def decode_diameter(message: pb.EstimateDiameterResponse) -> DiameterEstimate:
@@ -216,8 +213,8 @@ def decode_models(message: pb.ListModelsResponse) -> ModelList:
     return ModelList(tuple(decode_model(model) for model in message.models), message.default_model)
 
 
-def _optional(message: pb.SegmentResponse, name: str) -> NDArray[Any] | None:
-    return decode_array(getattr(message, name)) if message.HasField(name) else None
+def _array(message: pb.SegmentResponse, name: str, data: Mapping[str, bytes | memoryview]) -> NDArray[Any] | None:
+    return decode_array(getattr(message, name), data.get(name)) if message.HasField(name) else None
 
 
 def _decode_object(message: pb.Object, axes: str) -> Object:
@@ -271,9 +268,3 @@ def _decode_timing(message: pb.Timing) -> Timing:
 
 def _diameter_source(number: pb.DiameterSource) -> DiameterSource:
     return cast(DiameterSource, wire.word_of(pb.DiameterSource, number, "diameter_source"))
-
-
-def _invalid_answer(message: str, request_id: str) -> ServerError:
-    return ServerError(
-        f"the server's answer makes no sense: {message}", grpc.StatusCode.INTERNAL, "ANSWER_INVALID", None, request_id
-    )

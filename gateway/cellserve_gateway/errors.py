@@ -5,7 +5,8 @@ ServiceError                 code                 reason
 │                                                 DATA_TYPE_UNSUPPORTED, PIXELS_NOT_FINITE
 ├── ImageTooLarge            INVALID_ARGUMENT     IMAGE_TOO_LARGE
 ├── InvalidRequest           INVALID_ARGUMENT     PARAMETER_OUT_OF_RANGE, FIELD_INVALID, FRAME_ID_IN_USE,
-│                                                 MESSAGE_MALFORMED, MESSAGE_TOO_COMPLEX, MESSAGE_SIZE_MISMATCH
+│                                                 MESSAGE_MALFORMED, MESSAGE_TOO_COMPLEX, MESSAGE_SIZE_MISMATCH,
+│                                                 CHUNK_INVALID
 ├── AnswerTooLarge           INVALID_ARGUMENT     ANSWER_TOO_LARGE
 ├── Unauthenticated          UNAUTHENTICATED      TOKEN_MISSING, TOKEN_UNKNOWN
 ├── ModelUnknown             NOT_FOUND            MODEL_UNKNOWN
@@ -63,6 +64,7 @@ class ServiceError(Exception):
         self.message = message
         self.reason = reason or self.reason
         self.retry_after_s = retry_after_s if retry_after_s is not None else self.retry_after_s
+        self.recorded = False  # in the log and the metrics
         self.metadata = {key: str(value) for key, value in metadata.items()}
 
 

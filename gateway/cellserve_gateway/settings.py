@@ -88,7 +88,15 @@ class Settings(BaseSettings):
     model_repository: Path = Field(Path("model_repository"), description="Folder with the families' model.json.")
     default_model: str = Field("generalist", description="Family used when a request names none.")
 
-    max_message_bytes: int = Field(256 * MIB, gt=0, description="Largest gRPC message taken or sent.")
+    max_message_bytes: int = Field(
+        16 * MIB,
+        gt=0,
+        description="Largest gRPC message taken or sent. Python stops while gRPC copies a message: 3 ms for each MiB. "
+        "Clients send images above 12 MiB in chunks.",
+    )
+    max_transfer_bytes: int = Field(
+        256 * MIB, gt=0, description="Largest image or answer that is sent in pieces: by HTTP, or by SegmentLarge."
+    )
     max_image_bytes: int = Field(512 * MIB, gt=0, description="Largest image once decompressed.")
     max_image_pixels: int = Field(8192 * 8192, gt=0, description="Most pixels (rows x columns) of an image.")
     max_channels: int = Field(16, gt=0, description="Most planes of an image.")

@@ -129,8 +129,12 @@ def fill_array(message: pb.Array, array: NDArray[Any], packing: Packing = "none"
     message.data = bytes(describe_array(message, array, packing))
 
 
-def view_array(message: pb.Array) -> NDArray[Any]:
-    """Returns the array of a message, read-only and little-endian.
+def view_array(message: pb.Array, data: bytes | memoryview | None = None) -> NDArray[Any]:
+    """Returns the array of a message, little-endian; to be read only.
+
+    Args:
+        message: The message.
+        data: The bytes of the array. None: they are in the message.
 
     Raises:
         ArrayError: Unknown type or packing, or bytes that do not fit the shape.
@@ -138,7 +142,7 @@ def view_array(message: pb.Array) -> NDArray[Any]:
     if message.data_type not in DTYPES:
         raise ArrayError(f"data type {message.data_type} is unknown", "type")
     dtype, shape = DTYPES[message.data_type], tuple(message.shape)
-    data = message.data
+    data = message.data if data is None else data
     size = math.prod(shape) * dtype.itemsize
     if is_packed(message):
         try:

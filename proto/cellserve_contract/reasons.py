@@ -103,8 +103,14 @@ class ErrorReason(Reason, Enum):
     )
     ANSWER_TOO_LARGE = (
         "INVALID_ARGUMENT",
-        "The answer has, or would have, more bytes than a message may have; `value` and `limit` name both numbers.",
-        "Ask for fewer outputs or for compression, or segment parts of the image.",
+        "The answer has, or would have, more bytes than the server sends; `value` and `limit` name both numbers.",
+        "Call SegmentLarge, ask for fewer outputs or for compression, or segment parts of the image.",
+    )
+    CHUNK_INVALID = (
+        "INVALID_ARGUMENT",
+        "A chunk of an upload does not start where the chunk before ended, is too large, exceeds the declared size of "
+        "the image, or does not fit its checksum.",
+        "Send the chunks in order, each with its CRC-32.",
     )
     SERVICE_UNKNOWN = (
         "NOT_FOUND",

@@ -12,6 +12,7 @@ import math
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
 from cellserve_gateway.errors import Draining, Overloaded, UploadTooSlow
 from cellserve_gateway.ops.metrics import Metrics
@@ -22,7 +23,7 @@ WAKE_S = 0.25
 
 
 class Reservation:
-    """Amounts of the limits that one request holds."""
+    """Amounts of the limits that one request holds. As a context manager it holds nothing after its body."""
 
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
@@ -49,6 +50,12 @@ class Reservation:
         """
         self._admission.check_draining()
         self.resize(requests=1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
     def release(self) -> None:
         """Holds nothing any more."""
@@ -98,6 +105,7 @@ class Admission:
         self._max_uploading = settings.max_bytes_uploading
         self._uploading = 0
         self._uploads: set[_Upload] = set()
+        self._upload_begun = asyncio.Event()
         self._waiting: deque[_Waiting] = deque()
 
     def drain(self) -> None:
@@ -188,6 +196,7 @@ class Admission:
         now, limit = asyncio.get_running_loop().time(), asyncio.timeout(time_limit_s)
         upload = _Upload(size, now, now + grace_s, limit, trusted)
         self._uploads.add(upload)
+        self._upload_begun.set()
         try:
             self.check_draining()
             async with limit:
@@ -204,6 +213,14 @@ class Admission:
             self._uploads.discard(upload)
             self._uploading -= size
             self._admit_waiting()
+
+    async def wait_upload(self, timeout_s: float) -> None:
+        """Waits until an upload is under way, `timeout_s` seconds at most."""
+        if self._uploads:
+            return
+        self._upload_begun.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._upload_begun.wait(), timeout_s)
 
     def shed_uploads(self) -> int:
         """Ends the uploads of declared size; returns their number. For a process that runs out of memory."""

@@ -66,11 +66,11 @@ class CallObserver:
                 check_id("request_id", asked)
                 yield
         except ServiceError as error:
-            code, reason = error.code.name, error.reason
+            code, reason, error.recorded = error.code.name, error.reason, True
             if error.__cause__:  # tells whether the caller or a library is to blame
                 structlog.contextvars.bind_contextvars(cause=repr(error.__cause__)[:200])
             raise
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, GeneratorExit):
             code, reason = "CANCELLED", "CANCELLED"
             raise
         finally:
@@ -89,7 +89,9 @@ class CallObserver:
         structlog.contextvars.bind_contextvars(caller=context.caller)
 
     def failed(self, method: str, error: ServiceError) -> None:
-        """Records the failure of a stream as a whole. `call` records each of its frames."""
+        """Records the failure of a stream as a whole, unless `call` has recorded it."""
+        if error.recorded:
+            return
         self._count(method, error.code.name, error.reason)
         log.info("stream", method=method, code=error.code.name, reason=error.reason)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -15,16 +14,21 @@ from cellserve_gateway.settings import Settings
 from .admission import Admission
 
 log = structlog.get_logger()
-CHECK_S = 0.05
+CHECK_S, IDLE_CHECK_S = 0.05, 1.0
+"""Intervals of the checks: during uploads, and otherwise."""
 WORKING_BYTES_PER_PIXEL = 28
 """Memory of an image in work, beside the image itself."""
 MARGIN_BYTES = 768 << 20
 """Memory beyond `max_bytes_in_flight` and the images in work at which uploads on trust are ended."""
 UNUSED_BYTES = 64 << 20
 """Memory that nothing in flight explains, and that the allocator is asked to give back."""
-MIN_TRIM_INTERVAL_S = 0.5
+IDLE_S = 2.0
+"""Time without an image in work after which unused memory is given back. Images soon ask for it again, page by page."""
+SHORT_TRIM_INTERVAL_S = 0.5
+"""Interval at which memory is given back during the work if the process has more than half of its limit."""
 
-_STATM = Path("/proc/self/statm")
+_STATM = "/proc/self/statm"
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class MemoryGuard:
@@ -40,31 +44,40 @@ class MemoryGuard:
         self._admission = admission
         self._trim = _trim_function()
         self._least: int | None = None
+        self._busy = self._trimmed = 0.0
 
     async def run(self) -> None:
-        """Guards until cancelled."""
-        loop, trimmed = asyncio.get_running_loop(), 0.0
-        while resident := resident_bytes():
-            working = WORKING_BYTES_PER_PIXEL * self._admission.in_flight("pixels")
-            if resident > self._limit + working and (ended := self._admission.shed_uploads()):
-                log.warning("memory is short, uploads were ended", uploads=ended, resident_bytes=resident)
-            self._least = min(resident, self._least or resident)
-            explained = self._least + working + self._admission.in_flight("bytes")
-            # Memory that is given back during the work on images is soon asked for again, page by page.
-            timely = not working or resident > self._limit / 2
-            unused = resident > explained + UNUSED_BYTES
-            if self._trim and timely and unused and loop.time() > trimmed + MIN_TRIM_INTERVAL_S:
-                await asyncio.to_thread(self._trim, 0)
-                trimmed = loop.time()
-            await asyncio.sleep(CHECK_S)
+        """Guards until cancelled. Does nothing where the system does not tell the memory of a process (not Linux)."""
+        try:
+            statm = os.open(_STATM, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return
+        try:
+            while True:
+                await self._check(_resident_bytes(statm))
+                await self._admission.wait_upload(IDLE_CHECK_S)
+                await asyncio.sleep(CHECK_S)
+        finally:
+            os.close(statm)
+
+    async def _check(self, resident: int) -> None:
+        now, pixels = asyncio.get_running_loop().time(), self._admission.in_flight("pixels")
+        working = WORKING_BYTES_PER_PIXEL * pixels
+        if resident > self._limit + working and (ended := self._admission.shed_uploads()):
+            log.warning("memory is short, uploads were ended", uploads=ended, resident_bytes=resident)
+        self._least = min(resident, self._least or resident)
+        if pixels:
+            self._busy = now
+        explained = self._least + working + self._admission.in_flight("bytes")
+        since = self._trimmed + SHORT_TRIM_INTERVAL_S if resident > self._limit / 2 else self._busy + IDLE_S
+        if self._trim and resident > explained + UNUSED_BYTES and now > since:
+            await asyncio.to_thread(self._trim, 0)
+            self._trimmed = self._busy = now
 
 
-def resident_bytes() -> int:
-    """Returns the resident bytes of this process; 0 where the system does not tell (not Linux)."""
-    try:
-        return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0
+def _resident_bytes(statm: int) -> int:
+    """Returns the resident bytes of the process that an open statm file is about."""
+    return int(os.pread(statm, 128, 0).split()[1]) * _PAGE_BYTES
 
 
 def _trim_function() -> Any:

@@ -7,7 +7,7 @@ import contextlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from cellserve_contract.params import SegmentParams
@@ -49,13 +49,13 @@ class Wanted:
         outputs: Optional parts.
         maps_only: The networks' maps are the result. No masks are recovered.
         labels: The answer holds the label image.
-        map_bytes: Bytes of an element of flows, cell probability and maps in the answer.
+        map_type: Type of flows, cell probability and maps in the answer: float32 or float16.
     """
 
     outputs: frozenset[Output] = frozenset()
     maps_only: bool = False
     labels: bool = True
-    map_bytes: int = 4
+    map_type: type[np.floating[Any]] = np.float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class Plan:
         planes = 2 * ("flows" in wanted.outputs) + ("cell_probability" in wanted.outputs)
         planes += 3 * (wanted.maps_only or "maps" in wanted.outputs)
         labels = 0 if wanted.maps_only or not wanted.labels else 2
-        return (labels + wanted.map_bytes * planes) * math.prod(self.shape)
+        return (labels + np.dtype(wanted.map_type).itemsize * planes) * math.prod(self.shape)
 
 
 class Pipeline:

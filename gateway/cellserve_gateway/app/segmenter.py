@@ -88,7 +88,7 @@ class Segmenter:
         context: RequestContext,
         reservation: Reservation,
         *,
-        packed: bool = False,
+        most_bytes: int | None = None,
     ) -> Segmentation:
         """Segments one image.
 
@@ -98,7 +98,7 @@ class Segmenter:
             wanted: Parts wanted in the result.
             context: Its timing is filled in.
             reservation: Holds the request and its bytes. Resized to the pixels and bytes of the image and its answer.
-            packed: Whether the arrays of the answer will be compressed.
+            most_bytes: Most bytes of the arrays of the answer. None: no limit, as for arrays that will be compressed.
 
         Raises:
             ServiceError: See its subclasses.
@@ -108,7 +108,7 @@ class Segmenter:
         image = await self._decode(decode, context, reservation)
         params, source = await self._diameters.resolve(image, params, context, reservation)
         plan = self._pipeline.plan(image.shape[1:], params, source)
-        answer = self._answer_bytes(plan, wanted, packed)
+        answer = _answer_bytes(plan, wanted, most_bytes)
         reservation.resize(pixels=plan.pixels, bytes=reservation.held.get("bytes", 0) + ANSWER_COPIES * answer)
         result = await self._pipeline.segment(image, plan, wanted, context)
         _log(image, plan.network, context, objects=len(result.objects))
@@ -151,28 +151,29 @@ class Segmenter:
         self._backend.network(family.network(params.ensemble))
         return family
 
-    def _answer_bytes(self, plan: Plan, wanted: Wanted, packed: bool) -> int:
-        """Returns the bytes that the arrays of an answer take in memory.
-
-        Raises:
-            AnswerTooLarge: The answer would exceed the limit of a message.
-        """
-        size, limit = plan.answer_bytes(wanted), self._settings.max_message_bytes
-        if size > limit and not packed:
-            raise AnswerTooLarge(
-                f"the answer would have {size:,} bytes; the limit is {limit:,}: "
-                "ask for fewer outputs, for compression, or segment parts of the image",
-                value=size,
-                limit=limit,
-            )
-        return size
-
     async def _decode(self, decode: Callable[[], Pixels], context: RequestContext, reservation: Reservation) -> Pixels:
         context.start_work()
         with self._pipeline.stage(context, "decode"):
             image = await self._workers.run(context, decode)
         reservation.resize(pixels=image[0].size, bytes=max(image.nbytes, reservation.held.get("bytes", 0)))
         return image
+
+
+def _answer_bytes(plan: Plan, wanted: Wanted, limit: int | None) -> int:
+    """Returns the bytes that the arrays of an answer take in memory.
+
+    Raises:
+        AnswerTooLarge: The answer would exceed the limit.
+    """
+    size = plan.answer_bytes(wanted)
+    if limit is not None and size > limit:
+        raise AnswerTooLarge(
+            f"the answer would have {size:,} bytes; the limit is {limit:,}: "
+            "ask for fewer outputs, for compression, or segment parts of the image",
+            value=size,
+            limit=limit,
+        )
+    return size
 
 
 def _log(image: Pixels, network: Network, context: RequestContext, **facts: int) -> None:

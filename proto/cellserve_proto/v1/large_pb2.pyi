@@ -23,24 +23,26 @@ RESULT_ARRAY_CELL_PROBABILITY: ResultArray
 RESULT_ARRAY_MAPS: ResultArray
 
 class Chunk(_message.Message):
-    __slots__ = ("offset", "data", "crc32c")
+    __slots__ = ("offset", "data", "crc32")
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
-    CRC32C_FIELD_NUMBER: _ClassVar[int]
+    CRC32_FIELD_NUMBER: _ClassVar[int]
     offset: int
     data: bytes
-    crc32c: int
-    def __init__(self, offset: _Optional[int] = ..., data: _Optional[bytes] = ..., crc32c: _Optional[int] = ...) -> None: ...
+    crc32: int
+    def __init__(self, offset: _Optional[int] = ..., data: _Optional[bytes] = ..., crc32: _Optional[int] = ...) -> None: ...
 
 class SegmentLargeHeader(_message.Message):
-    __slots__ = ("idempotency_key", "request", "image_bytes")
+    __slots__ = ("idempotency_key", "segment", "estimate_diameter", "image_bytes")
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
-    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    SEGMENT_FIELD_NUMBER: _ClassVar[int]
+    ESTIMATE_DIAMETER_FIELD_NUMBER: _ClassVar[int]
     IMAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
     idempotency_key: str
-    request: _request_pb2.SegmentRequest
+    segment: _request_pb2.SegmentRequest
+    estimate_diameter: _request_pb2.EstimateDiameterRequest
     image_bytes: int
-    def __init__(self, idempotency_key: _Optional[str] = ..., request: _Optional[_Union[_request_pb2.SegmentRequest, _Mapping]] = ..., image_bytes: _Optional[int] = ...) -> None: ...
+    def __init__(self, idempotency_key: _Optional[str] = ..., segment: _Optional[_Union[_request_pb2.SegmentRequest, _Mapping]] = ..., estimate_diameter: _Optional[_Union[_request_pb2.EstimateDiameterRequest, _Mapping]] = ..., image_bytes: _Optional[int] = ...) -> None: ...
 
 class SegmentLargeRequest(_message.Message):
     __slots__ = ("header", "chunk")
@@ -79,15 +81,17 @@ class ObjectBatch(_message.Message):
     def __init__(self, objects: _Optional[_Iterable[_Union[_results_pb2.Object, _Mapping]]] = ...) -> None: ...
 
 class SegmentLargeResponse(_message.Message):
-    __slots__ = ("upload", "work", "result", "objects", "chunk")
+    __slots__ = ("upload", "work", "result", "objects", "chunk", "diameter")
     UPLOAD_FIELD_NUMBER: _ClassVar[int]
     WORK_FIELD_NUMBER: _ClassVar[int]
     RESULT_FIELD_NUMBER: _ClassVar[int]
     OBJECTS_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
+    DIAMETER_FIELD_NUMBER: _ClassVar[int]
     upload: UploadProgress
     work: WorkProgress
     result: _results_pb2.SegmentResponse
     objects: ObjectBatch
     chunk: ResultChunk
-    def __init__(self, upload: _Optional[_Union[UploadProgress, _Mapping]] = ..., work: _Optional[_Union[WorkProgress, _Mapping]] = ..., result: _Optional[_Union[_results_pb2.SegmentResponse, _Mapping]] = ..., objects: _Optional[_Union[ObjectBatch, _Mapping]] = ..., chunk: _Optional[_Union[ResultChunk, _Mapping]] = ...) -> None: ...
+    diameter: _results_pb2.EstimateDiameterResponse
+    def __init__(self, upload: _Optional[_Union[UploadProgress, _Mapping]] = ..., work: _Optional[_Union[WorkProgress, _Mapping]] = ..., result: _Optional[_Union[_results_pb2.SegmentResponse, _Mapping]] = ..., objects: _Optional[_Union[ObjectBatch, _Mapping]] = ..., chunk: _Optional[_Union[ResultChunk, _Mapping]] = ..., diameter: _Optional[_Union[_results_pb2.EstimateDiameterResponse, _Mapping]] = ...) -> None: ...

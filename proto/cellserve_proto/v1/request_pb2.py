@@ -26,7 +26,7 @@ from cellserve_proto.v1 import image_pb2 as cellserve_dot_v1_dot_image__pb2
 from cellserve_proto.v1 import params_pb2 as cellserve_dot_v1_dot_params__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63\x65llserve/v1/request.proto\x12\x0c\x63\x65llserve.v1\x1a\x18\x63\x65llserve/v1/image.proto\x1a\x19\x63\x65llserve/v1/params.proto\"\xf6\x02\n\x0eSegmentRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\"\n\x05image\x18\x02 \x01(\x0b\x32\x13.cellserve.v1.Image\x12+\n\x06params\x18\x03 \x01(\x0b\x32\x1b.cellserve.v1.SegmentParams\x12%\n\x07outputs\x18\x04 \x03(\x0e\x32\x14.cellserve.v1.Output\x12\x13\n\x0bomit_labels\x18\x05 \x01(\x08\x12\x11\n\tmaps_only\x18\x06 \x01(\x08\x12(\n\x08map_type\x18\x07 \x01(\x0e\x32\x16.cellserve.v1.DataType\x12.\n\x0b\x63ompression\x18\x08 \x01(\x0e\x32\x19.cellserve.v1.Compression\x12(\n\x08priority\x18\t \x01(\x0e\x32\x16.cellserve.v1.Priority\x12\x1a\n\rwork_budget_s\x18\n \x01(\x01H\x00\x88\x01\x01\x42\x10\n\x0e_work_budget_s*R\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x18\n\x14PRIORITY_ACQUISITION\x10\x01\x12\x12\n\x0ePRIORITY_BATCH\x10\x02*\x87\x01\n\x06Output\x12\x16\n\x12OUTPUT_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTPUT_OUTLINES\x10\x01\x12\x10\n\x0cOUTPUT_FLOWS\x10\x02\x12\x1b\n\x17OUTPUT_CELL_PROBABILITY\x10\x03\x12\x10\n\x0cOUTPUT_STYLE\x10\x04\x12\x0f\n\x0bOUTPUT_MAPS\x10\x05\x42K\n\x10org.cellserve.v1B\x0cRequestProtoP\x01Z\x18\x63\x65llserve/v1;cellservev1\xaa\x02\x0c\x43\x65llServe.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63\x65llserve/v1/request.proto\x12\x0c\x63\x65llserve.v1\x1a\x18\x63\x65llserve/v1/image.proto\x1a\x19\x63\x65llserve/v1/params.proto\"\xf6\x02\n\x0eSegmentRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\"\n\x05image\x18\x02 \x01(\x0b\x32\x13.cellserve.v1.Image\x12+\n\x06params\x18\x03 \x01(\x0b\x32\x1b.cellserve.v1.SegmentParams\x12%\n\x07outputs\x18\x04 \x03(\x0e\x32\x14.cellserve.v1.Output\x12\x13\n\x0bomit_labels\x18\x05 \x01(\x08\x12\x11\n\tmaps_only\x18\x06 \x01(\x08\x12(\n\x08map_type\x18\x07 \x01(\x0e\x32\x16.cellserve.v1.DataType\x12.\n\x0b\x63ompression\x18\x08 \x01(\x0e\x32\x19.cellserve.v1.Compression\x12(\n\x08priority\x18\t \x01(\x0e\x32\x16.cellserve.v1.Priority\x12\x1a\n\rwork_budget_s\x18\n \x01(\x01H\x00\x88\x01\x01\x42\x10\n\x0e_work_budget_s\"\xd6\x01\n\x17\x45stimateDiameterRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\"\n\x05image\x18\x02 \x01(\x0b\x32\x13.cellserve.v1.Image\x12+\n\x06params\x18\x03 \x01(\x0b\x32\x1b.cellserve.v1.SegmentParams\x12(\n\x08priority\x18\x04 \x01(\x0e\x32\x16.cellserve.v1.Priority\x12\x1a\n\rwork_budget_s\x18\x05 \x01(\x01H\x00\x88\x01\x01\x42\x10\n\x0e_work_budget_s*R\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x18\n\x14PRIORITY_ACQUISITION\x10\x01\x12\x12\n\x0ePRIORITY_BATCH\x10\x02*\x87\x01\n\x06Output\x12\x16\n\x12OUTPUT_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTPUT_OUTLINES\x10\x01\x12\x10\n\x0cOUTPUT_FLOWS\x10\x02\x12\x1b\n\x17OUTPUT_CELL_PROBABILITY\x10\x03\x12\x10\n\x0cOUTPUT_STYLE\x10\x04\x12\x0f\n\x0bOUTPUT_MAPS\x10\x05\x42K\n\x10org.cellserve.v1B\x0cRequestProtoP\x01Z\x18\x63\x65llserve/v1;cellservev1\xaa\x02\x0c\x43\x65llServe.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,10 +34,12 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'cellserve_proto.v1.request_
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\020org.cellserve.v1B\014RequestProtoP\001Z\030cellserve/v1;cellservev1\252\002\014CellServe.V1'
-  _globals['_PRIORITY']._serialized_start=474
-  _globals['_PRIORITY']._serialized_end=556
-  _globals['_OUTPUT']._serialized_start=559
-  _globals['_OUTPUT']._serialized_end=694
+  _globals['_PRIORITY']._serialized_start=691
+  _globals['_PRIORITY']._serialized_end=773
+  _globals['_OUTPUT']._serialized_start=776
+  _globals['_OUTPUT']._serialized_end=911
   _globals['_SEGMENTREQUEST']._serialized_start=98
   _globals['_SEGMENTREQUEST']._serialized_end=472
+  _globals['_ESTIMATEDIAMETERREQUEST']._serialized_start=475
+  _globals['_ESTIMATEDIAMETERREQUEST']._serialized_end=689
 # @@protoc_insertion_point(module_scope)

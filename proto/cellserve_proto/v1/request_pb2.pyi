@@ -56,3 +56,17 @@ class SegmentRequest(_message.Message):
     priority: Priority
     work_budget_s: float
     def __init__(self, request_id: _Optional[str] = ..., image: _Optional[_Union[_image_pb2.Image, _Mapping]] = ..., params: _Optional[_Union[_params_pb2.SegmentParams, _Mapping]] = ..., outputs: _Optional[_Iterable[_Union[Output, str]]] = ..., omit_labels: _Optional[bool] = ..., maps_only: _Optional[bool] = ..., map_type: _Optional[_Union[_image_pb2.DataType, str]] = ..., compression: _Optional[_Union[_image_pb2.Compression, str]] = ..., priority: _Optional[_Union[Priority, str]] = ..., work_budget_s: _Optional[float] = ...) -> None: ...
+
+class EstimateDiameterRequest(_message.Message):
+    __slots__ = ("request_id", "image", "params", "priority", "work_budget_s")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    PARAMS_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    WORK_BUDGET_S_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    image: _image_pb2.Image
+    params: _params_pb2.SegmentParams
+    priority: Priority
+    work_budget_s: float
+    def __init__(self, request_id: _Optional[str] = ..., image: _Optional[_Union[_image_pb2.Image, _Mapping]] = ..., params: _Optional[_Union[_params_pb2.SegmentParams, _Mapping]] = ..., priority: _Optional[_Union[Priority, str]] = ..., work_budget_s: _Optional[float] = ...) -> None: ...

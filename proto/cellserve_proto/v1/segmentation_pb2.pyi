@@ -1,7 +1,5 @@
-from cellserve_proto.v1 import image_pb2 as _image_pb2
 from cellserve_proto.v1 import large_pb2 as _large_pb2
 from cellserve_proto.v1 import models_pb2 as _models_pb2
-from cellserve_proto.v1 import params_pb2 as _params_pb2
 from cellserve_proto.v1 import request_pb2 as _request_pb2
 from cellserve_proto.v1 import results_pb2 as _results_pb2
 from google.rpc import status_pb2 as _status_pb2
@@ -32,20 +30,6 @@ class SegmentStreamResponse(_message.Message):
     response: _results_pb2.SegmentResponse
     error: _status_pb2.Status
     def __init__(self, frame_number: _Optional[int] = ..., frame_id: _Optional[str] = ..., response: _Optional[_Union[_results_pb2.SegmentResponse, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
-
-class EstimateDiameterRequest(_message.Message):
-    __slots__ = ("request_id", "image", "params", "priority", "work_budget_s")
-    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
-    IMAGE_FIELD_NUMBER: _ClassVar[int]
-    PARAMS_FIELD_NUMBER: _ClassVar[int]
-    PRIORITY_FIELD_NUMBER: _ClassVar[int]
-    WORK_BUDGET_S_FIELD_NUMBER: _ClassVar[int]
-    request_id: str
-    image: _image_pb2.Image
-    params: _params_pb2.SegmentParams
-    priority: _request_pb2.Priority
-    work_budget_s: float
-    def __init__(self, request_id: _Optional[str] = ..., image: _Optional[_Union[_image_pb2.Image, _Mapping]] = ..., params: _Optional[_Union[_params_pb2.SegmentParams, _Mapping]] = ..., priority: _Optional[_Union[_request_pb2.Priority, str]] = ..., work_budget_s: _Optional[float] = ...) -> None: ...
 
 class ListModelsRequest(_message.Message):
     __slots__ = ()

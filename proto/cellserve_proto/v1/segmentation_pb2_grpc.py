@@ -55,7 +55,7 @@ class SegmentationServiceStub:
                 _registered_method=True)
         self.EstimateDiameter = channel.unary_unary(
                 '/cellserve.v1.SegmentationService/EstimateDiameter',
-                request_serializer=cellserve_dot_v1_dot_segmentation__pb2.EstimateDiameterRequest.SerializeToString,
+                request_serializer=cellserve_dot_v1_dot_request__pb2.EstimateDiameterRequest.SerializeToString,
                 response_deserializer=cellserve_dot_v1_dot_results__pb2.EstimateDiameterResponse.FromString,
                 _registered_method=True)
         self.ListModels = channel.unary_unary(
@@ -90,8 +90,7 @@ class SegmentationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SegmentLarge(self, request_iterator, context):
-        """Segments an image or volume that exceeds the message limit: upload in chunks, progress while the server works, download in chunks. This
-        version of the server refuses the call.
+        """Segments an image that exceeds the message limit, or estimates the diameter of its objects: upload in chunks, download in chunks.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -138,7 +137,7 @@ def add_SegmentationServiceServicer_to_server(servicer, server):
             ),
             'EstimateDiameter': grpc.unary_unary_rpc_method_handler(
                     servicer.EstimateDiameter,
-                    request_deserializer=cellserve_dot_v1_dot_segmentation__pb2.EstimateDiameterRequest.FromString,
+                    request_deserializer=cellserve_dot_v1_dot_request__pb2.EstimateDiameterRequest.FromString,
                     response_serializer=cellserve_dot_v1_dot_results__pb2.EstimateDiameterResponse.SerializeToString,
             ),
             'ListModels': grpc.unary_unary_rpc_method_handler(
@@ -259,7 +258,7 @@ class SegmentationService:
             request,
             target,
             '/cellserve.v1.SegmentationService/EstimateDiameter',
-            cellserve_dot_v1_dot_segmentation__pb2.EstimateDiameterRequest.SerializeToString,
+            cellserve_dot_v1_dot_request__pb2.EstimateDiameterRequest.SerializeToString,
             cellserve_dot_v1_dot_results__pb2.EstimateDiameterResponse.FromString,
             options,
             channel_credentials,

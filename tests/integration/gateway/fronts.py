@@ -12,6 +12,7 @@ import cellserve
 import httpx
 import imagecodecs
 import numpy as np
+from cellserve_contract.arrays import Detached
 
 from .conftest import Gateway
 
@@ -62,9 +63,11 @@ class Caller(Protocol):
 class GrpcCaller:
     """Calls through the client library."""
 
+    CLIENT = cellserve.Client
+
     def __init__(self, gateway: Gateway, token: str | None = None) -> None:
         metadata = [("authorization", f"Bearer {token}")] if token else []
-        self._client = cellserve.Client(gateway.address, metadata=metadata)
+        self._client = self.CLIENT(gateway.address, metadata=metadata)
 
     def segment(self, file: bytes, request_id: str | None = None, **params: Any) -> Answer:
         with _refusals():
@@ -91,6 +94,21 @@ class GrpcCaller:
     def give_up(self, file: bytes, after_s: float, **params: Any) -> None:
         with contextlib.suppress(cellserve.CellServeError):
             self._client.segment(cellserve.EncodedImage(file), deadline_s=after_s, **params)
+
+
+class ChunkedClient(cellserve.Client):
+    """A client to which every image is too large for a message."""
+
+    def _call(self, method: Any, request: Any, *rest: Any) -> Any:
+        if isinstance(request, Detached):
+            raise cellserve.InvalidRequestError("too large", reason="MESSAGE_TOO_LARGE")
+        return super()._call(method, request, *rest)
+
+
+class ChunkedGrpcCaller(GrpcCaller):
+    """Calls `SegmentLarge` through the client library."""
+
+    CLIENT = ChunkedClient
 
 
 class HttpCaller:
@@ -129,7 +147,11 @@ class HttpCaller:
         return _checked(self._client.post(path, params=params, content=file, headers=headers))
 
 
-CALLERS: dict[str, type[GrpcCaller] | type[HttpCaller]] = {"grpc": GrpcCaller, "http": HttpCaller}
+CALLERS: dict[str, type[GrpcCaller | HttpCaller]] = {
+    "grpc": GrpcCaller,
+    "grpc in chunks": ChunkedGrpcCaller,
+    "http": HttpCaller,
+}
 
 
 def png(pixels: np.ndarray) -> bytes:

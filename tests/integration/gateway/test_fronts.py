@@ -66,20 +66,21 @@ def test_drawn_objects_are_found(caller):
         assert (box == row["label"]).sum() == row["area"] == (answer.labels == row["label"]).sum()
 
 
-def test_both_fronts_answer_alike(opened, image):
+def test_all_callers_get_the_same_answer(opened, image):
     file = png(image("nuclei_fluorescence")[:300, :400].copy())
-    ours, theirs = (CALLERS[name](opened).segment(file, request_id="same", **FAST) for name in ("grpc", "http"))
-    np.testing.assert_array_equal(ours.labels, theirs.labels)
+    ours, *others = (make(opened).segment(file, request_id="same", **FAST) for make in CALLERS.values())
     assert ours.labels.max() > 20
-    assert len(ours.objects) == len(theirs.objects)
-    for row, other in zip(ours.objects, theirs.objects, strict=True):
-        assert row == pytest.approx(other)
-    assert ours.params == theirs.params
-    assert (ours.diameter_source, ours.sha256, ours.request_id) == (
-        theirs.diameter_source,
-        theirs.sha256,
-        theirs.request_id,
-    )
+    for theirs in others:
+        np.testing.assert_array_equal(ours.labels, theirs.labels)
+        assert len(ours.objects) == len(theirs.objects)
+        for row, other in zip(ours.objects, theirs.objects, strict=True):
+            assert row == pytest.approx(other)
+        assert ours.params == theirs.params
+        assert (ours.diameter_source, ours.sha256, ours.request_id) == (
+            theirs.diameter_source,
+            theirs.sha256,
+            theirs.request_id,
+        )
 
 
 def test_the_parameters_as_used_come_back(caller):
@@ -188,7 +189,11 @@ def test_the_token_lets_in(guarded, make_caller):
 
 
 def test_calls_are_counted(opened, caller, make_caller, scrape):
-    method = {"GrpcCaller": "Segment", "HttpCaller": "POST /v1/segment"}[make_caller.__name__]
+    method = {
+        "GrpcCaller": "Segment",
+        "ChunkedGrpcCaller": "SegmentLarge",
+        "HttpCaller": "POST /v1/segment",
+    }[make_caller.__name__]
     before = scrape(opened)
     refused(caller.segment, png(disks(1))[:99])
     after = scrape(opened)

@@ -159,13 +159,6 @@ def test_unknown_names(stub):
     assert (info.reason, "generalist" in info.metadata["available"]) == ("MODEL_UNKNOWN", True)
 
 
-def test_large_images_are_honestly_not_there_yet(stub):
-    with pytest.raises(grpc.RpcError) as error:
-        list(stub.SegmentLarge(iter([pb.SegmentLargeRequest()])))
-    assert error.value.code() is grpc.StatusCode.UNIMPLEMENTED
-    assert error_info(error.value).reason == "NOT_IMPLEMENTED"
-
-
 @pytest.mark.parametrize("path", ["/x", "/a/b/c", "/cellserve.v1.SegmentationService/Nothing", "/"])
 def test_unknown_methods(gateway, path):
     with grpc.insecure_channel(gateway.address) as channel, pytest.raises(grpc.RpcError) as error:

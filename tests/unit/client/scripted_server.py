@@ -32,6 +32,12 @@ DTYPES = {
     pb.DATA_TYPE_FLOAT16: np.dtype("<f2"),
 }
 MAP_TYPES = {pb.DATA_TYPE_FLOAT32: "<f4", pb.DATA_TYPE_FLOAT16: "<f2"}
+ARRAYS = {
+    pb.RESULT_ARRAY_LABELS: "labels",
+    pb.RESULT_ARRAY_FLOWS: "flows",
+    pb.RESULT_ARRAY_CELL_PROBABILITY: "cell_probability",
+    pb.RESULT_ARRAY_MAPS: "maps",
+}
 VERSION = pb.ModelVersion(
     family="generalist",
     name="generalist",
@@ -90,7 +96,9 @@ class Service(segmentation_pb2_grpc.SegmentationServiceServicer):
 
     def __init__(self, *failures: status_pb2.Status, delay_s: float = 0.0) -> None:
         self.failures = deque(failures)
+        self.upload_failures: deque[status_pb2.Status] = deque()
         self.delay_s = delay_s
+        self.damage = 0
         self.requests: list = []
         self.metadata: list[dict[str, str]] = []
         self.running = self.most_running = 0
@@ -120,11 +128,46 @@ class Service(segmentation_pb2_grpc.SegmentationServiceServicer):
                 answer.response.CopyFrom(segmented(frame.request))
             yield answer
 
+    def SegmentLarge(self, requests, context):
+        """Fails, if told to, in the middle of the upload."""
+        context.add_callback(lambda: None if context.code() is not None else self.cancelled.set())
+        header = next(requests).header
+        yield pb.SegmentLargeResponse(upload=pb.UploadProgress())
+        data = b""
+        while len(data) < header.image_bytes:
+            chunk = next(requests).chunk
+            assert (chunk.offset, chunk.crc32) == (len(data), zlib.crc32(chunk.data))
+            data += chunk.data
+            if self.upload_failures:
+                self._fail(self.upload_failures.popleft(), context)
+        work = header.segment if header.HasField("segment") else header.estimate_diameter
+        work.image.raw.pixels.data = data
+        self.requests.append(header)
+        if not header.HasField("segment"):
+            yield pb.SegmentLargeResponse(diameter=estimated(work))
+            return
+        end = time.monotonic() + self.delay_s
+        while time.monotonic() < end and context.is_active():
+            time.sleep(0.005)
+        answer = segmented(work)
+        arrays = {number: getattr(answer, name) for number, name in ARRAYS.items() if answer.HasField(name)}
+        parts = [(number, array.data) for number, array in arrays.items()]
+        objects = list(answer.objects)
+        for array in arrays.values():
+            array.ClearField("data")
+        answer.ClearField("objects")
+        yield pb.SegmentLargeResponse(result=answer)
+        for found in objects:
+            yield pb.SegmentLargeResponse(objects=pb.ObjectBatch(objects=[found]))
+        for number, whole in parts:
+            for offset in range(0, len(whole), 5000):
+                piece = whole[offset : offset + 5000]
+                chunk = pb.Chunk(offset=offset, data=piece, crc32=zlib.crc32(piece) ^ self.damage)
+                yield pb.SegmentLargeResponse(chunk=pb.ResultChunk(array=number, chunk=chunk))
+
     def EstimateDiameter(self, request, context):
         self._receive(request, context)
-        return pb.EstimateDiameterResponse(
-            request_id=request.request_id, diameter=30.1, source=pb.DIAMETER_SOURCE_WORKING_DIAMETER, model=VERSION
-        )
+        return estimated(request)
 
     def ListModels(self, request, context):
         return pb.ListModelsResponse(models=[MODEL], default_model="generalist")
@@ -159,6 +202,12 @@ class Service(segmentation_pb2_grpc.SegmentationServiceServicer):
         context.set_trailing_metadata([("grpc-status-details-bin", status.SerializeToString())])
         code = next(code for code in grpc.StatusCode if code.value[0] == status.code)
         context.abort(code, status.message)
+
+
+def estimated(request: pb.EstimateDiameterRequest) -> pb.EstimateDiameterResponse:
+    return pb.EstimateDiameterResponse(
+        request_id=request.request_id, diameter=30.1, source=pb.DIAMETER_SOURCE_WORKING_DIAMETER, model=VERSION
+    )
 
 
 def segmented(request: pb.SegmentRequest) -> pb.SegmentResponse:

@@ -81,13 +81,13 @@ def test_no_server_names_the_address(image):
     assert isinstance(caught.value, ConnectionError)
 
 
-def test_too_large_for_the_server_is_not_overload(serve, image):
+def test_too_large_for_the_server_is_not_overload(serve):
     class Small(Service):
-        def Segment(self, request, context):
+        def GetModel(self, request, context):
             context.abort(S.RESOURCE_EXHAUSTED, "SERVER: Received message larger than max (9 vs. 4)")
 
     with Client(serve(Small())) as client, pytest.raises(cellserve.InvalidRequestError) as caught:
-        client.segment(image)
+        client.model("generalist")
     assert caught.value.reason == "MESSAGE_TOO_LARGE"
 
 

@@ -16,7 +16,8 @@ from cellserve_gateway.app.networks import Network
 from cellserve_gateway.app.params import DiameterSource, resolve
 from cellserve_gateway.app.pipeline import Segmentation
 from cellserve_gateway.errors import InvalidImage, InvalidRequest, NotImplementedYet
-from cellserve_gateway.fronts.grpc import codec
+from cellserve_gateway.fronts.grpc import answers, codec
+from cellserve_gateway.fronts.grpc.answers import Result
 from cellserve_gateway.fronts.grpc.wire import NO_PAYLOAD
 from cellserve_gateway.settings import Settings
 from cellserve_postprocess import ObjectTable, measure_objects
@@ -48,7 +49,8 @@ def answer(labels: np.ndarray | None, **parts) -> Segmentation:
 def encoded(result: Segmentation, **request) -> pb.SegmentResponse:
     """The answer as a caller receives it."""
     response = pb.SegmentResponse()
-    codec.fill_response(response, result, FAMILY, codec.to_packing(pb.SegmentRequest(**request)))
+    asked = pb.SegmentRequest(**request)
+    answers.fill_response(response, Result(result, FAMILY, codec.to_wanted(asked), codec.to_compression(asked)))
     return pb.SegmentResponse.FromString(response.SerializeToString())
 
 
@@ -115,8 +117,8 @@ def test_a_family_trained_without_nuclei():
         lambda: codec.to_wanted(pb.SegmentRequest(outputs=[pb.OUTPUT_UNSPECIFIED])),
         lambda: codec.to_wanted(pb.SegmentRequest(outputs=[pb.OUTPUT_STYLE] * 1000)),
         lambda: codec.to_wanted(pb.SegmentRequest(outputs=[pb.OUTPUT_OUTLINES], maps_only=True)),
-        lambda: codec.to_packing(pb.SegmentRequest(compression=9)),  # type: ignore[arg-type]
-        lambda: codec.to_packing(pb.SegmentRequest(map_type=pb.DATA_TYPE_UINT8)),
+        lambda: codec.to_compression(pb.SegmentRequest(compression=9)),  # type: ignore[arg-type]
+        lambda: codec.to_wanted(pb.SegmentRequest(map_type=pb.DATA_TYPE_UINT8)),
         lambda: codec.to_work_budget(pb.SegmentRequest(work_budget_s=0)),
         lambda: codec.to_work_budget(pb.SegmentRequest(work_budget_s=float("nan"))),
         lambda: codec.to_priority(7),
@@ -267,7 +269,7 @@ def test_an_answer_says_how_it_was_made():
     response = encoded(answer(None, warnings=((WarningKind.NOTHING_FOUND, {"largest_logit": "-3"}),)))
     assert (response.model.weights, response.model.precision) == (pb.PRECISION_FLOAT16, pb.PRECISION_BFLOAT16)
     assert (response.model.family, response.model.runtime) == ("generalist", "onnxruntime")
-    assert response.server_version == codec.SERVER_VERSION
+    assert response.server_version == answers.SERVER_VERSION
     (warning,) = response.warnings
     assert (warning.kind, dict(warning.metadata)) == (pb.WARNING_KIND_NOTHING_FOUND, {"largest_logit": "-3"})
     assert warning.message == WarningKind.NOTHING_FOUND.meaning

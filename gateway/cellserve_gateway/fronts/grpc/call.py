@@ -152,6 +152,7 @@ class Receiver(Generic[M]):
         self._message = cast(type[M], GetMessageClass(self._type))
         self._streams = call.method.client_streaming
         self._largest = 0
+        self._reserved = False
 
     def __aiter__(self) -> Receiver[M]:
         return self
@@ -163,7 +164,7 @@ class Receiver(Generic[M]):
         return received
 
     async def receive(self) -> Received[M]:
-        """Returns the only request of a unary call.
+        """Returns the only request of a unary call, or the next of a stream that has to go on.
 
         Raises:
             InvalidRequest: The caller sent none, or its bytes are not a message of this call.
@@ -176,6 +177,32 @@ class Receiver(Generic[M]):
             raise InvalidRequest("the call ended without a message", reason="MESSAGE_MALFORMED")
         return received
 
+    @contextlib.asynccontextmanager
+    async def upload(self, reservation: Reservation, size: int) -> AsyncIterator[None]:
+        """Reserves memory for an image that comes in chunks; the body receives the messages.
+
+        Args:
+            reservation: Gets `size` bytes, and during the upload the bytes of a message.
+            size: Bytes of the image.
+
+        Raises:
+            Overloaded, UploadTooSlow, Draining: See `Admission.upload`.
+        """
+        needed_s = size / SLOWEST_BYTES_PER_S
+        async with self._admission.upload(
+            reservation,
+            size + self._settings.max_message_bytes,
+            grace_s=UPLOAD_GRACE_S + needed_s,
+            time_limit_s=self._settings.upload_timeout_s + needed_s,
+            patience_s=UPLOAD_PATIENCE_S,
+        ):
+            self._reserved = True
+            try:
+                yield
+            finally:
+                self._reserved = False
+        reservation.hold(bytes=size)
+
     async def _next(self) -> Received[M] | None:
         reservation, data = self._admission.reservation(), b""
         try:
@@ -186,7 +213,7 @@ class Receiver(Generic[M]):
                 return None
             self._check_declared(len(data))
             self._largest = max(self._largest, len(data))
-            reservation.hold(bytes=len(data))
+            reservation.hold(bytes=0 if self._reserved else len(data))
             if len(data) <= INLINE_BYTES:
                 return self._received(data, reservation)
             if not _takes_images(self._type):
@@ -201,6 +228,8 @@ class Receiver(Generic[M]):
     def _memory(self, reservation: Reservation) -> contextlib.AbstractAsyncContextManager[None]:
         """Holds memory for the next message while the body receives it."""
         limit = self._settings.max_message_bytes
+        if self._reserved:
+            return contextlib.nullcontext()
         if not _takes_images(self._type):
             return self._small_message(reservation)
         declared = self._declared() or (self._largest if self._streams else 0)

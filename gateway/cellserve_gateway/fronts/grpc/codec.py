@@ -1,30 +1,24 @@
-"""Between messages and the objects of the core."""
+"""From messages to the objects of the core."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from importlib import metadata
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 import numpy as np
 from cellserve_contract import wire
-from cellserve_contract.arrays import DTYPES, ArrayError, Packing, fill_array, is_packed, packing_of_labels
+from cellserve_contract.arrays import DTYPES, ArrayError, is_packed
 from cellserve_contract.axes import axes_problem
-from cellserve_contract.model_card import Family
 from cellserve_contract.params import SegmentParams
-from cellserve_contract.reasons import WarningKind
 from cellserve_formats import Limits
 from cellserve_proto import v1 as pb
 
 from cellserve_gateway.app import decode
-from cellserve_gateway.app.context import Priority, Timing
+from cellserve_gateway.app.context import Priority
 from cellserve_gateway.app.decode import Pixels
-from cellserve_gateway.app.networks import Network
-from cellserve_gateway.app.params import DiameterSource
-from cellserve_gateway.app.pipeline import Output, Segmentation, Wanted
-from cellserve_gateway.app.segmenter import DiameterEstimate, FamilyStatus
+from cellserve_gateway.app.pipeline import Output, Wanted
 from cellserve_gateway.errors import InvalidImage, InvalidRequest, NotImplementedYet
 
 from .wire import Payload
@@ -32,7 +26,6 @@ from .wire import Payload
 T = TypeVar("T")
 
 OUTPUTS = {number: cast(Output, word) for word, number in wire.words(pb.Output).items()}
-SOURCES = {source: wire.number_of(pb.DiameterSource, source.value, "source") for source in DiameterSource}
 PRIORITIES = {
     pb.PRIORITY_UNSPECIFIED: Priority.BATCH,
     pb.PRIORITY_BATCH: Priority.BATCH,
@@ -43,30 +36,8 @@ MAP_TYPES: dict[int, type[np.floating[Any]]] = {
     pb.DATA_TYPE_FLOAT32: np.float32,
     pb.DATA_TYPE_FLOAT16: np.float16,
 }
-PRECISIONS = {
-    "fp32": pb.PRECISION_FLOAT32,
-    "fp16": pb.PRECISION_FLOAT16,
-    "f32": pb.PRECISION_FLOAT32,
-    "bf16": pb.PRECISION_BFLOAT16,
-}
 MOST_OUTPUTS = 16  # entries of `outputs`; there are fewer different ones
 MOST_AXES = 8  # entries of `shape`; there are fewer letters
-SERVER_VERSION = metadata.version("cellserve")
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerPacking:
-    """How an answer is packed.
-
-    Attributes:
-        labels: Whether the answer has a label image.
-        map_type: float32 or float16.
-        compression: Number of the contract's Compression.
-    """
-
-    labels: bool
-    map_type: type[np.floating[Any]]
-    compression: int
 
 
 def to_pixels(image: pb.Image, payload: Payload, limits: Limits) -> Pixels:
@@ -128,8 +99,8 @@ def to_wanted(request: pb.SegmentRequest) -> Wanted:
     outputs = frozenset(_lookup(OUTPUTS, output, "outputs") for output in request.outputs)
     if request.maps_only and "outlines" in outputs:
         raise InvalidRequest("maps_only recovers no masks, so there are no outlines", field="outputs")
-    map_bytes = np.dtype(_lookup(MAP_TYPES, request.map_type, "map_type")).itemsize
-    return Wanted(outputs, request.maps_only, not request.omit_labels, map_bytes)
+    map_type = _lookup(MAP_TYPES, request.map_type, "map_type")
+    return Wanted(outputs, request.maps_only, not request.omit_labels, map_type)
 
 
 def to_priority(priority: int) -> Priority:
@@ -137,14 +108,13 @@ def to_priority(priority: int) -> Priority:
     return _lookup(PRIORITIES, priority, "priority")
 
 
-def to_packing(request: pb.SegmentRequest) -> AnswerPacking:
-    """Returns how the answer is packed. Raises InvalidRequest for an unknown compression or map type."""
+def to_compression(request: pb.SegmentRequest) -> int:
+    """Returns how the arrays of the answer are packed. Raises InvalidRequest for an unknown compression."""
     if request.compression not in (0, *wire.words(pb.Compression).values()):
         raise InvalidRequest(
             f"compression has the unknown value {request.compression}", field="compression", value=request.compression
         )
-    map_type = _lookup(MAP_TYPES, request.map_type, "map_type")
-    return AnswerPacking(not request.omit_labels, map_type, request.compression)
+    return request.compression
 
 
 def to_work_budget(request: pb.SegmentRequest | pb.EstimateDiameterRequest) -> float | None:
@@ -156,94 +126,6 @@ def to_work_budget(request: pb.SegmentRequest | pb.EstimateDiameterRequest) -> f
             f"work_budget_s is {request.work_budget_s}; allowed: seconds, above 0", field="work_budget_s"
         )
     return request.work_budget_s
-
-
-def fill_response(message: pb.SegmentResponse, result: Segmentation, family: Family, packing: AnswerPacking) -> None:
-    """Fills an answer, complete but for its id, its pixel size and its timing.
-
-    Args:
-        message: Empty, already in its place: nothing is copied twice.
-        result: What was found.
-        family: The family that answered.
-        packing: How arrays are packed.
-    """
-    message.axes = "YX"
-    message.server_version = SERVER_VERSION
-    message.diameter_source = SOURCES[result.diameter_source]
-    wire.write_params(message.params, result.params)
-    message.model.CopyFrom(model_version(family, result.network))
-    _fill_warnings(message.warnings, result.warnings)
-    if packing.labels and result.labels is not None:
-        fill_array(message.labels, result.labels, packing_of_labels(packing.compression, result.labels.nbytes))
-    packed: Packing = "zlib" if packing.compression == pb.COMPRESSION_ZLIB else "none"
-    maps = {"flows": result.flows, "cell_probability": result.cell_probability, "maps": result.maps}
-    for name, array in maps.items():
-        if array is not None:
-            fill_array(getattr(message, name), array.astype(packing.map_type, copy=False), packed)
-    if result.style is not None:
-        message.style.extend(result.style.tolist())
-    _fill_objects(message, result)
-
-
-def diameter_response(estimate: DiameterEstimate, request_id: str) -> pb.EstimateDiameterResponse:
-    """Returns the answer to a request for the diameter."""
-    response = pb.EstimateDiameterResponse(
-        request_id=request_id,
-        diameter=estimate.diameter,
-        source=SOURCES[estimate.source],
-        model=model_version(estimate.family, estimate.network),
-        server_version=SERVER_VERSION,
-    )
-    _fill_warnings(response.warnings, estimate.warnings)
-    return response
-
-
-def timing(seconds: Timing, total_s: float) -> pb.Timing:
-    """Returns the message of the stages' seconds."""
-    return pb.Timing(
-        decode_s=seconds.decode,
-        preprocess_s=seconds.preprocess,
-        inference_s=seconds.inference,
-        reassemble_s=seconds.reassemble,
-        postprocess_s=seconds.postprocess,
-        encode_s=seconds.encode,
-        total_s=total_s,
-        tiles=seconds.tiles,
-    )
-
-
-def model_version(family: Family, network: Network) -> pb.ModelVersion:
-    """Returns the message of a network of a family."""
-    file = family.networks.get(network.name)
-    return pb.ModelVersion(
-        family=family.name,
-        name=network.name,
-        version=network.version,
-        sha256=network.sha256,
-        weights=PRECISIONS.get((file.weights if file else None) or "", pb.PRECISION_UNSPECIFIED),
-        precision=PRECISIONS.get(network.precision, pb.PRECISION_UNSPECIFIED),
-        runtime=network.runtime,
-    )
-
-
-def model(status: FamilyStatus) -> pb.Model:
-    """Returns the message of a family and its state at the backend."""
-    family = status.family
-    described = [Network(name, "", family.networks[name].sha256, 0) for name in status.networks]
-    return pb.Model(
-        name=family.name,
-        description=family.description,
-        versions=[model_version(family, network) for network in status.served or described],
-        working_diameter=family.diam_mean,  # model.json has Cellpose's words
-        training_diameter=family.diam_labels,
-        channels=family.channels,
-        license=family.license,
-        provenance=family.provenance,
-        has_size_model=family.size_model is not None,
-        ready=bool(status.served),
-        tile_size=family.tile_size,
-        max_batch_size=status.served[0].max_batch_size if status.served else 0,
-    )
 
 
 def _planes_of(array: pb.Array, axes: str) -> tuple[tuple[int, ...], str]:
@@ -265,43 +147,6 @@ def _planes_of(array: pb.Array, axes: str) -> tuple[tuple[int, ...], str]:
     if "C" not in names:
         names = names.replace("S", "C")
     return tuple(length for _, length in kept), names
-
-
-def _fill_objects(message: pb.SegmentResponse, result: Segmentation) -> None:
-    objects = result.objects
-    rows = zip(
-        objects.label.tolist(),
-        objects.bbox.tolist(),
-        objects.centroid.tolist(),
-        objects.area.tolist(),
-        objects.equivalent_diameter_area.tolist(),
-        objects.mean_probability.tolist(),
-        objects.flow_error.tolist(),
-        strict=True,
-    )
-    for index, (label, (y_min, x_min, y_max, x_max), (y, x), area, diameter, probability, error) in enumerate(rows):
-        entry = message.objects.add(
-            label=label,
-            area=area,
-            equivalent_diameter_area=diameter,
-            mean_probability=probability,
-            flow_error=error,
-        )
-        box, centroid = entry.bbox, entry.centroid
-        box.y_min, box.x_min, box.z_max, box.y_max, box.x_max = y_min, x_min, 1, y_max, x_max
-        centroid.y, centroid.x = y, x
-        if result.outlines is not None:
-            entry.outlines.add().points.extend(result.outlines[index].ravel().tolist())
-
-
-def _fill_warnings(messages: Any, warnings: Iterable[tuple[WarningKind, Mapping[str, str]]]) -> None:
-    for kind, facts in warnings:
-        messages.add(
-            kind=wire.number_of(pb.WarningKind, kind.name.lower(), "kind"),
-            message=kind.meaning,
-            suggestion=kind.suggestion,
-            metadata=facts,
-        )
 
 
 def _check_pixel_size(size: pb.PixelSize) -> None:

@@ -15,10 +15,10 @@ from cellserve_gateway.app.calls import check_id
 from cellserve_gateway.app.context import RequestContext
 from cellserve_gateway.app.decode import Pixels, limits_of
 from cellserve_gateway.app.segmenter import ANSWER_COPIES, Segmenter
-from cellserve_gateway.errors import InvalidRequest, NotImplementedYet, ServiceError
+from cellserve_gateway.errors import InvalidRequest, ServiceError
 from cellserve_gateway.settings import Settings
 
-from . import codec
+from . import answers, codec, large
 from .call import Answer, Call, Received, Receiver
 from .status import to_status
 
@@ -30,6 +30,8 @@ class SegmentationService:
 
     def __init__(self, settings: Settings, segmenter: Segmenter) -> None:
         self._limits = limits_of(settings)
+        self._message_bytes = settings.max_message_bytes
+        self._transfer_bytes = settings.max_transfer_bytes
         self._stream_window = settings.stream_window
         self._segmenter = segmenter
 
@@ -41,14 +43,14 @@ class SegmentationService:
     async def SegmentStream(
         self, requests: Receiver[pb.SegmentStreamRequest], call: Call
     ) -> AsyncGenerator[Answer, None]:
-        answers: asyncio.Queue[Answer | ServiceError | None] = asyncio.Queue()
+        outcomes: asyncio.Queue[Answer | ServiceError | None] = asyncio.Queue()
         window = asyncio.Semaphore(self._stream_window)
         pending: set[str] = set()
         reservations: set[Reservation] = set()
 
         async def answer(frame: Received[pb.SegmentStreamRequest], number: int, in_use: bool) -> None:
             try:
-                answers.put_nowait(Answer(await self._frame(frame, number, call, in_use), frame.reservation))
+                outcomes.put_nowait(Answer(await self._frame(frame, number, call, in_use), frame.reservation))
             finally:
                 if not in_use:
                     pending.discard(frame.message.frame_id)
@@ -67,11 +69,11 @@ class SegmentationService:
                         await window.acquire()
                 except ServiceError as error:  # the frames before are answered nevertheless
                     failure = error
-            answers.put_nowait(failure)
+            outcomes.put_nowait(failure)
 
         reading = asyncio.create_task(read())
         try:
-            while isinstance(following := await answers.get(), Answer):
+            while isinstance(following := await outcomes.get(), Answer):
                 assert following.reservation
                 reservations.discard(following.reservation)
                 yield following
@@ -87,8 +89,30 @@ class SegmentationService:
     async def SegmentLarge(
         self, requests: Receiver[pb.SegmentLargeRequest], call: Call
     ) -> AsyncGenerator[Answer, None]:
-        raise NotImplementedYet("this gateway does not take images over the message limit yet", feature="SegmentLarge")
-        yield  # makes this a generator, as the door expects of a streaming answer
+        first = await requests.receive()
+        with first.reservation as reservation:
+            header = large.header_of(first.message, self._transfer_bytes)
+            work = large.work_of(header)
+            async with call.request(work.request_id) as context:
+                check_id("idempotency_key", header.idempotency_key)
+                upload = large.Upload(requests, reservation, header, call.workers)
+                try:
+                    await upload.admitted()
+                    yield Answer(pb.SegmentLargeResponse(upload=pb.UploadProgress()).SerializeToString())
+                    payload = await upload.image()
+                finally:
+                    await upload.end()
+                if isinstance(work, pb.EstimateDiameterRequest):
+                    estimate = await self.EstimateDiameter(Received(work, payload, reservation), context)
+                    yield Answer(pb.SegmentLargeResponse(diameter=estimate).SerializeToString())
+                    return
+                start = time.perf_counter()
+                result = await self._result(work, Received(work, payload, reservation), context, self._transfer_bytes)
+                answer = await self._segmenter.encode(context, large.LargeAnswer, result)
+                _complete(answer.response, work, context, start)
+                messages = answer.messages()
+                while data := await call.workers.run(context, next, messages, b""):
+                    yield Answer(data)
 
     async def EstimateDiameter(
         self, request: Received[pb.EstimateDiameterRequest], context: RequestContext
@@ -99,17 +123,17 @@ class SegmentationService:
         request.reservation.start()
         decode = partial(self._pixels, message.image, request)
         estimate = await self._segmenter.estimate_diameter(decode, params, context, request.reservation)
-        return codec.diameter_response(estimate, context.request_id)
+        return answers.diameter_response(estimate, context.request_id)
 
     async def ListModels(
         self, request: Received[pb.ListModelsRequest], context: RequestContext
     ) -> pb.ListModelsResponse:
         families = self._segmenter.families
-        models = [codec.model(self._segmenter.status(name)) for name in families]
+        models = [answers.model(self._segmenter.status(name)) for name in families]
         return pb.ListModelsResponse(models=models, default_model=families.default)
 
     async def GetModel(self, request: Received[pb.GetModelRequest], context: RequestContext) -> pb.GetModelResponse:
-        return pb.GetModelResponse(model=codec.model(self._segmenter.status(request.message.name)))
+        return pb.GetModelResponse(model=answers.model(self._segmenter.status(request.message.name)))
 
     async def _segment(
         self,
@@ -120,24 +144,27 @@ class SegmentationService:
     ) -> None:
         """Segments the image of a request, which was received alone or in a frame; fills the response in its place."""
         start = time.perf_counter()
+        result = await self._result(request, received, context, self._message_bytes)
+        await self._segmenter.encode(context, answers.fill_response, response, result)
+        _complete(response, request, context, start)
+
+    async def _result(
+        self, request: pb.SegmentRequest, received: Received[Any], context: RequestContext, most_bytes: int
+    ) -> answers.Result:
+        """Segments the image of a request whose answer may have some bytes, unless it is packed."""
         params = codec.to_params(request.params, self._segmenter.families.default)
-        wanted, packing = codec.to_wanted(request), codec.to_packing(request)
+        wanted, compression = codec.to_wanted(request), codec.to_compression(request)
         context.priority, context.work_budget_s = codec.to_priority(request.priority), codec.to_work_budget(request)
         received.reservation.start()
-        result = await self._segmenter.segment(
+        found = await self._segmenter.segment(
             partial(self._pixels, request.image, received),
             params,
             wanted,
             context,
             received.reservation,
-            packed=packing.compression == pb.COMPRESSION_ZLIB,
+            most_bytes=None if compression == pb.COMPRESSION_ZLIB else most_bytes,
         )
-        family = self._segmenter.families[params.model]
-        await self._segmenter.encode(context, codec.fill_response, response, result, family, packing)
-        response.request_id = context.request_id
-        if request.image.HasField("pixel_size"):
-            response.pixel_size.CopyFrom(request.image.pixel_size)
-        response.timing.CopyFrom(codec.timing(context.timing, time.perf_counter() - start))
+        return answers.Result(found, self._segmenter.families[params.model], wanted, compression)
 
     def _pixels(self, image: pb.Image, received: Received[Any]) -> Pixels:
         return codec.to_pixels(image, received.take(), self._limits)
@@ -159,3 +186,11 @@ class SegmentationService:
         frame.take()
         reservation.hold(requests=0, pixels=0, bytes=ANSWER_COPIES * len(data))
         return data
+
+
+def _complete(response: pb.SegmentResponse, request: pb.SegmentRequest, context: RequestContext, start: float) -> None:
+    """Fills what an answer says of its request and of the time since `start`, in seconds of `perf_counter`."""
+    response.request_id = context.request_id
+    if request.image.HasField("pixel_size"):
+        response.pixel_size.CopyFrom(request.image.pixel_size)
+    response.timing.CopyFrom(answers.timing(context.timing, time.perf_counter() - start))

@@ -179,7 +179,7 @@ class Door:
         if declared == 0:
             yield
             return
-        limit = self._settings.max_message_bytes
+        limit = self._settings.max_transfer_bytes
         if declared > limit:
             raise ImageTooLarge(
                 f"the body has {declared:,} bytes; the limit is {limit:,}",

@@ -14,6 +14,7 @@ from .connections import Application, Connection, Connections, guard
 
 BACKLOG = 1024
 """Connections that may wait to be accepted. The kernel drops further ones without telling their callers."""
+DATE_INTERVAL_S = 1.0
 KEEP_ALIVE_S = 3600  # uvicorn's own timer, which `Connection` replaces
 
 
@@ -65,7 +66,7 @@ class HttpListener:
             self._socket.close()
             return
         self._server.config.timeout_graceful_shutdown = grace_s  # type: ignore[assignment]
-        self._server.should_exit = True
+        self._server.end()
         await self._serving
 
 
@@ -78,6 +79,18 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._connections = connections
         self._tls = tls
+        self._ending = asyncio.Event()
+
+    def end(self) -> None:
+        """Ends `serve`."""
+        self.should_exit = True
+        self._ending.set()
+
+    async def main_loop(self) -> None:
+        """Renews the Date header every second until the end; uvicorn's own loop looks ten times a second."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), DATE_INTERVAL_S)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

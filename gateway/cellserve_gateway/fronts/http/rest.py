@@ -84,8 +84,8 @@ class RestInterface:
         upload, reservation = await self._upload(call, chosen)
         family = self._segmenter.families[params.model]
         wanted = Wanted(frozenset(["outlines"] if chosen.outlines else []))
-        # Every representation is compressed, or a table.
-        result = await self._segmenter.segment(upload.decode, params, wanted, call.context, reservation, packed=True)
+        # Every representation is compressed, or a table: no limit.
+        result = await self._segmenter.segment(upload.decode, params, wanted, call.context, reservation)
         answer = Answer(call.context.request_id, upload.image, family, result, call.context.timing)
         content = await self._segmenter.encode(call.context, representation.render, answer)
         reservation.hold(bytes=len(content), pixels=0)  # the answer is there: no limit may lose it

@@ -233,7 +233,7 @@ async def refused(
         ({}, f"Authorization: Bearer wrong\r\nContent-Length: {REFUSED}\r\n", "/v1/segment", "401", "TOKEN_UNKNOWN"),
         ({}, f"Authorization: Bearer wrong\r\nContent-Length: {REFUSED}\r\n", "/v1/diameter", "401", "TOKEN_UNKNOWN"),
         (
-            {"max_message_bytes": 10 << 20},
+            {"max_transfer_bytes": 10 << 20},
             f"Authorization: Bearer {TOKEN}\r\nContent-Length: {REFUSED}\r\n",
             "/v1/segment",
             "413",
