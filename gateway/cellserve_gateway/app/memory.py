@@ -22,7 +22,7 @@ MARGIN_BYTES = 768 << 20
 """Memory beyond `max_bytes_in_flight` and the images in work at which uploads on trust are ended."""
 UNUSED_BYTES = 64 << 20
 """Memory that nothing in flight explains, and that the allocator is asked to give back."""
-IDLE_S = 2.0
+IDLE_S = 30.0
 """Time without an image in work after which unused memory is given back. Images soon ask for it again, page by page."""
 SHORT_TRIM_INTERVAL_S = 0.5
 """Interval at which memory is given back during the work if the process has more than half of its limit."""
