@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
@@ -18,6 +19,7 @@ from .results import DiameterEstimate, Segmentation
 RETRY_PAUSES_S = (0.2, 0.4, 0.8, 1.6)
 """Waits before a call that broke during its transfer is made again. gRPC repeats no call that has begun to answer."""
 _TOO_LARGE = {"ANSWER_TOO_LARGE", "MESSAGE_TOO_LARGE"}
+_PLANES = {pb.OUTPUT_FLOWS: 2, pb.OUTPUT_CELL_PROBABILITY: 1, pb.OUTPUT_MAPS: 3}
 _FIELDS = {
     pb.RESULT_ARRAY_LABELS: "labels",
     pb.RESULT_ARRAY_FLOWS: "flows",
@@ -27,8 +29,8 @@ _FIELDS = {
 
 
 def is_large(request: Detached[Any]) -> bool:
-    """Tells whether a request has to be sent in chunks."""
-    return request.byte_size() > LARGE_BYTES
+    """Tells whether a request, or the answer that it asks for, has to be sent in chunks."""
+    return max(request.byte_size(), _map_bytes(request.message)) > LARGE_BYTES
 
 
 def takes_large(error: CellServeError) -> bool:
@@ -109,3 +111,13 @@ class LargeCall:
         """
         broken = isinstance(error, UnavailableError) and error.code is not grpc.StatusCode.CANCELLED
         return self.started and broken
+
+
+def _map_bytes(request: Any) -> int:
+    """Returns the bytes of the maps in the answer to a request, as far as the request tells the size of its image."""
+    if not isinstance(request, pb.SegmentRequest) or request.compression == pb.COMPRESSION_ZLIB:
+        return 0
+    pixels = request.image.raw
+    lengths = [length for axis, length in zip(pixels.axes, pixels.pixels.shape, strict=False) if axis in "ZYX"]
+    planes = sum(_PLANES.get(output, 0) for output in request.outputs) + 3 * request.maps_only
+    return math.prod(lengths) * planes * (2 if request.map_type == pb.DATA_TYPE_FLOAT16 else 4)

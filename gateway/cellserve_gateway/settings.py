@@ -89,10 +89,10 @@ class Settings(BaseSettings):
     default_model: str = Field("generalist", description="Family used when a request names none.")
 
     max_message_bytes: int = Field(
-        16 * MIB,
+        10 * MIB,
         gt=0,
-        description="Largest gRPC message taken or sent. Python stops while gRPC copies a message: 3 ms for each MiB. "
-        "Clients send images above 12 MiB in chunks.",
+        description="Largest gRPC message taken or sent. Python stops while gRPC copies a message. Clients send images "
+        "above 9 MiB in chunks.",
     )
     max_transfer_bytes: int = Field(
         256 * MIB, gt=0, description="Largest image or answer that is sent in pieces: by HTTP, or by SegmentLarge."
@@ -108,7 +108,12 @@ class Settings(BaseSettings):
     max_bytes_uploading: int = Field(
         512 * MIB,
         gt=0,
-        description="Bytes of requests being received, at their declared or largest possible size; others wait.",
+        description="Bytes of images being uploaded, at their declared or largest possible size; others wait.",
+    )
+    max_bytes_receiving: int = Field(
+        64 * MIB,
+        gt=0,
+        description="Bytes of gRPC messages being received, likewise. Python stops for all that arrive together.",
     )
     stream_window: int = Field(8, gt=0, description="Frames of one stream worked on at a time; then reading pauses.")
 

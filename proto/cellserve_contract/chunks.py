@@ -9,8 +9,8 @@ from cellserve_proto import v1 as pb
 
 CHUNK_BYTES = 1 << 20
 """Most bytes of a chunk."""
-LARGE_BYTES = 12 << 20
-"""A client sends larger requests in chunks. Every server takes messages of this size."""
+LARGE_BYTES = 9 << 20
+"""A client sends larger requests in chunks. Every server takes messages of this size: 2048 x 2048 px of 16 bits fit."""
 
 
 class ChunkError(ValueError):

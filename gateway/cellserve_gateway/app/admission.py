@@ -67,7 +67,8 @@ class _Upload:
     """A message that is being received.
 
     Attributes:
-        size: Most bytes that the message can have.
+        size: Bytes reserved.
+        message: Most bytes of a message.
         since: Event loop time at which the upload could start.
         gives_way: Event loop time after which the upload is ended if another one waits for memory.
         limit: Ends the upload.
@@ -75,6 +76,7 @@ class _Upload:
     """
 
     size: int
+    message: int
     since: float
     gives_way: float
     limit: asyncio.Timeout
@@ -85,6 +87,7 @@ class _Upload:
 class _Waiting:
     reservation: Reservation
     size: int
+    message: int
     granted: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
@@ -103,7 +106,8 @@ class Admission:
         self._in_flight = dict.fromkeys(self._limits, 0)
         self._draining = False
         self._max_uploading = settings.max_bytes_uploading
-        self._uploading = 0
+        self._max_receiving = settings.max_bytes_receiving
+        self._uploading = self._receiving = 0
         self._uploads: set[_Upload] = set()
         self._upload_begun = asyncio.Event()
         self._waiting: deque[_Waiting] = deque()
@@ -170,18 +174,20 @@ class Admission:
         size: int,
         *,
         grace_s: float,
+        message: int | None = None,
         time_limit_s: float | None = None,
         patience_s: float | None = None,
         trusted: bool = False,
     ) -> AsyncIterator[None]:
-        """Reserves bytes for a message before it is received; the body receives it.
+        """Reserves bytes for an upload before it is received; the body receives it.
 
         Waits until the bytes are free, in the order of arrival.
 
         Args:
             reservation: Gets `size` bytes.
-            size: Most bytes that the message can have.
+            size: Most bytes that the upload can have.
             grace_s: Seconds after which the upload gives way to one that waits for memory.
+            message: Most bytes of a message of the upload. None: the upload is one message.
             time_limit_s: Seconds for the body. None: no limit.
             patience_s: Seconds to wait for the bytes. None: no limit.
             trusted: The sender declared the size; see `shed_uploads`.
@@ -192,9 +198,10 @@ class Admission:
             UploadTooSlow: The body took too long, or gave way.
         """
         self.check_draining()
-        await self._wait_for_memory(reservation, size, patience_s)
+        message = size if message is None else message
+        await self._wait_for_memory(_Waiting(reservation, size, message), patience_s)
         now, limit = asyncio.get_running_loop().time(), asyncio.timeout(time_limit_s)
-        upload = _Upload(size, now, now + grace_s, limit, trusted)
+        upload = _Upload(size, message, now, now + grace_s, limit, trusted)
         self._uploads.add(upload)
         self._upload_begun.set()
         try:
@@ -211,8 +218,7 @@ class Admission:
             ) from None
         finally:
             self._uploads.discard(upload)
-            self._uploading -= size
-            self._admit_waiting()
+            self._ended(upload)
 
     async def wait_upload(self, timeout_s: float) -> None:
         """Waits until an upload is under way, `timeout_s` seconds at most."""
@@ -237,10 +243,14 @@ class Admission:
         others = self._in_flight[what] - reservation.held.get(what, 0)
         return not others or others + amount <= self._limits[what]
 
-    async def _wait_for_memory(self, reservation: Reservation, size: int, patience_s: float | None) -> None:
+    def _ended(self, upload: _Upload | _Waiting) -> None:
+        self._uploading -= upload.size
+        self._receiving -= upload.message
+        self._admit_waiting()
+
+    async def _wait_for_memory(self, waiting: _Waiting, patience_s: float | None) -> None:
         loop = asyncio.get_running_loop()
         end = math.inf if patience_s is None else loop.time() + patience_s
-        waiting = _Waiting(reservation, size)
         self._waiting.append(waiting)
         self._admit_waiting()
         try:
@@ -258,10 +268,10 @@ class Admission:
                 await asyncio.wait({waiting.granted}, timeout=min(end - now, WAKE_S))
         except BaseException:
             if waiting.granted.done():
-                self._uploading -= size
+                self._ended(waiting)
             else:
                 self._waiting.remove(waiting)
-            self._admit_waiting()
+                self._admit_waiting()
             raise
 
     def _admit_waiting(self) -> None:
@@ -270,9 +280,12 @@ class Admission:
             first = self._waiting[0]
             if self._uploading and self._uploading + first.size > self._max_uploading:
                 return
+            if self._receiving and self._receiving + first.message > self._max_receiving:
+                return
             if not self._fits(first.reservation, "bytes", first.size):
                 return
             self._waiting.popleft()
             self._uploading += first.size
+            self._receiving += first.message
             first.granted.set_result(None)
             self.hold(first.reservation, {"bytes": first.size})

@@ -101,6 +101,13 @@ def test_slow_writers_hold_no_more_than_the_limit(target, in_flight):
     assert in_flight(target)["bytes"] == 0
 
 
+def test_uploads_in_chunks_hold_no_more_than_the_limit(target, in_flight):
+    with costing(target, UPLOADING):
+        attacks.unfinished_uploads(target.address, 12, 30 * MIB)
+    time.sleep(0.5)
+    assert in_flight(target)["bytes"] == 0
+
+
 @pytest.mark.parametrize("method", ["/cellserve.v1.SegmentationService/GetModel", "/grpc.health.v1.Health/Check"])
 def test_methods_without_images_take_no_large_message(target, method):
     with costing(target, 2 * MESSAGE + CONVERSION), ThreadPoolExecutor(6) as pool:
@@ -149,6 +156,15 @@ def test_answers_that_nobody_reads_count_until_they_are_gone(target, in_flight):
         time.sleep(0.1)
     assert in_flight(target)["bytes"] == 0, "the connections are closed"
     assert "ANSWER_NOT_TAKEN" in target.log.read_text()
+
+
+def test_unread_answers_in_chunks_count_until_they_are_gone(target, in_flight):
+    with costing(target, IN_FLIGHT + 10 * WORKING * MIB):
+        attacks.unread_large_answers(target.address, 10, 1024, 3)
+    end = time.monotonic() + 10
+    while in_flight(target)["bytes"] and time.monotonic() < end:
+        time.sleep(0.1)
+    assert in_flight(target)["bytes"] == 0, "the connections are closed"
 
 
 @pytest.mark.parametrize("port", ["address", "health"])

@@ -71,6 +71,24 @@ async def test_an_answer_over_the_limit_is_fetched_in_chunks(either, service, im
     assert (len(result.objects), result.request_id, service.requests[-1].idempotency_key) == (3, "r-9", "r-9")
 
 
+@pytest.mark.parametrize(
+    ("options", "chunks"),
+    [
+        ({}, False),
+        ({"outputs": ["outlines", "style"]}, False),
+        ({"outputs": ["flows", "cell_probability"]}, True),
+        ({"outputs": ["flows"], "map_type": "float16"}, False),
+        ({"outputs": ["flows"], "compression": "zlib"}, False),
+        ({"maps_only": True}, True),
+    ],
+)
+def test_large_answers_are_foreseen(client, service, image, monkeypatch, options, chunks):
+    """96 x 128 px of 16 bits have 24,576 bytes, a map of them 49,152."""
+    monkeypatch.setattr(cellserve.large, "LARGE_BYTES", 60_000)
+    client.segment(image, **options)
+    assert [type(request) for request in service.requests] == [pb.SegmentLargeHeader if chunks else pb.SegmentRequest]
+
+
 async def test_the_diameter_of_a_large_image(either, service, large):
     assert (await either.estimate_diameter(large)).diameter == 30.1
     assert service.requests[-1].WhichOneof("work") == "estimate_diameter"

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 import pytest
+from cellserve_contract.arrays import Detached
+from cellserve_contract.chunks import Assembly, cut
 from cellserve_contract.model_card import Family, NetworkFile
 from cellserve_contract.params import SegmentParams
 from cellserve_gateway.app import diameter as diameter_module
@@ -25,9 +27,9 @@ from cellserve_gateway.app.pipeline import Pipeline
 from cellserve_gateway.app.segmenter import Segmenter
 from cellserve_gateway.app.threads import WorkerThreads
 from cellserve_gateway.errors import DeadlinePassed, InternalError, Overloaded
-from cellserve_gateway.fronts.grpc import answers, codec
-from cellserve_gateway.fronts.grpc.call import Received
-from cellserve_gateway.fronts.grpc.service import SegmentationService
+from cellserve_gateway.fronts.grpc import answers, codec, large
+from cellserve_gateway.fronts.grpc.call import Call, Received
+from cellserve_gateway.fronts.grpc.service import SERVICE, SegmentationService
 from cellserve_gateway.fronts.grpc.wire import NO_PAYLOAD, Payload
 from cellserve_gateway.ops.instruments import Instruments
 from cellserve_gateway.ops.metrics import Metrics
@@ -41,6 +43,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 SHAPE = (180, 190)
+METHOD = SERVICE.methods_by_name["SegmentLarge"]
 
 
 def size_model(diameter: float) -> SizeModel:
@@ -277,7 +280,26 @@ async def test_the_service_says_where_a_diameter_comes_from(predicted, stated, e
         assert answer.timing.tiles == len(made.triton.calls), "the estimate's tiles count"
 
 
-async def test_our_code_copies_no_pixels_on_the_event_loop(monkeypatch):
+class Chunks:
+    """What the door hands to `SegmentLarge`: the header of a call, then the image in chunks."""
+
+    def __init__(self, message: pb.SegmentRequest, data: bytes, made: Setup) -> None:
+        self._made = made
+        header = pb.SegmentLargeHeader(segment=message, image_bytes=len(data))
+        chunks = [(pb.SegmentLargeRequest(chunk=chunk), piece) for chunk, piece in cut(data)]
+        self._parts = iter([(pb.SegmentLargeRequest(header=header), NO_PAYLOAD.data), *chunks])
+
+    async def receive(self) -> Received:
+        message, piece = next(self._parts)
+        return Received(message, Payload("chunk.data", piece), self._made.admission.reservation())
+
+    @contextlib.asynccontextmanager
+    async def upload(self, *_):
+        yield
+
+
+@pytest.mark.parametrize("chunks", [False, True])
+async def test_our_code_copies_no_pixels_on_the_event_loop(monkeypatch, chunks):
     """Everything that copies pixels or computes on pixels runs on worker threads; from the payload to the answer."""
     threads: dict[str, set[str]] = {}
 
@@ -288,22 +310,34 @@ async def test_our_code_copies_no_pixels_on_the_event_loop(monkeypatch):
 
         return call
 
+    packing = {Assembly: ("add",), large: ("describe_array",), Detached: ("serialize",)} if chunks else {}
     for module, names in {
         codec: ("to_pixels",),
-        answers: ("fill_response",),
+        answers: () if chunks else ("fill_response",),
         pipeline_module: ("select_channels", "normalize", "resize", "reassemble", "recover_masks", "measure_objects"),
         diameter_module: ("resize", "recover_masks"),
         TileGrid: ("cut",),
+        **packing,
     }.items():
         for name in names:
             monkeypatch.setattr(module, name, observed(f"{module.__name__}.{name}", getattr(module, name)))
     pixels = disks(40)[0]
     array = pb.Array(data_type=pb.DATA_TYPE_UINT8, shape=pixels.shape)
     message = pb.SegmentRequest(image=pb.Image(raw=pb.RawImage(pixels=array, axes="YX")), params={"model": "cells"})
-    payload = Payload("image.raw.pixels.data", memoryview(pixels.tobytes()))
     with setup(60.0) as made:
         service = SegmentationService(Settings(), made.segmenter)
-        answer = await service.Segment(Received(message, payload, made.admission.reservation()), made.context)
-    assert len(answer.objects) > 0
-    assert len(threads) == 11, "each was called"
+        if chunks:
+            call = Call(METHOD, {}, made.context.deadline, None, Settings(), made.pipeline.workers)
+            requests = Chunks(message, pixels.tobytes(), made)
+            parts = [
+                pb.SegmentLargeResponse.FromString(part.data) async for part in service.SegmentLarge(requests, call)
+            ]
+            assert [part.WhichOneof("part") for part in parts] == ["upload", "result", "objects", "chunk"]
+            found = parts[2].objects.objects
+        else:
+            payload = Payload("image.raw.pixels.data", memoryview(pixels.tobytes()))
+            received = Received(message, payload, made.admission.reservation())
+            found = (await service.Segment(received, made.context)).objects
+    assert len(found) > 0
+    assert len(threads) == (13 if chunks else 11), "each was called"
     assert {name for names in threads.values() for name in names if not name.startswith("images-")} == set()

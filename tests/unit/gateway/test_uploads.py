@@ -98,3 +98,24 @@ async def test_draining_ends_uploads_and_those_that_wait(gate):
     for task in (running, waiting):
         with pytest.raises(Draining):
             await asyncio.wait_for(task, 1)
+
+
+async def test_few_large_messages_are_received_at_a_time(monkeypatch):
+    """Messages that arrive together are copied together. An upload in chunks weighs as one of its messages."""
+    monkeypatch.setattr(module, "WAKE_S", 0.02)
+    gate = Admission(Settings(max_bytes_in_flight=1000, max_bytes_uploading=900, max_bytes_receiving=50), Metrics())
+    whole = await asyncio.gather(*(upload(gate, 25, 0.05) for _ in range(4)))
+    assert max(whole) - min(whole) > 0.04, "two at a time"
+    chunked = await asyncio.gather(*(upload(gate, 225, 0.05, message=12) for _ in range(4)))
+    assert max(chunked) - min(chunked) < 0.04, "four at a time"
+    assert (gate._in_flight["bytes"], gate._uploading, gate._receiving) == (0, 0, 0)
+
+
+async def test_an_upload_wakes_those_who_watch_over_the_memory(gate):
+    waiting = asyncio.create_task(gate.wait_upload(10))
+    await asyncio.sleep(0)
+    await upload(gate, 10, 0)
+    await asyncio.wait_for(waiting, 1)
+    begun = asyncio.get_running_loop().time()
+    await gate.wait_upload(0.05)
+    assert asyncio.get_running_loop().time() - begun > 0.04, "no upload came"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar, cast
 
 import grpc
+from cellserve_contract.chunks import CHUNK_BYTES
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
@@ -192,6 +193,7 @@ class Receiver(Generic[M]):
         async with self._admission.upload(
             reservation,
             size + self._settings.max_message_bytes,
+            message=CHUNK_BYTES,
             grace_s=UPLOAD_GRACE_S + needed_s,
             time_limit_s=self._settings.upload_timeout_s + needed_s,
             patience_s=UPLOAD_PATIENCE_S,

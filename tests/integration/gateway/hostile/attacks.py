@@ -14,6 +14,7 @@ from cellserve_proto import v1 as pb
 from .http2 import Http2Caller
 
 SEGMENT = "/cellserve.v1.SegmentationService/Segment"
+LARGE = "/cellserve.v1.SegmentationService/SegmentLarge"
 STREAM = "/cellserve.v1.SegmentationService/SegmentStream"
 WATCH = "/grpc.health.v1.Health/Watch"
 MIB = 1 << 20
@@ -78,6 +79,42 @@ def unread_answers(address: str, calls: int, edge: int, hold_s: float) -> None:
         while time.monotonic() < end:
             for connection in connections:
                 connection.pump(0.02)
+
+
+def unfinished_uploads(address: str, calls: int, size: int) -> None:
+    """Begins uploads in chunks, and leaves out the last chunk."""
+    image = pb.Image(encoded=pb.EncodedImage(format=pb.EncodedImage.FORMAT_TIFF))
+    header = pb.SegmentLargeHeader(segment=pb.SegmentRequest(image=image), image_bytes=size)
+    first = pb.SegmentLargeRequest(header=header).SerializeToString()
+    data, pieces = bytes(MIB), size // MIB - 1
+    crc32 = zlib.crc32(data)
+    with callers(address, calls) as connections, ThreadPoolExecutor(calls) as pool:
+
+        def send(caller: Http2Caller) -> None:
+            stream = caller.open(LARGE)
+            caller.send_message(stream, first)
+            caller.pump(0.2)
+            for index in range(pieces):
+                chunk = pb.Chunk(offset=index * MIB, data=data, crc32=crc32)
+                caller.send_message(stream, pb.SegmentLargeRequest(chunk=chunk).SerializeToString())
+
+        list(pool.map(send, connections))
+        time.sleep(1)
+
+
+def unread_large_answers(address: str, calls: int, edge: int, hold_s: float) -> None:
+    """Asks for large answers in chunks, and reads none of them."""
+    request = blank_request(edge)
+    data = request.image.raw.pixels.data
+    request.image.raw.pixels.ClearField("data")
+    header = pb.SegmentLargeHeader(segment=request, image_bytes=len(data))
+    chunk = pb.Chunk(data=data, crc32=zlib.crc32(data))
+    with callers(address, calls) as connections:
+        for caller in connections:
+            stream = caller.open(LARGE)
+            caller.send_message(stream, pb.SegmentLargeRequest(header=header).SerializeToString())
+            caller.send_message(stream, pb.SegmentLargeRequest(chunk=chunk).SerializeToString(), end=True)
+        time.sleep(hold_s)
 
 
 def blank_request(edge: int, **fields: object) -> pb.SegmentRequest:
