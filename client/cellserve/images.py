@@ -6,7 +6,8 @@ import os
 from typing import Any
 
 import numpy as np
-from cellserve_contract.arrays import IMAGE_DTYPES, Packing, describe_array, view_array
+from cellserve_contract.arrays import Packing, describe_array, view_array
+from cellserve_contract.packing import IMAGE_DTYPES
 from cellserve_formats import EncodedImage, Image, ImageError, check_axes, guess_axes
 from cellserve_proto import v1 as pb
 from numpy.typing import ArrayLike, NDArray

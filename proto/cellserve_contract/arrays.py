@@ -28,9 +28,6 @@ DTYPES: dict[int, np.dtype[Any]] = {
 }
 """Element types by their number in the contract."""
 
-IMAGE_DTYPES = tuple(dtype for number, dtype in DTYPES.items() if number != pb.DATA_TYPE_FLOAT16)
-"""Element types that images may have."""
-
 PACK_LABELS_ABOVE = 1 << 20
 """Bytes of a label image from which it is packed if the caller leaves the choice open."""
 

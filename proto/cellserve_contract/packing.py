@@ -1,8 +1,13 @@
-"""Zlib streams of known length, for messages of any protocol."""
+"""Pixels as bytes, for messages of any protocol: element types, and zlib streams of known length."""
 
 from __future__ import annotations
 
 import zlib
+
+import numpy as np
+
+IMAGE_DTYPES = tuple(np.dtype(name) for name in ("u1", "<u2", "<u4", "<i2", "<f4", "<f8"))
+"""Element types that images may have."""
 
 
 class PackingError(ValueError):

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 import numpy as np
-from cellserve_contract.packing import PackingError, inflate
+from cellserve_contract.packing import IMAGE_DTYPES, PackingError, inflate
 from cellserve_formats import FileFormat, Image, ImageError, Limits, check_pixels, file_format, planes, read_image
 from numpy.typing import NDArray
 
@@ -15,7 +15,6 @@ from cellserve_gateway.settings import MIB, Settings
 
 Pixels = NDArray[np.generic]
 
-DTYPES = tuple(np.dtype(name) for name in ("uint8", "uint16", "uint32", "int16", "float32", "float64"))
 _HEAD_BYTES = 16
 """Bytes that tell the format of a file."""
 AXES = ("YX", "CYX", "YXC")
@@ -47,7 +46,7 @@ def from_array(
     Args:
         data: Elements in C order, little-endian; one zlib stream if compressed.
         compressed: Whether `data` is a zlib stream.
-        dtype: One of DTYPES.
+        dtype: One of IMAGE_DTYPES.
         shape: Length of each axis.
         axes: One of AXES.
         limits: Largest image taken.
@@ -97,7 +96,7 @@ def from_file(data: bytes | memoryview, kind: FileFormat, limits: Limits) -> Pix
         limits: Largest image taken.
 
     Returns:
-        [C, Y, X] of one of DTYPES, without alpha, finite.
+        [C, Y, X] of one of IMAGE_DTYPES, without alpha, finite.
 
     Raises:
         InvalidImage, ImageTooLarge: As `read_file` and `planes`; also for another format.
@@ -117,19 +116,19 @@ def read_file(data: bytes, limits: Limits, axes: str | None = None) -> Image:
         axes: Axes of a TIFF file that does not name its axes; None: the reader's guess.
 
     Raises:
-        InvalidImage, ImageTooLarge: As `cellserve_formats.read_image`; also for another pixel type than DTYPES.
+        InvalidImage, ImageTooLarge: As `cellserve_formats.read_image`; also for another pixel type than IMAGE_DTYPES.
     """
     with translated_image_errors():
         # One decoding thread: requests share the processor through the gateway's own pool.
         image = read_image(data, limits=limits, axes=axes, stacks=False, threads=1)
-    if image.pixels.dtype not in DTYPES:
+    if image.pixels.dtype not in IMAGE_DTYPES:
         raise unsupported_dtype(str(image.pixels.dtype))
     return image
 
 
 def unsupported_dtype(name: str) -> InvalidImage:
     """Returns the error for a pixel type that is not taken."""
-    allowed = ", ".join(map(str, DTYPES))
+    allowed = ", ".join(map(str, IMAGE_DTYPES))
     return InvalidImage(
         f"pixels of type {name} are not taken; use {allowed}", reason="DATA_TYPE_UNSUPPORTED", allowed=allowed
     )

@@ -22,7 +22,7 @@ def reason(error: pytest.ExceptionInfo[ServiceError]) -> str:
     return error.value.reason
 
 
-@pytest.mark.parametrize("dtype", decode.DTYPES, ids=str)
+@pytest.mark.parametrize("dtype", decode.IMAGE_DTYPES, ids=str)
 @pytest.mark.parametrize(("axes", "shape"), [("YX", (5, 7)), ("CYX", (2, 5, 7)), ("YXC", (5, 7, 2))])
 @pytest.mark.parametrize("compressed", [False, True])
 def test_raw_round_trip(dtype, axes, shape, compressed):

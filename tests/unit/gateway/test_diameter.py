@@ -28,7 +28,8 @@ from cellserve_gateway.app.segmenter import Segmenter
 from cellserve_gateway.app.threads import WorkerThreads
 from cellserve_gateway.errors import DeadlinePassed, InternalError, Overloaded
 from cellserve_gateway.fronts.grpc import answers, codec, large
-from cellserve_gateway.fronts.grpc.call import Call, Received
+from cellserve_gateway.fronts.grpc.call import Call
+from cellserve_gateway.fronts.grpc.receiver import Received
 from cellserve_gateway.fronts.grpc.service import SERVICE, SegmentationService
 from cellserve_gateway.fronts.grpc.wire import NO_PAYLOAD, Payload
 from cellserve_gateway.ops.instruments import Instruments

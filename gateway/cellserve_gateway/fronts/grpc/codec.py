@@ -11,6 +11,7 @@ import numpy as np
 from cellserve_contract import wire
 from cellserve_contract.arrays import DTYPES, ArrayError, is_packed
 from cellserve_contract.axes import axes_problem
+from cellserve_contract.packing import IMAGE_DTYPES
 from cellserve_contract.params import SegmentParams
 from cellserve_formats import Limits
 from cellserve_proto import v1 as pb
@@ -62,7 +63,7 @@ def to_pixels(image: pb.Image, payload: Payload, limits: Limits) -> Pixels:
     match image.WhichOneof("content"):
         case "raw":
             array = image.raw.pixels
-            if array.data_type not in DTYPES or array.data_type == pb.DATA_TYPE_FLOAT16:
+            if DTYPES.get(array.data_type) not in IMAGE_DTYPES:
                 raise decode.unsupported_dtype(f"number {array.data_type}" if array.data_type else "'unspecified'")
             shape, axes = _planes_of(array, image.raw.axes)
             compressed = _is_packed(array)

@@ -24,7 +24,8 @@ from cellserve_gateway.app.threads import WorkerThreads
 from cellserve_gateway.errors import Overloaded, ServiceError
 from cellserve_gateway.settings import Settings
 
-from .call import Answer, Call, Receiver, Sender, forget
+from .call import Answer, Call, Sender, forget
+from .receiver import Receiver
 from .status import to_status
 
 DEADLINE_MARGIN = 0.05

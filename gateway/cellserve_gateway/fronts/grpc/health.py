@@ -11,8 +11,9 @@ from grpc_health.v1 import health_pb2
 from cellserve_gateway.app.context import RequestContext
 from cellserve_gateway.errors import Overloaded, ServiceUnknown
 
-from .call import Answer, Call, Received, Receiver
+from .call import Answer, Call
 from .options import health_options
+from .receiver import Received, Receiver
 
 HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"]
 LIVENESS = "liveness"

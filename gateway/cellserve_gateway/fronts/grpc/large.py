@@ -15,7 +15,7 @@ from cellserve_gateway.app.threads import WorkerThreads
 from cellserve_gateway.errors import ImageTooLarge, InvalidImage, InvalidRequest
 
 from .answers import Result, fill_facts, fill_objects
-from .call import Receiver
+from .receiver import Receiver
 from .wire import Payload
 
 BATCH = 256

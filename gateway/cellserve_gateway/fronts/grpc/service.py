@@ -19,7 +19,8 @@ from cellserve_gateway.errors import InvalidRequest, ServiceError
 from cellserve_gateway.settings import Settings
 
 from . import answers, codec, large
-from .call import Answer, Call, Received, Receiver
+from .call import Answer, Call
+from .receiver import Received, Receiver
 from .status import to_status
 
 SERVICE = pb.segmentation_pb2.DESCRIPTOR.services_by_name["SegmentationService"]

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from cellserve_contract.model_card import Family
+from cellserve_contract.objects import columns
 from cellserve_contract.params import PARAMETERS, SegmentParams
 from cellserve_contract.reasons import WarningKind
 from cellserve_formats import Image
@@ -95,16 +96,17 @@ def described(warnings: Iterable[tuple[WarningKind, Mapping[str, str]]]) -> list
 
 def table_rows(objects: ObjectTable) -> list[dict[str, int | float]]:
     """Returns objects as mappings from the contract's column names."""
-    columns: dict[str, list[int | float]] = {"label": objects.label.tolist()}
-    columns |= {f"bbox-{n}": column.tolist() for n, column in enumerate(objects.bbox.T)}
-    columns |= {f"centroid-{n}": column.tolist() for n, column in enumerate(objects.centroid.T)}
-    columns |= {
-        "area": objects.area.tolist(),
-        "equivalent_diameter_area": objects.equivalent_diameter_area.tolist(),
-        "mean_probability": objects.mean_probability.tolist(),
-        "flow_error": objects.flow_error.tolist(),
-    }
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    values = (
+        objects.label,
+        *objects.bbox.T,
+        *objects.centroid.T,
+        objects.area,
+        objects.equivalent_diameter_area,
+        objects.mean_probability,
+        objects.flow_error,
+    )
+    names = [column.name for column in columns()]
+    return [dict(zip(names, row, strict=True)) for row in zip(*(column.tolist() for column in values), strict=True)]
 
 
 def model_of(family: Family, network: Network) -> dict[str, Any]:
