@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
@@ -19,7 +18,7 @@ from .calls import ServiceCalls
 from .channel import DEFAULT_ADDRESS, authority, channel_options, target, with_size
 from .errors import CellServeError, from_rpc_error
 from .images import ImageLike
-from .large import RETRY_PAUSES_S, LargeCall, is_large, takes_large
+from .large import LargeCall, call_large_async, is_large, takes_large
 from .messages import Frames, Keyed, Template
 from .params import DiameterOptions, SegmentOptions, SegmentParams
 from .results import DiameterEstimate, Model, ModelList, Segmentation
@@ -170,35 +169,8 @@ class AsyncClient:
         return await asyncio.to_thread((await self._large(request, template.deadline_s)).segmentation)
 
     async def _large(self, request: Detached[Any], deadline_s: float | None) -> LargeCall:
-        """Makes a call of `SegmentLarge`, and makes it again if it breaks during its transfer."""
-        end = time.monotonic() + (self._deadline_s if deadline_s is None else deadline_s)
-        pauses = iter(RETRY_PAUSES_S)
-        while True:
-            large = LargeCall(request)
-            try:
-                await self._transfer(large, request.message.request_id, end - time.monotonic())
-                return large
-            except CellServeError as error:
-                pause = next(pauses, None)
-                if pause is None or not large.is_repeatable(error) or time.monotonic() + pause > end:
-                    raise
-            await asyncio.sleep(pause)
-
-    async def _transfer(self, large: LargeCall, request_id: str, deadline_s: float) -> None:
-        call = self._stub().segment_large(timeout=deadline_s, metadata=self._metadata)
-        try:
-            await call.write(large.header())
-            while (response := await call.read()) is not grpc.aio.EOF:
-                begins = not large.started
-                await asyncio.to_thread(large.add, response)
-                if begins and large.started:
-                    for chunk in large.chunks():
-                        await call.write(chunk)
-                    await call.done_writing()
-        except grpc.RpcError as error:
-            raise from_rpc_error(error, address=self._address, deadline_s=deadline_s, request_id=request_id) from error
-        finally:
-            call.cancel()  # without effect on a finished call
+        deadline_s = self._deadline_s if deadline_s is None else deadline_s
+        return await call_large_async(self._stub(), request, deadline_s, self._metadata, self._address)
 
     async def _segment_many(self, images: Items[K], template: Template, concurrency: int) -> AsyncIterator[Keyed[K]]:
         keys: dict[asyncio.Task[Segmentation], K] = {}

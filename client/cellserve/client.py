@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 import threading
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from types import TracebackType
@@ -21,7 +20,7 @@ from .calls import CallGroup, ServiceCalls
 from .channel import DEFAULT_ADDRESS, authority, channel_options, target, with_size
 from .errors import CellServeError, UnavailableError, from_rpc_error
 from .images import ImageLike
-from .large import RETRY_PAUSES_S, LargeCall, is_large, takes_large
+from .large import LargeCall, call_large, is_large, takes_large
 from .messages import Frames, Keyed, Template
 from .params import DiameterOptions, SegmentOptions, SegmentParams
 from .results import DiameterEstimate, Model, ModelList, Segmentation
@@ -229,41 +228,8 @@ class Client:
             raise
 
     def _large(self, request: Detached[Any], deadline_s: float | None, calls: CallGroup) -> LargeCall:
-        """Makes a call of `SegmentLarge`, and makes it again if it breaks during its transfer."""
-        end = time.monotonic() + (self._deadline_s if deadline_s is None else deadline_s)
-        pauses = iter(RETRY_PAUSES_S)
-        while True:
-            large = LargeCall(request)
-            try:
-                self._transfer(large, request.message.request_id, end - time.monotonic(), calls)
-                return large
-            except CellServeError as error:
-                pause = next(pauses, None)
-                if pause is None or not large.is_repeatable(error) or time.monotonic() + pause > end:
-                    raise
-            time.sleep(pause)
-
-    def _transfer(self, large: LargeCall, request_id: str, deadline_s: float, calls: CallGroup) -> None:
-        answered = threading.Event()
-
-        def send() -> Iterator[Detached[pb.SegmentLargeRequest]]:
-            yield large.header()
-            answered.wait()
-            if large.started:
-                yield from large.chunks()
-
-        call = self._stub.segment_large(send(), timeout=deadline_s, metadata=self._metadata)
-        with calls.cancelling(call):
-            try:
-                for response in call:
-                    large.add(response)
-                    answered.set()
-            except grpc.RpcError as error:
-                raise from_rpc_error(
-                    error, address=self._address, deadline_s=deadline_s, request_id=request_id
-                ) from error
-            finally:
-                answered.set()
+        deadline_s = self._deadline_s if deadline_s is None else deadline_s
+        return call_large(self._stub, request, deadline_s, self._metadata, self._address, calls)
 
     def _segment_many(
         self, images: Iterable[tuple[K, ImageLike]], template: Template, concurrency: int

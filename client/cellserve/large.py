@@ -1,10 +1,14 @@
-"""Images and answers over the message limit: the messages of one call of `SegmentLarge`, without input and output."""
+"""Images and answers over the message limit: calls of `SegmentLarge`."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import math
+import threading
+import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import grpc
@@ -13,7 +17,8 @@ from cellserve_contract.chunks import LARGE_BYTES, Assembly, ChunkError, cut
 from cellserve_proto import v1 as pb
 
 from . import messages
-from .errors import CellServeError, UnavailableError, invalid_answer
+from .calls import CallGroup, ServiceCalls
+from .errors import CellServeError, UnavailableError, from_rpc_error, invalid_answer
 from .results import DiameterEstimate, Segmentation
 
 RETRY_PAUSES_S = (0.2, 0.4, 0.8, 1.6)
@@ -39,7 +44,7 @@ def takes_large(error: CellServeError) -> bool:
 
 
 class LargeCall:
-    """One call.
+    """The messages of one call, without input and output.
 
     Args:
         request: A SegmentRequest or an EstimateDiameterRequest.
@@ -104,6 +109,11 @@ class LargeCall:
             raise invalid_answer("the answer has no diameter", self._request.message.request_id)
         return messages.decode_diameter(self._diameter)
 
+    def translated(self, error: grpc.RpcError, address: str, deadline_s: float) -> CellServeError:
+        """Returns the error of a failed call."""
+        request_id = self._request.message.request_id
+        return from_rpc_error(error, address=address, deadline_s=deadline_s, request_id=request_id)
+
     def is_repeatable(self, error: CellServeError) -> bool:
         """Tells whether a new call makes sense after this one has failed.
 
@@ -111,6 +121,100 @@ class LargeCall:
         """
         broken = isinstance(error, UnavailableError) and error.code is not grpc.StatusCode.CANCELLED
         return self.started and broken
+
+
+def call_large(
+    stub: ServiceCalls,
+    request: Detached[Any],
+    deadline_s: float,
+    metadata: Sequence[tuple[str, str]],
+    address: str,
+    calls: CallGroup,
+) -> LargeCall:
+    """Makes a call of `SegmentLarge`, and makes it again if it breaks during its transfer.
+
+    Args:
+        stub: Calls of a channel of `grpc`.
+        request: A SegmentRequest or an EstimateDiameterRequest.
+        deadline_s: Seconds for all attempts.
+        metadata: Metadata of the call.
+        address: The servers asked, for messages.
+        calls: Can cancel the call.
+
+    Returns:
+        The call, complete.
+
+    Raises:
+        CellServeError: See `cellserve.errors`.
+    """
+
+    def attempt(large: LargeCall, left_s: float) -> None:
+        answered = threading.Event()
+
+        def send() -> Iterator[Detached[pb.SegmentLargeRequest]]:
+            yield large.header()
+            answered.wait()
+            if large.started:
+                yield from large.chunks()
+
+        call = stub.segment_large(send(), timeout=left_s, metadata=metadata)
+        with calls.cancelling(call):
+            try:
+                for response in call:
+                    large.add(response)
+                    answered.set()
+            except grpc.RpcError as error:
+                raise large.translated(error, address, deadline_s) from error
+            finally:
+                answered.set()
+
+    end, pauses = time.monotonic() + deadline_s, iter(RETRY_PAUSES_S)
+    while True:
+        large = LargeCall(request)
+        try:
+            attempt(large, end - time.monotonic())
+            return large
+        except CellServeError as error:
+            pause = next(pauses, None)
+            if pause is None or not large.is_repeatable(error) or time.monotonic() + pause > end:
+                raise
+        time.sleep(pause)
+
+
+async def call_large_async(
+    stub: ServiceCalls, request: Detached[Any], deadline_s: float, metadata: Sequence[tuple[str, str]], address: str
+) -> LargeCall:
+    """`call_large` for a channel of `grpc.aio`."""
+
+    async def attempt(large: LargeCall, left_s: float) -> None:
+        call = stub.segment_large(timeout=left_s, metadata=metadata)
+        try:
+            with contextlib.suppress(asyncio.InvalidStateError):  # the call is over: `read` tells why
+                await call.write(large.header())
+            while (response := await call.read()) is not grpc.aio.EOF:
+                begins = not large.started
+                await asyncio.to_thread(large.add, response)
+                if begins and large.started:
+                    with contextlib.suppress(asyncio.InvalidStateError):
+                        for chunk in large.chunks():
+                            await call.write(chunk)
+                        await call.done_writing()
+        except grpc.RpcError as error:
+            raise large.translated(error, address, deadline_s) from error
+        finally:
+            call.cancel()  # without effect on a finished call
+
+    end, pauses = time.monotonic() + deadline_s, iter(RETRY_PAUSES_S)
+    while True:
+        large = LargeCall(request)
+        try:
+            await attempt(large, end - time.monotonic())
+            return large
+        except CellServeError as error:
+            pause = next(pauses, None)
+            if pause is None or not large.is_repeatable(error) or time.monotonic() + pause > end:
+                raise
+        await asyncio.sleep(pause)
 
 
 def _map_bytes(request: Any) -> int:

@@ -96,16 +96,14 @@ async def test_the_diameter_of_a_large_image(either, service, large):
 
 @pytest.mark.parametrize("failures", [1, 4])
 async def test_a_broken_upload_starts_again_by_itself(either, service, large, failures, monkeypatch):
-    for name in ("client", "aio"):
-        monkeypatch.setattr(f"cellserve.{name}.RETRY_PAUSES_S", (0.01,) * 4)
+    monkeypatch.setattr(cellserve.large, "RETRY_PAUSES_S", (0.01,) * 4)
     service.upload_failures.extend([GONE] * failures)
     assert len((await either.segment(large)).objects) == 27
     assert not service.upload_failures
 
 
 async def test_a_broken_upload_is_not_repeated_for_ever(either, service, large, monkeypatch):
-    for name in ("client", "aio"):
-        monkeypatch.setattr(f"cellserve.{name}.RETRY_PAUSES_S", (0.01,))
+    monkeypatch.setattr(cellserve.large, "RETRY_PAUSES_S", (0.01,))
     service.upload_failures.extend([GONE] * 3)
     with pytest.raises(cellserve.UnavailableError, match=r"leaving|ended while"):
         await either.segment(large)
