@@ -79,7 +79,7 @@ def segment(stub, pixels: np.ndarray, size: int = MIB, **request: object) -> pb.
 
 @pytest.mark.parametrize("compression", [pb.COMPRESSION_UNSPECIFIED, pb.COMPRESSION_ZLIB, pb.COMPRESSION_NONE])
 def test_the_answer_of_one_message(stub, gateway, pixels, compression):
-    pixels = pixels[:800].copy()
+    pixels = pixels[:520].copy()
     wanted = {
         "outputs": [pb.OUTPUT_OUTLINES, pb.OUTPUT_FLOWS, pb.OUTPUT_CELL_PROBABILITY, pb.OUTPUT_MAPS, pb.OUTPUT_STYLE],
         "compression": compression,
