@@ -50,11 +50,10 @@ def select_channels(image: NDArray[Any], cytoplasm: int, nucleus: int) -> NDArra
     for parameter, channel in (("cytoplasm_channel", cytoplasm), ("nucleus_channel", nucleus)):
         if not -1 <= channel < planes:
             raise ParameterError(parameter, channel, f"-1 to {planes - 1}")
-    selected = np.zeros((2, *image.shape[1:]), dtype=np.float32)
+    selected = np.empty((2, *image.shape[1:]), dtype=np.float32)
     if cytoplasm == MEAN:
         np.mean(image, axis=0, dtype=np.float32, out=selected[0])
     else:
         selected[0] = image[cytoplasm]
-    if nucleus != NONE:
-        selected[1] = image[nucleus]
+    selected[1] = 0 if nucleus == NONE else image[nucleus]
     return selected

@@ -18,7 +18,7 @@ from .answers import Result, fill_facts, fill_objects
 from .receiver import Receiver
 from .wire import Payload
 
-BATCH = 256
+BATCH = 128
 """Objects of a message."""
 ARRAYS = {
     "labels": pb.RESULT_ARRAY_LABELS,
