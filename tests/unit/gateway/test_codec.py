@@ -204,9 +204,12 @@ def test_pixel_sizes_that_make_no_sense(size):
     assert error.value.reason == "PIXEL_SIZE_INVALID"
 
 
-def test_half_precision_is_no_type_of_images():
+@pytest.mark.parametrize("number", [pb.DATA_TYPE_UNSPECIFIED, pb.DATA_TYPE_FLOAT16, 77])
+def test_types_that_no_image_has(number):
+    image = raw(np.zeros((4, 5), np.float16), "YX")
+    image.raw.pixels.data_type = number
     with pytest.raises(InvalidImage) as error:
-        codec.to_pixels(raw(np.zeros((4, 5), np.float16), "YX"), NO_PAYLOAD, LIMITS)
+        codec.to_pixels(image, NO_PAYLOAD, LIMITS)
     assert error.value.reason == "DATA_TYPE_UNSUPPORTED"
 
 

@@ -63,7 +63,7 @@ def to_pixels(image: pb.Image, payload: Payload, limits: Limits) -> Pixels:
     match image.WhichOneof("content"):
         case "raw":
             array = image.raw.pixels
-            if DTYPES.get(array.data_type) not in IMAGE_DTYPES:
+            if array.data_type not in DTYPES or DTYPES[array.data_type] not in IMAGE_DTYPES:
                 raise decode.unsupported_dtype(f"number {array.data_type}" if array.data_type else "'unspecified'")
             shape, axes = _planes_of(array, image.raw.axes)
             compressed = _is_packed(array)
