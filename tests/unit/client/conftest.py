@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
-from cellserve import Client
+from cellserve import AsyncClient, Client
 
 from . import scripted_server
 from .scripted_server import Service
@@ -68,3 +69,37 @@ def image() -> np.ndarray:
     for centre_y, centre_x, radius in ((20, 20, 9), (60, 40, 15), (50, 100, 20)):
         pixels[(y - centre_y) ** 2 + (x - centre_x) ** 2 <= radius**2] = 3000
     return pixels
+
+
+class Waiting:
+    """A synchronous client with the asynchronous one's calls, so that one test serves both."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def __getattr__(self, name):
+        method = getattr(self._client, name)
+
+        async def call(*args, **kwargs):
+            return await asyncio.to_thread(method, *args, **kwargs)
+
+        async def iterate(*args, **kwargs):
+            results = method(*args, **kwargs)
+            end = object()
+            try:
+                while (item := await asyncio.to_thread(next, results, end)) is not end:
+                    yield item
+            finally:
+                await asyncio.to_thread(results.close)
+
+        return iterate if name in ("segment_many", "segment_stream") else call
+
+
+@pytest.fixture(params=["Client", "AsyncClient"])
+async def either(request, serve, service):
+    if request.param == "AsyncClient":
+        async with AsyncClient(serve(service)) as client:
+            yield client
+    else:
+        with Client(serve(service)) as client:
+            yield Waiting(client)

@@ -21,40 +21,6 @@ from .scripted_server import Service, failure, start
 FULL = failure(grpc.StatusCode.RESOURCE_EXHAUSTED, "full", "GATEWAY_FULL")
 
 
-class Waiting:
-    """A synchronous client with the asynchronous one's calls, so that one test serves both."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-
-    def __getattr__(self, name):
-        method = getattr(self._client, name)
-
-        async def call(*args, **kwargs):
-            return await asyncio.to_thread(method, *args, **kwargs)
-
-        async def iterate(*args, **kwargs):
-            results = method(*args, **kwargs)
-            end = object()
-            try:
-                while (item := await asyncio.to_thread(next, results, end)) is not end:
-                    yield item
-            finally:
-                await asyncio.to_thread(results.close)
-
-        return iterate if name in ("segment_many", "segment_stream") else call
-
-
-@pytest.fixture(params=["Client", "AsyncClient"])
-async def either(request, serve, service):
-    if request.param == "AsyncClient":
-        async with AsyncClient(serve(service)) as client:
-            yield client
-    else:
-        with Client(serve(service)) as client:
-            yield Waiting(client)
-
-
 def test_both_have_the_same_methods_and_arguments():
     def surface(cls):
         return {

@@ -8,24 +8,13 @@ import cellserve.large
 import grpc
 import numpy as np
 import pytest
-from cellserve import AsyncClient, Client
+from cellserve import AsyncClient
 from cellserve_proto import v1 as pb
 
 from .scripted_server import Service, failure
-from .test_clients import Waiting
 
 GONE = failure(grpc.StatusCode.UNAVAILABLE, "leaving", "DRAINING")
 TOO_LARGE = failure(grpc.StatusCode.INVALID_ARGUMENT, "too large", "ANSWER_TOO_LARGE")
-
-
-@pytest.fixture(params=["Client", "AsyncClient"])
-async def either(request, serve, service):
-    if request.param == "AsyncClient":
-        async with AsyncClient(serve(service)) as client:
-            yield client
-    else:
-        with Client(serve(service)) as client:
-            yield Waiting(client)
 
 
 @pytest.fixture
