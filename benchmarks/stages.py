@@ -110,9 +110,9 @@ def _stages(image: np.ndarray, maps: np.ndarray) -> dict[str, float]:
     limits = limits_of(Settings())
     data = pb.Array(data=image.tobytes(), shape=image.shape, data_type=pb.DATA_TYPE_UINT16)
     message = pb.Image(raw=pb.RawImage(axes="YX", pixels=data))
-    pixels = measured("decode", lambda: codec.to_pixels(message, NO_PAYLOAD, limits))
+    pixels = measured("decode", lambda: codec.to_image(message, NO_PAYLOAD, limits).planes)
     planes = measured("select channels", lambda: select_channels(pixels, 0, -1))
-    normalized = measured("normalise", lambda: normalize(planes, Normalization("percentiles", 1, 99)))
+    normalized = measured("normalise", lambda: normalize(planes, Normalization("percentiles", 1, 99)).planes)
     shape = rescaled_shape(image.shape, SCALE)  # type: ignore[arg-type]
     scaled = measured("resize", lambda: resize(normalized, shape))
     grid = TileGrid.cover(shape)

@@ -19,7 +19,7 @@ from .channel import DEFAULT_ADDRESS, authority, channel_options, target, with_s
 from .errors import CellServeError, from_rpc_error
 from .images import ImageLike
 from .large import LargeCall, call_large_async, is_large, takes_large
-from .messages import Frames, Keyed, Template
+from .messages import Frames, ImageRequest, Keyed, Template
 from .params import DiameterOptions, SegmentOptions, SegmentParams
 from .results import DiameterEstimate, Model, ModelList, Segmentation
 
@@ -97,7 +97,7 @@ class AsyncClient:
         answer = await self._call_once(self._stub().estimate_diameter, request, template.deadline_s)
         if answer is None:
             return (await self._large(request, template.deadline_s)).diameter()
-        return messages.decode_diameter(answer)
+        return messages.decode_diameter(answer, request.warnings)
 
     async def models(self) -> ModelList:
         """Returns the model families the server offers."""
@@ -152,9 +152,9 @@ class AsyncClient:
         answer = await self._call_once(self._stub().segment, request, template.deadline_s)
         if answer is None:
             return await self._segment_large(template, request)
-        return await asyncio.to_thread(messages.decode_segmentation, answer)
+        return await asyncio.to_thread(messages.decode_segmentation, answer, request.warnings)
 
-    async def _call_once(self, method: Any, request: Detached[Any], deadline_s: float | None) -> Any | None:
+    async def _call_once(self, method: Any, request: ImageRequest[Any], deadline_s: float | None) -> Any | None:
         """Makes a unary call; returns None if its request or its answer exceeds the limit of a message."""
         if is_large(request):
             return None
@@ -165,10 +165,10 @@ class AsyncClient:
                 return None
             raise
 
-    async def _segment_large(self, template: Template, request: Detached[pb.SegmentRequest]) -> Segmentation:
+    async def _segment_large(self, template: Template, request: ImageRequest[pb.SegmentRequest]) -> Segmentation:
         return await asyncio.to_thread((await self._large(request, template.deadline_s)).segmentation)
 
-    async def _large(self, request: Detached[Any], deadline_s: float | None) -> LargeCall:
+    async def _large(self, request: ImageRequest[Any], deadline_s: float | None) -> LargeCall:
         deadline_s = self._deadline_s if deadline_s is None else deadline_s
         return await call_large_async(self._stub(), request, deadline_s, self._metadata, self._address)
 
@@ -209,7 +209,7 @@ class AsyncClient:
         apart: set[asyncio.Task[None]] = set()
         call = self._stub().segment_stream(timeout=template.deadline_s, metadata=self._metadata)
 
-        async def segment_apart(key: K, request: Detached[pb.SegmentRequest]) -> None:
+        async def segment_apart(key: K, request: ImageRequest[pb.SegmentRequest]) -> None:
             """Segments a frame that exceeds the limit of a message, or whose answer does, in a call of its own."""
             try:
                 await outcomes.put((key, await self._segment_large(template, request)))

@@ -152,7 +152,7 @@ def segment(
                     output.print(report.object_table(result))
                 _say(output, report.totals(result) + "".join(f"\nwrote     {path}" for path in written))
             else:
-                _say(output, report.summary_line(str(file.path), result))
+                _say(output, report.summary(str(file.path), result))
     if len(plan) > 1 or failures:
         _say(errors, f"{len(plan) - len(failures)} of {len(plan)} images segmented, {len(failures)} failed")
     if failures:
@@ -182,7 +182,8 @@ def diameter(
                 failed = True
                 _say(errors, f"error: {path}: {error}")
             else:
-                _say(output, f"{path}: {estimate.diameter:.1f} px ({report.diameter_source(estimate.source)})")
+                line = f"{path}: {estimate.diameter:.1f} px ({report.diameter_source(estimate.source)})"
+                _say(output, "\n".join([line, *report.warning_lines(estimate.warnings)]))
     if failed:
         raise typer.Exit(1)
 

@@ -21,7 +21,7 @@ from .channel import DEFAULT_ADDRESS, authority, channel_options, target, with_s
 from .errors import CellServeError, UnavailableError, from_rpc_error
 from .images import ImageLike
 from .large import LargeCall, call_large, is_large, takes_large
-from .messages import Frames, Keyed, Template
+from .messages import Frames, ImageRequest, Keyed, Template
 from .params import DiameterOptions, SegmentOptions, SegmentParams
 from .results import DiameterEstimate, Model, ModelList, Segmentation
 
@@ -165,7 +165,7 @@ class Client:
         answer = self._call_once(self._stub.estimate_diameter, request, template.deadline_s, calls)
         if answer is None:
             return self._large(request, template.deadline_s, calls).diameter()
-        return messages.decode_diameter(answer)
+        return messages.decode_diameter(answer, request.warnings)
 
     def models(self) -> ModelList:
         """Returns the model families the server offers."""
@@ -214,9 +214,11 @@ class Client:
         answer = self._call_once(self._stub.segment, request, template.deadline_s, calls)
         if answer is None:
             return self._large(request, template.deadline_s, calls).segmentation()
-        return messages.decode_segmentation(answer)
+        return messages.decode_segmentation(answer, request.warnings)
 
-    def _call_once(self, method: Any, request: Detached[Any], deadline_s: float | None, calls: CallGroup) -> Any | None:
+    def _call_once(
+        self, method: Any, request: ImageRequest[Any], deadline_s: float | None, calls: CallGroup
+    ) -> Any | None:
         """Makes a unary call; returns None if its request or its answer exceeds the limit of a message."""
         if is_large(request):
             return None
@@ -227,7 +229,7 @@ class Client:
                 return None
             raise
 
-    def _large(self, request: Detached[Any], deadline_s: float | None, calls: CallGroup) -> LargeCall:
+    def _large(self, request: ImageRequest[Any], deadline_s: float | None, calls: CallGroup) -> LargeCall:
         deadline_s = self._deadline_s if deadline_s is None else deadline_s
         return call_large(self._stub, request, deadline_s, self._metadata, self._address, calls)
 
@@ -268,7 +270,7 @@ class Client:
         outcomes: queue.SimpleQueue[Keyed[K] | Exception | None] = queue.SimpleQueue()
         apart: list[Future[None]] = []
 
-        def segment_apart(key: K, request: Detached[pb.SegmentRequest]) -> None:
+        def segment_apart(key: K, request: ImageRequest[pb.SegmentRequest]) -> None:
             """Segments a frame that exceeds the limit of a message, or whose answer does, in a call of its own."""
             try:
                 outcomes.put((key, self._large(request, template.deadline_s, calls).segmentation()))

@@ -19,6 +19,7 @@ from cellserve_proto import v1 as pb
 from . import messages
 from .calls import CallGroup, ServiceCalls
 from .errors import CellServeError, UnavailableError, from_rpc_error, invalid_answer
+from .messages import ImageRequest
 from .results import DiameterEstimate, Segmentation
 
 RETRY_PAUSES_S = (0.2, 0.4, 0.8, 1.6)
@@ -33,7 +34,7 @@ _FIELDS = {
 }
 
 
-def is_large(request: Detached[Any]) -> bool:
+def is_large(request: ImageRequest[Any]) -> bool:
     """Tells whether a request, or the answer that it asks for, has to be sent in chunks."""
     return max(request.byte_size(), _map_bytes(request.message)) > LARGE_BYTES
 
@@ -53,7 +54,7 @@ class LargeCall:
         started: The server has reserved memory for the image.
     """
 
-    def __init__(self, request: Detached[Any]) -> None:
+    def __init__(self, request: ImageRequest[Any]) -> None:
         self.started = False
         self._request = request
         self._response = pb.SegmentResponse()
@@ -101,13 +102,13 @@ class LargeCall:
         arrays = {
             name: memoryview(self._arrays[number].data) for number, name in _FIELDS.items() if number in self._arrays
         }
-        return messages.decode_segmentation(self._response, arrays)
+        return messages.decode_segmentation(self._response, self._request.warnings, arrays)
 
     def diameter(self) -> DiameterEstimate:
         """Returns the estimate of a call that has ended. Raises ServerError for an incomplete answer."""
         if self._diameter is None:
             raise invalid_answer("the answer has no diameter", self._request.message.request_id)
-        return messages.decode_diameter(self._diameter)
+        return messages.decode_diameter(self._diameter, self._request.warnings)
 
     def translated(self, error: grpc.RpcError, address: str, deadline_s: float) -> CellServeError:
         """Returns the error of a failed call."""
@@ -125,7 +126,7 @@ class LargeCall:
 
 def call_large(
     stub: ServiceCalls,
-    request: Detached[Any],
+    request: ImageRequest[Any],
     deadline_s: float,
     metadata: Sequence[tuple[str, str]],
     address: str,
@@ -182,7 +183,7 @@ def call_large(
 
 
 async def call_large_async(
-    stub: ServiceCalls, request: Detached[Any], deadline_s: float, metadata: Sequence[tuple[str, str]], address: str
+    stub: ServiceCalls, request: ImageRequest[Any], deadline_s: float, metadata: Sequence[tuple[str, str]], address: str
 ) -> LargeCall:
     """`call_large` for a channel of `grpc.aio`."""
 

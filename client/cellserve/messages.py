@@ -13,8 +13,10 @@ import numpy as np
 from cellserve_contract import wire
 from cellserve_contract.arrays import Detached, Packing
 from cellserve_contract.params import PARAMETERS, ParameterError
-from cellserve_formats import PixelSize
+from cellserve_contract.warnings import Warned, Warnings
+from cellserve_formats import Image, PixelSize
 from cellserve_proto import v1 as pb
+from google.protobuf.message import Message
 from numpy.typing import NDArray
 
 from .errors import CellServeError, from_frame_error, invalid_answer, refusal
@@ -24,6 +26,7 @@ from .params import DiameterSource, SegmentOptions, SegmentParams
 from .results import DiameterEstimate, Model, ModelList, ModelVersion, Object, ResultWarning, Segmentation, Timing
 
 K = TypeVar("K")
+M = TypeVar("M", bound=Message)
 Keyed = tuple[K, Segmentation | CellServeError]
 
 
@@ -84,7 +87,7 @@ class Template:
             raise refusal(str(error), "PARAMETER_OUT_OF_RANGE", **facts) from error
         return cls(request, axes, "zlib" if compression == "zlib" else "none", deadline_s)
 
-    def segment(self, image: ImageLike, request_id: str | None = None) -> Detached[pb.SegmentRequest]:
+    def segment(self, image: ImageLike, request_id: str | None = None) -> ImageRequest[pb.SegmentRequest]:
         """Makes the request for one image; a random id, if none is given, names even a call that gets lost.
 
         Raises:
@@ -93,32 +96,45 @@ class Template:
         request = pb.SegmentRequest()
         request.CopyFrom(self.request)
         request.request_id = request_id or uuid.uuid4().hex
-        return Detached(request, *self._describe_image(request.image, image))
+        return ImageRequest(request, *self._describe_image(request.image, image))
 
-    def diameter(self, image: ImageLike, request_id: str | None = None) -> Detached[pb.EstimateDiameterRequest]:
+    def diameter(self, image: ImageLike, request_id: str | None = None) -> ImageRequest[pb.EstimateDiameterRequest]:
         """Makes the request for the size of the objects in one image."""
         request = pb.EstimateDiameterRequest(
             request_id=request_id or uuid.uuid4().hex, params=self.request.params, priority=self.request.priority
         )
         if self.request.HasField("work_budget_s"):
             request.work_budget_s = self.request.work_budget_s
-        return Detached(request, *self._describe_image(request.image, image))
+        return ImageRequest(request, *self._describe_image(request.image, image))
 
-    def _describe_image(self, message: pb.Image, image: ImageLike) -> tuple[tuple[str, ...], bytes | memoryview]:
+    def _describe_image(
+        self, message: pb.Image, image: ImageLike
+    ) -> tuple[tuple[str, ...], bytes | memoryview, Warnings]:
         if isinstance(image, str | os.PathLike):
             image = read_image(image, self.axes)
         path, data = describe_image(message, image, self.axes, self.packing)
-        return ("image", *path), data
+        return ("image", *path), data, image.warnings if isinstance(image, Image) else ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageRequest(Detached[M]):
+    """A request about an image.
+
+    Attributes:
+        warnings: What the client's reader of the image left out or did not heed.
+    """
+
+    warnings: Warnings = ()
 
 
 class Frames(Generic[K]):
     """The frames of one stream: names them on the way out, recognises them on the way back."""
 
     def __init__(self) -> None:
-        self._open: dict[int, tuple[K, Detached[pb.SegmentRequest]]] = {}
+        self._open: dict[int, tuple[K, ImageRequest[pb.SegmentRequest]]] = {}
         self._sent = 0
 
-    def encode(self, key: K, request: Detached[pb.SegmentRequest]) -> Detached[pb.SegmentStreamRequest]:
+    def encode(self, key: K, request: ImageRequest[pb.SegmentRequest]) -> Detached[pb.SegmentStreamRequest]:
         """Makes the message of the next frame."""
         message = pb.SegmentStreamRequest(frame_id=str(self._sent), request=request.message)
         self._open[self._sent] = key, request
@@ -127,7 +143,7 @@ class Frames(Generic[K]):
 
     def decode(
         self, response: pb.SegmentStreamResponse
-    ) -> tuple[K, Segmentation | CellServeError, Detached[pb.SegmentRequest]]:
+    ) -> tuple[K, Segmentation | CellServeError, ImageRequest[pb.SegmentRequest]]:
         """Returns the caller's key, what became of the frame, and its request.
 
         Raises:
@@ -138,7 +154,7 @@ class Frames(Generic[K]):
         key, request = self._open.pop(response.frame_number)
         if response.HasField("error"):
             return key, from_frame_error(response.error, request.message.request_id), request
-        return key, decode_segmentation(response.response), request
+        return key, decode_segmentation(response.response, request.warnings), request
 
     def check_complete(self) -> None:
         """Raises ServerError where the stream ended with frames unanswered."""
@@ -146,11 +162,14 @@ class Frames(Generic[K]):
             raise invalid_answer(f"the stream ended with {len(self._open)} frames unanswered", "")
 
 
-def decode_segmentation(message: pb.SegmentResponse, data: Mapping[str, bytes | memoryview] = {}) -> Segmentation:
+def decode_segmentation(
+    message: pb.SegmentResponse, warnings: Warnings = (), data: Mapping[str, bytes | memoryview] = {}
+) -> Segmentation:
     """Unpacks the answer to one image.
 
     Args:
         message: The answer.
+        warnings: Those of the image's reader: they come first in the result.
         data: The bytes of arrays that came apart from the message, by field.
 
     Raises:
@@ -167,7 +186,7 @@ def decode_segmentation(message: pb.SegmentResponse, data: Mapping[str, bytes | 
             request_id=message.request_id,
             axes=message.axes,
             pixel_size=_decode_pixel_size(message.pixel_size) if message.HasField("pixel_size") else None,
-            warnings=_decode_warnings(message.warnings),
+            warnings=_decode_warnings(message.warnings, warnings),
             server_version=message.server_version,
             flows=_array(message, "flows", data),
             cell_probability=_array(message, "cell_probability", data),
@@ -178,14 +197,14 @@ def decode_segmentation(message: pb.SegmentResponse, data: Mapping[str, bytes | 
         raise invalid_answer(str(error), message.request_id) from error
 
 
-def decode_diameter(message: pb.EstimateDiameterResponse) -> DiameterEstimate:
-    """Unpacks the answer to `EstimateDiameter`."""
+def decode_diameter(message: pb.EstimateDiameterResponse, warnings: Warnings = ()) -> DiameterEstimate:
+    """Unpacks the answer to `EstimateDiameter`; `warnings` as in `decode_segmentation`."""
     return DiameterEstimate(
         diameter=message.diameter,
         source=_diameter_source(message.source),
         model=_decode_version(message.model),
         request_id=message.request_id,
-        warnings=_decode_warnings(message.warnings),
+        warnings=_decode_warnings(message.warnings, warnings),
         server_version=message.server_version,
     )
 
@@ -238,10 +257,16 @@ def _decode_pixel_size(message: pb.PixelSize) -> PixelSize:
     return PixelSize(message.y_um, message.x_um, message.z_um if message.HasField("z_um") else None)
 
 
-def _decode_warnings(messages: Iterable[pb.Warning]) -> tuple[ResultWarning, ...]:
-    return tuple(
-        ResultWarning(_word(pb.WarningKind, entry.kind), entry.message, entry.suggestion, dict(entry.metadata))
-        for entry in messages
+def _decode_warnings(messages: Iterable[pb.Warning], of_reader: Iterable[Warned]) -> tuple[ResultWarning, ...]:
+    return (
+        *(
+            ResultWarning(kind.name.lower(), kind.meaning, kind.suggestion, dict(metadata))
+            for kind, metadata in of_reader
+        ),
+        *(
+            ResultWarning(_word(pb.WarningKind, entry.kind), entry.message, entry.suggestion, dict(entry.metadata))
+            for entry in messages
+        ),
     )
 
 

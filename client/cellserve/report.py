@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,20 @@ from rich.table import Table
 from .errors import CellServeError
 from .files import Outputs
 from .params import DiameterSource
-from .results import ModelList, Segmentation
+from .results import ModelList, ResultWarning, Segmentation
 
 _ROWS = 10  # of an object table: the CSV has them all
 
 
-def summary_line(name: str, result: Segmentation) -> str:
-    """Returns one line about one image."""
-    return f"{name}: {_count(result)}{_median(result)}, {result.timing.total_s:.2f} s on the server"
+def summary(name: str, result: Segmentation) -> str:
+    """Returns one line about one image, and one for each of its warnings."""
+    line = f"{name}: {_count(result)}{_median(result)}, {result.timing.total_s:.2f} s on the server"
+    return "\n".join([line, *warning_lines(result.warnings)])
+
+
+def warning_lines(warnings: Iterable[ResultWarning]) -> list[str]:
+    """Returns one line for each warning: what happened, and what to try."""
+    return [f"warning   {warning.message}{_facts(warning)} {warning.suggestion}" for warning in warnings]
 
 
 def diameter_source(source: DiameterSource) -> str:
@@ -65,7 +72,7 @@ def totals(result: Segmentation) -> str:
         f"time      {timing.total_s:.2f} s on the server: inference {timing.inference_s:.2f} s ({timing.tiles} tiles), "
         f"masks {timing.postprocess_s:.2f} s, rest {_rest(result):.2f} s",
         f"request   {result.request_id}",
-        *(f"warning   {warning.message} {warning.suggestion}" for warning in result.warnings),
+        *warning_lines(result.warnings),
     ]
     return "\n".join(lines)
 
@@ -128,6 +135,11 @@ def model_notes(models: ModelList) -> str:
         f"{model.name}: {model.description} Channels: {', '.join(model.channels)}. Licence: {model.license}."
         for model in models
     )
+
+
+def _facts(warning: ResultWarning) -> str:
+    facts = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in warning.metadata.items())
+    return f" ({facts})" if facts else ""
 
 
 def _count(result: Segmentation) -> str:

@@ -25,5 +25,5 @@ def image_tile(path: Path) -> Tiles:
         channels = default_channels(len(image))
     except ParameterError as error:
         raise TileError(f"{path}: {len(image)} planes, expected grey, cytoplasm and nucleus, or colour") from error
-    normalized = normalize(select_channels(image, *channels), Normalization())
+    normalized = normalize(select_channels(image, *channels), Normalization()).planes
     return TileGrid.cover(normalized.shape[1:]).cut(normalized, 0, 1)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from cellserve_contract.axes import LETTERS, axes_problem
+from cellserve_contract.warnings import Warnings
 from numpy.typing import NDArray
 
 from .errors import ImageError
@@ -40,6 +41,7 @@ class Image:
             "YXC" is a colour image, too.
         pixel_size: Micrometres; None where unknown.
         name: Name of the source, such as the file; "" where there is none.
+        warnings: What the reader left out or did not heed.
 
     Raises:
         ImageError: AXES_UNKNOWN if `axes` breaks a rule or has another length than the shape of `pixels`.
@@ -49,6 +51,7 @@ class Image:
     axes: str
     pixel_size: PixelSize | None = None
     name: str = ""
+    warnings: Warnings = ()
 
     def __post_init__(self) -> None:
         check_axes(self.axes, self.pixels.ndim)

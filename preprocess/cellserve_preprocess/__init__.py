@@ -2,15 +2,17 @@
 
 from cellserve_contract.params import Normalization, ParameterError
 
-from .channels import default_channels, select_channels
-from .normalize import normalize
+from .channels import MEAN, default_channels, select_channels
+from .normalize import Normalized, normalize
 from .rescale import rescaled_shape, resize
 from .tile import MARGIN, TILE, TileGrid
 
 __all__ = [
     "MARGIN",
+    "MEAN",
     "TILE",
     "Normalization",
+    "Normalized",
     "ParameterError",
     "TileGrid",
     "default_channels",

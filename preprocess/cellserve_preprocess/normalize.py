@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from cellserve_contract.params import Normalization
+from cellserve_contract.warnings import Warnings
 from cellserve_parallel import ThreadGroup, bands
 from numpy.typing import NDArray
 
@@ -16,9 +18,22 @@ SAMPLE = 1 << 14
 """Values in the sample that brackets a percentile, about."""
 
 
+@dataclass(frozen=True, slots=True)
+class Normalized:
+    """An image as the networks expect it.
+
+    Attributes:
+        planes: float32 [2, Y, X]: cytoplasm, nucleus.
+        warnings: What to know about the intensities.
+    """
+
+    planes: NDArray[np.float32]
+    warnings: Warnings
+
+
 def normalize(
     image: NDArray[np.float32], normalization: Normalization, threads: ThreadGroup | None = None
-) -> NDArray[np.float32]:
+) -> Normalized:
     """Map intensities to the network's input, without clipping.
 
     Percentiles are those of the whole image, so this comes before any cutting or resizing. A constant channel becomes
@@ -30,7 +45,7 @@ def normalize(
         threads: threads that share the work; the calling thread alone if left out.
 
     Returns:
-        A new float32 array [2, Y, X].
+        A new array, and warnings about the intensities.
 
     Raises:
         WorkCancelledError: the work was cancelled.
@@ -46,7 +61,7 @@ def normalize(
             if high - low <= SMALLEST_RANGE:
                 continue
         threads.each(partial(_map, source, target, low, high, normalization.invert), bands(source.shape))
-    return normalized
+    return Normalized(normalized, ())
 
 
 def _map(

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from .declarations import Parameter
 from .params import PARAMETERS
-from .reasons import ErrorReason, WarningKind
+from .reasons import ErrorReason
+from .warnings import WarningKind
 
 _REASONS_HEAD = ("| reason | status | what happened | what to do |", "|---|---|---|---|")
 

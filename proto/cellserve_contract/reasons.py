@@ -1,4 +1,4 @@
-"""Why requests fail, and what answers warn of. docs/errors.md is generated from the texts below."""
+"""Why requests fail. docs/errors.md is generated from the texts below."""
 
 from __future__ import annotations
 
@@ -226,32 +226,6 @@ class ErrorReason(Reason, Enum):
         "The client cannot make sense of the server's answer.",
         "Report the failure with its request id.",
         "client",
-    )
-
-
-@dataclass(frozen=True)
-class WarningText:
-    """What a warning means.
-
-    Attributes:
-        meaning: What happened.
-        suggestion: What to try.
-    """
-
-    meaning: str
-    suggestion: str
-
-
-class WarningKind(WarningText, Enum):
-    """Kinds of warnings. The lower-case name of a member is the kind in Python; the contract adds a prefix."""
-
-    NOTHING_FOUND = (
-        "No object was found.",
-        "Check diameter and channels, lower cellprob_threshold, or set flow_threshold to 0.",
-    )
-    DIAMETER_NOT_MEASURED = (
-        "The request has no diameter and the model family has no size model: the working diameter was used.",
-        "State the diameter of the objects.",
     )
 
 

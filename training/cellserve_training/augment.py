@@ -91,7 +91,7 @@ class Example:
 
 def prepare(sample: Sample, cache: Path) -> Example:
     """Computes, or reads from the cache, what cropping needs."""
-    planes = normalize(sample.planes(), Normalization())
+    planes = normalize(sample.planes(), Normalization()).planes
     flows, weights = cached_flows(sample.labels, cache), object_weights(sample.labels)
     return Example(sample, flows, weights, median_diameter(sample.labels), planes)
 

@@ -151,7 +151,7 @@ def _collect(styles: _Styles, samples: Sequence[Sample], views: int, rng: np.ran
         diameter = median_diameter(sample.labels)
         if not diameter:
             continue
-        planes = normalize(sample.planes(), Normalization())
+        planes = normalize(sample.planes(), Normalization()).planes
         for view, factor in _views(planes, diameter, views, rng):
             rows.append((styles.of(view), diameter * factor, count, factor == 1))
         count += 1

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from cellserve_contract.packing import IMAGE_DTYPES, PackingError, inflate
+from cellserve_contract.warnings import Warnings
 from cellserve_formats import FileFormat, Image, ImageError, Limits, check_pixels, file_format, planes, read_image
 from numpy.typing import NDArray
 
@@ -20,6 +22,25 @@ _HEAD_BYTES = 16
 AXES = ("YX", "CYX", "YXC")
 MAX_TIFF_PAGES = 1000
 MAX_TIFF_METADATA_BYTES = 8 * MIB  # 2 million strips
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """An image ready for the pipeline.
+
+    Attributes:
+        planes: [C, Y, X] of one of IMAGE_DTYPES, without alpha, finite.
+        warnings: What the reader of its file left out or did not heed.
+    """
+
+    planes: Pixels
+    warnings: Warnings = ()
+
+    @classmethod
+    def of(cls, image: Image) -> Decoded:
+        """Returns the planes of an image and the warnings of its reader. Raises InvalidImage for a stack."""
+        with translated_image_errors():
+            return cls(planes(image), image.warnings)
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -40,8 +61,8 @@ def from_array(
     shape: tuple[int, ...],
     axes: str,
     limits: Limits,
-) -> Pixels:
-    """Returns the planes of a raw image.
+) -> Decoded:
+    """Returns a raw image.
 
     Args:
         data: Elements in C order, little-endian; one zlib stream if compressed.
@@ -52,7 +73,7 @@ def from_array(
         limits: Largest image taken.
 
     Returns:
-        [C, Y, X] of `dtype`, a view of `data` where possible; finite.
+        Planes of `dtype`, a view of `data` where possible.
 
     Raises:
         InvalidImage: Unknown axes, an empty axis, a byte count that does not fit, or pixels that are not finite.
@@ -84,27 +105,23 @@ def from_array(
     pixels = np.frombuffer(data, dtype.newbyteorder("<")).reshape(shape)
     with translated_image_errors():
         check_pixels(pixels)
-        return planes(Image(pixels, axes))
+    return Decoded.of(Image(pixels, axes))
 
 
-def from_file(data: bytes | memoryview, kind: FileFormat, limits: Limits) -> Pixels:
-    """Returns the planes of an image file.
+def from_file(data: bytes | memoryview, kind: FileFormat, limits: Limits) -> Decoded:
+    """Returns the image of a file.
 
     Args:
         data: The file.
         kind: Its format, as the caller named it.
         limits: Largest image taken.
 
-    Returns:
-        [C, Y, X] of one of IMAGE_DTYPES, without alpha, finite.
-
     Raises:
         InvalidImage, ImageTooLarge: As `read_file` and `planes`; also for another format.
     """
     if file_format(bytes(data[:_HEAD_BYTES])) != kind:
         raise InvalidImage(f"the data is not a {kind.upper()} file", reason="IMAGE_UNDECODABLE")
-    with translated_image_errors():
-        return planes(read_file(bytes(data), limits))  # the parsers need bytes of their own
+    return Decoded.of(read_file(bytes(data), limits))  # the parsers need bytes of their own
 
 
 def read_file(data: bytes, limits: Limits, axes: str | None = None) -> Image:

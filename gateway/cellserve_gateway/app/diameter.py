@@ -15,6 +15,7 @@ from dataclasses import asdict, replace
 import numpy as np
 from cellserve_contract.model_card import Family
 from cellserve_contract.params import SegmentParams
+from cellserve_contract.warnings import Warnings
 from cellserve_parallel import ThreadGroup
 from cellserve_postprocess import (
     LARGEST_DIAMETER,
@@ -32,9 +33,8 @@ from cellserve_gateway.settings import Settings
 
 from .admission import Reservation
 from .context import RequestContext
-from .decode import Pixels
-from .params import DiameterSource, resolve
-from .pipeline import Pipeline, Plan, assemble, planes_of, style_of
+from .params import DiameterSource
+from .pipeline import Pipeline, Plan, assemble, style_of
 
 RAISE = 1.02
 """Factor by which an estimate that does not fit the limits is raised, until the image fits."""
@@ -47,40 +47,35 @@ class DiameterEstimator:
         self._most_tiles = min(settings.max_tiles, settings.max_pixels_in_flight // (TILE * TILE))
         self._pipeline = pipeline
 
-    async def resolve(
-        self, image: Pixels, params: SegmentParams, context: RequestContext, reservation: Reservation
-    ) -> tuple[SegmentParams, DiameterSource]:
-        """Resolves all parameters, the diameter included.
+    async def estimate(
+        self,
+        planes: NDArray[np.float32],
+        params: SegmentParams,
+        context: RequestContext,
+        reservation: Reservation,
+    ) -> tuple[float, Warnings]:
+        """Estimates the diameter of the objects in an image.
 
         Args:
-            image: [C, Y, X], finite.
-            params: As the caller sent them.
+            planes: [2, Y, X], normalised.
+            params: Resolved, but for the diameter.
             context: Its timing includes the estimate.
             reservation: Resized to the pixels that each step of the estimate costs.
 
         Returns:
-            Parameters, all resolved, and the source of the diameter.
+            Pixels, and what to know about the estimate.
 
         Raises:
-            ServiceError: The model is unknown or not served, the gateway is full, or as `Pipeline.segment`.
-            ParameterError: A channel does not exist, or must be named.
+            ServiceError: The gateway is full, or as `Pipeline.maps`.
         """
-        family = self._pipeline.families[params.model]
-        params, source = resolve(params, len(image), family)
-        if source is DiameterSource.SIZE_MODEL:
-            with self._pipeline.instruments.stage("estimate"):
-                diameter = await self._estimate(image, params, family, context, reservation)
-            params = replace(params, diameter=diameter)
-        return params, source
+        with self._pipeline.instruments.stage("estimate"):
+            return await self._estimate(planes, params, context, reservation), ()
 
     async def _estimate(
-        self, image: Pixels, params: SegmentParams, family: Family, context: RequestContext, reservation: Reservation
+        self, planes: NDArray[np.float32], params: SegmentParams, context: RequestContext, reservation: Reservation
     ) -> float:
-        shape = image.shape[1:]
-        workers = self._pipeline.workers
-        with context.stage("preprocess"):
-            planes = await workers.run(context, planes_of, image, params, workers.group(context))
-        predicted = await self._predict(planes, family, context, reservation)
+        shape: tuple[int, int] = planes.shape[1:]
+        predicted = await self._predict(planes, self._pipeline.families[params.model], context, reservation)
         # Channels and normalisation as the caller wants them; one network, and masks by the defaults.
         quick = replace(params, ensemble=False, augment=False, **asdict(RecoveryParams()))
         quick = self._with_diameter(quick, predicted, shape)

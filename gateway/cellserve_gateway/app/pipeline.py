@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 from cellserve_contract.params import SegmentParams
-from cellserve_contract.reasons import WarningKind
+from cellserve_contract.warnings import Warned, WarningKind, Warnings
 from cellserve_parallel import ThreadGroup
 from cellserve_postprocess import (
     FLOW_SCALE,
@@ -23,7 +23,7 @@ from cellserve_postprocess import (
     recover_masks,
     trace_outlines,
 )
-from cellserve_preprocess import TILE, TileGrid, normalize, rescaled_shape, resize, select_channels
+from cellserve_preprocess import TILE, Normalized, TileGrid, normalize, rescaled_shape, resize, select_channels
 from numpy.typing import NDArray
 
 from cellserve_gateway.errors import DeadlinePassed, ImageTooLarge, InternalError
@@ -37,7 +37,6 @@ from .networks import Backend, Network, TileOutput, TileOutputs
 from .params import DiameterSource
 from .threads import WorkerThreads
 
-Warnings = tuple[tuple[WarningKind, dict[str, str]], ...]
 Output = Literal["outlines", "flows", "cell_probability", "style", "maps"]
 
 
@@ -72,7 +71,7 @@ class Segmentation:
         cell_probability: float32 [Y, X], logits. None: not wanted.
         maps: float32 [3, Y, X]: 5 * flow along y, 5 * flow along x, logit. None: not wanted.
         style: float32 [256], unit length. None: not wanted.
-        warnings: Kinds of warnings, each with its facts.
+        warnings: What to know about the result.
     """
 
     labels: NDArray[np.uint16] | NDArray[np.uint32] | None
@@ -86,6 +85,19 @@ class Segmentation:
     maps: NDArray[np.float32] | None = None
     style: NDArray[np.float32] | None = None
     warnings: Warnings = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkOutputs:
+    """What the networks say of an image.
+
+    Attributes:
+        maps: float32 [3, Y, X] at the size of the image: 5 * flow along y, 5 * flow along x, logit.
+        style: float32 [256], unit length. None: not wanted.
+    """
+
+    maps: NDArray[np.float32]
+    style: NDArray[np.float32] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,34 +184,44 @@ class Pipeline:
         assert params.diameter is not None  # resolved or estimated
         return rescaled_shape(shape, self.families[params.model].diam_mean / params.diameter)
 
-    async def segment(self, image: Pixels, plan: Plan, wanted: Wanted, context: RequestContext) -> Segmentation:
-        """Segments one image.
+    async def normalize(self, image: Pixels, params: SegmentParams, context: RequestContext) -> Normalized:
+        """Returns the input planes of the networks; `params` name the channels of the image [C, Y, X]."""
+        with self.stage(context, "preprocess"):
+            return await self.workers.run(context, _normalize, image, params, self.workers.group(context))
 
-        Args:
-            image: [C, Y, X], finite.
-            plan: The plan that `plan` made for the image.
-            wanted: Parts wanted in the result.
-            context: Its timing is filled in.
+    async def scale(
+        self, planes: NDArray[np.float32], shape: tuple[int, int], context: RequestContext
+    ) -> NDArray[np.float32]:
+        """Returns planes [2, Y, X] resized (paper: normalised, then resized)."""
+        with self.stage(context, "preprocess"):
+            return await self.workers.run(context, resize, planes, shape, self.workers.group(context))
+
+    async def maps(
+        self, scaled: NDArray[np.float32], plan: Plan, wanted: Wanted, context: RequestContext
+    ) -> NetworkOutputs:
+        """Runs the networks on an image at their scale, [2, Y', X'].
 
         Raises:
             ServiceError: See its subclasses.
         """
-        run, group = self.workers.run, self.workers.group(context)
-        with self.stage(context, "preprocess"):
-            scaled = await run(context, _prepare, image, plan, group)
         with self.stage(context, "inference"):
             outputs: tuple[TileOutput, ...] = ("maps", "style") if "style" in wanted.outputs else ("maps",)
             tiles = await self.infer(scaled, plan.grid, plan.network, outputs, context)
-        del scaled
         with self.stage(context, "reassemble"):
-            maps = await run(context, assemble, tiles, plan.grid, plan.shape, group)
-            style = None if tiles.style is None else style_of(tiles)
-        del tiles
+            group = self.workers.group(context)
+            maps = await self.workers.run(context, assemble, tiles, plan.grid, plan.shape, group)
+            return NetworkOutputs(maps, None if tiles.style is None else style_of(tiles))
+
+    async def recover(
+        self, outputs: NetworkOutputs, plan: Plan, wanted: Wanted, context: RequestContext
+    ) -> Segmentation:
+        """Recovers the masks of an image from the outputs of its networks."""
         with self.stage(context, "postprocess"):
-            result = await run(context, _recover, maps, style, plan, wanted, group)
-        metrics = self.instruments.metrics
-        metrics.pixels.inc(maps[0].size)
-        metrics.image_pixels.observe(maps[0].size)
+            group = self.workers.group(context)
+            result = await self.workers.run(context, _recover, outputs, plan, wanted, group)
+        metrics, pixels = self.instruments.metrics, math.prod(plan.shape)
+        metrics.pixels.inc(pixels)
+        metrics.image_pixels.observe(pixels)
         metrics.objects.inc(len(result.objects))
         return result
 
@@ -241,14 +263,6 @@ class Pipeline:
         return TileOutputs(maps if "maps" in outputs else None, styles)
 
 
-def planes_of(image: Pixels, params: SegmentParams, threads: ThreadGroup) -> NDArray[np.float32]:
-    """Returns the input planes of the networks, normalised, [2, Y, X]; `params` are resolved."""
-    assert params.cytoplasm_channel is not None  # resolved
-    assert params.nucleus_channel is not None
-    planes = select_channels(image, params.cytoplasm_channel, params.nucleus_channel)
-    return normalize(planes, params.normalization, threads)
-
-
 def assemble(tiles: TileOutputs, grid: TileGrid, shape: tuple[int, int], threads: ThreadGroup) -> NDArray[np.float32]:
     """Returns the networks' maps at a size, [3, Y, X]. Masks are recovered at the size of the image (paper)."""
     assert tiles.maps is not None  # asked for
@@ -261,9 +275,11 @@ def style_of(tiles: TileOutputs) -> NDArray[np.float32]:
     return _finite(image_style(tiles.style))
 
 
-def _prepare(image: Pixels, plan: Plan, threads: ThreadGroup) -> NDArray[np.float32]:
-    """Returns the networks' view of the image, [2, Y', X'] (paper: normalised, then resized)."""
-    return resize(planes_of(image, plan.params, threads), plan.scaled, threads)
+def _normalize(image: Pixels, params: SegmentParams, threads: ThreadGroup) -> Normalized:
+    assert params.cytoplasm_channel is not None  # resolved
+    assert params.nucleus_channel is not None
+    planes = select_channels(image, params.cytoplasm_channel, params.nucleus_channel)
+    return normalize(planes, params.normalization, threads)
 
 
 def _finite(values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -272,14 +288,8 @@ def _finite(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return values
 
 
-def _recover(
-    maps: NDArray[np.float32],
-    style: NDArray[np.float32] | None,
-    plan: Plan,
-    wanted: Wanted,
-    threads: ThreadGroup,
-) -> Segmentation:
-    outputs = wanted.outputs
+def _recover(network: NetworkOutputs, plan: Plan, wanted: Wanted, threads: ThreadGroup) -> Segmentation:
+    maps, outputs = network.maps, wanted.outputs
     labels, objects = None, ObjectTable.empty()
     if not wanted.maps_only:
         recovered = recover_masks(maps, plan.params, threads)
@@ -295,21 +305,12 @@ def _recover(
         flows=maps[:2] / np.float32(FLOW_SCALE) if "flows" in outputs else None,
         cell_probability=maps[2] if "cell_probability" in outputs else None,
         maps=maps if wanted.maps_only or "maps" in outputs else None,
-        style=style,
-        warnings=tuple(_warnings(plan, None if labels is None else len(objects), maps)),
+        style=network.style,
+        warnings=tuple(_warnings(None if labels is None else len(objects), maps)),
     )
 
 
-def diameter_warnings(params: SegmentParams, source: DiameterSource) -> Iterator[tuple[WarningKind, dict[str, str]]]:
-    """Yields the warnings about a diameter; `params` are resolved."""
-    if source is DiameterSource.WORKING_DIAMETER:
-        yield WarningKind.DIAMETER_NOT_MEASURED, {"diameter": f"{params.diameter:g}"}
-
-
-def _warnings(
-    plan: Plan, objects: int | None, maps: NDArray[np.float32]
-) -> Iterator[tuple[WarningKind, dict[str, str]]]:
+def _warnings(objects: int | None, maps: NDArray[np.float32]) -> Iterator[Warned]:
     """Yields the warnings of a result; `objects` is None if no masks were recovered."""
-    yield from diameter_warnings(plan.params, plan.diameter_source)
     if objects == 0:
         yield WarningKind.NOTHING_FOUND, {"largest_logit": f"{float(maps[2].max()):.3g}"}

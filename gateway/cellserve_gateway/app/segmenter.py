@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import ParamSpec, TypeVar
 
+import numpy as np
 import structlog
 from cellserve_contract.model_card import Family
 from cellserve_contract.params import SegmentParams
+from cellserve_contract.warnings import Warned, WarningKind, Warnings
+from cellserve_preprocess import MEAN
+from numpy.typing import NDArray
 
 from cellserve_gateway.errors import AnswerTooLarge
 from cellserve_gateway.ops.instruments import Instruments
@@ -16,12 +20,12 @@ from cellserve_gateway.settings import Settings
 
 from .admission import Reservation
 from .context import RequestContext
-from .decode import Pixels
+from .decode import Decoded
 from .diameter import DiameterEstimator
 from .families import Families
 from .networks import Backend, Network
-from .params import DiameterSource
-from .pipeline import Pipeline, Plan, Segmentation, Wanted, Warnings, diameter_warnings
+from .params import DiameterSource, resolve
+from .pipeline import NetworkOutputs, Pipeline, Plan, Segmentation, Wanted
 from .threads import WorkerThreads
 
 P = ParamSpec("P")
@@ -38,13 +42,30 @@ class DiameterEstimate:
         diameter: Median diameter, pixels.
         source: Where the diameter came from.
         network: The network as used: network 0 alone where the diameter was estimated.
-        warnings: Kinds of warnings, each with its facts.
+        warnings: What to know about the estimate.
     """
 
     diameter: float
     source: DiameterSource
     family: Family
     network: Network
+    warnings: Warnings
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An image ready for the networks, at its own size.
+
+    Attributes:
+        planes: float32 [2, Y, X], normalised.
+        params: Parameters, all resolved.
+        source: Where the diameter came from.
+        warnings: What to know about the image and the diameter.
+    """
+
+    planes: NDArray[np.float32]
+    params: SegmentParams
+    source: DiameterSource
     warnings: Warnings
 
 
@@ -82,7 +103,7 @@ class Segmenter:
 
     async def segment(
         self,
-        decode: Callable[[], Pixels],
+        decode: Callable[[], Decoded],
         params: SegmentParams,
         wanted: Wanted,
         context: RequestContext,
@@ -93,7 +114,7 @@ class Segmenter:
         """Segments one image.
 
         Args:
-            decode: Returns the planes [C, Y, X], finite. Runs on a worker thread.
+            decode: Returns the image. Runs on a worker thread.
             params: As the caller sent them.
             wanted: Parts wanted in the result.
             context: Its timing is filled in.
@@ -104,29 +125,22 @@ class Segmenter:
             ServiceError: See its subclasses.
             ParameterError: A parameter does not fit the image.
         """
-        self._check_served(params)
-        image = await self._decode(decode, context, reservation)
-        params, source = await self._diameters.resolve(image, params, context, reservation)
-        plan = self._pipeline.plan(image.shape[1:], params, source)
-        answer = _answer_bytes(plan, wanted, most_bytes)
-        reservation.resize(pixels=plan.pixels, bytes=reservation.held.get("bytes", 0) + ANSWER_COPIES * answer)
-        result = await self._pipeline.segment(image, plan, wanted, context)
-        _log(image, plan.network, context, objects=len(result.objects))
-        return result
+        outputs, plan, warnings = await self._maps(decode, params, wanted, context, reservation, most_bytes)
+        result = await self._pipeline.recover(outputs, plan, wanted, context)
+        _log(plan.network, context, objects=len(result.objects))
+        return replace(result, warnings=(*warnings, *result.warnings))
 
     async def estimate_diameter(
-        self, decode: Callable[[], Pixels], params: SegmentParams, context: RequestContext, reservation: Reservation
+        self, decode: Callable[[], Decoded], params: SegmentParams, context: RequestContext, reservation: Reservation
     ) -> DiameterEstimate:
         """Estimates the median diameter of the objects in an image; arguments and errors as in `segment`."""
-        family = self._check_served(params)
-        image = await self._decode(decode, context, reservation)
-        params, source = await self._diameters.resolve(image, params, context, reservation)
-        assert params.diameter is not None  # resolved
-        single = source is DiameterSource.SIZE_MODEL
+        family = self.families[params.model]
+        prepared = await self.prepare(decode, params, context, reservation)
+        assert prepared.params.diameter is not None  # resolved
+        single = prepared.source is DiameterSource.SIZE_MODEL
         network = self._backend.network(family.network(params.ensemble and not single))
-        _log(image, network, context)
-        warnings = tuple(diameter_warnings(params, source))
-        return DiameterEstimate(params.diameter, source, family, network, warnings)
+        _log(network, context)
+        return DiameterEstimate(prepared.params.diameter, prepared.source, family, network, prepared.warnings)
 
     async def encode(self, context: RequestContext, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Runs the encoder of an answer on a worker thread, as a stage of the request."""
@@ -151,12 +165,66 @@ class Segmenter:
         self._backend.network(family.network(params.ensemble))
         return family
 
-    async def _decode(self, decode: Callable[[], Pixels], context: RequestContext, reservation: Reservation) -> Pixels:
+    # The arrays of each step end with its function: no step holds what only an earlier one needed.
+
+    async def _maps(
+        self,
+        decode: Callable[[], Decoded],
+        params: SegmentParams,
+        wanted: Wanted,
+        context: RequestContext,
+        reservation: Reservation,
+        most_bytes: int | None,
+    ) -> tuple[NetworkOutputs, Plan, Warnings]:
+        """Runs the networks on an image; returns their outputs, the plan, and the warnings so far."""
+        scaled, plan, warnings = await self._scaled(decode, params, wanted, context, reservation, most_bytes)
+        return await self._pipeline.maps(scaled, plan, wanted, context), plan, warnings
+
+    async def _scaled(
+        self,
+        decode: Callable[[], Decoded],
+        params: SegmentParams,
+        wanted: Wanted,
+        context: RequestContext,
+        reservation: Reservation,
+        most_bytes: int | None,
+    ) -> tuple[NDArray[np.float32], Plan, Warnings]:
+        """Makes the plan of an image; returns the image at the networks' scale, the plan, and the warnings so far."""
+        prepared = await self.prepare(decode, params, context, reservation)
+        plan = self._pipeline.plan(prepared.planes.shape[1:], prepared.params, prepared.source)
+        answer = _answer_bytes(plan, wanted, most_bytes)
+        reservation.resize(pixels=plan.pixels, bytes=reservation.held.get("bytes", 0) + ANSWER_COPIES * answer)
+        return await self._pipeline.scale(prepared.planes, plan.scaled, context), plan, prepared.warnings
+
+    async def prepare(
+        self, decode: Callable[[], Decoded], params: SegmentParams, context: RequestContext, reservation: Reservation
+    ) -> Prepared:
+        """Decodes and normalises an image, and resolves its parameters."""
+        family = self._check_served(params)
         context.start_work()
         with self._pipeline.stage(context, "decode"):
             image = await self._workers.run(context, decode)
-        reservation.resize(pixels=image[0].size, bytes=max(image.nbytes, reservation.held.get("bytes", 0)))
-        return image
+        planes, size = image.planes, max(image.planes.nbytes, reservation.held.get("bytes", 0))
+        reservation.resize(pixels=planes[0].size, bytes=size)
+        structlog.contextvars.bind_contextvars(shape=list(planes.shape))
+        given = params
+        params, source = resolve(given, len(planes), family)
+        normalized = await self._pipeline.normalize(planes, params, context)
+        warnings = (*image.warnings, *_ignored(given, params, len(planes)), *normalized.warnings)
+        if source is DiameterSource.WORKING_DIAMETER:
+            warnings = (*warnings, (WarningKind.DIAMETER_NOT_MEASURED, {"diameter": f"{params.diameter:g}"}))
+        elif source is DiameterSource.SIZE_MODEL:
+            diameter, doubts = await self._diameters.estimate(normalized.planes, params, context, reservation)
+            params, warnings = replace(params, diameter=diameter), (*warnings, *doubts)
+        return Prepared(normalized.planes, params, source, warnings)
+
+
+def _ignored(given: SegmentParams, used: SegmentParams, planes: int) -> Iterator[Warned]:
+    """Yields a warning if the caller named no channels and some planes of the image were not used."""
+    if (given.cytoplasm_channel, given.nucleus_channel) == (None, None) and used.cytoplasm_channel != MEAN:
+        ignored = sorted(set(range(planes)) - {used.cytoplasm_channel, used.nucleus_channel})
+        if ignored:
+            yield WarningKind.PLANES_IGNORED, {"planes": ", ".join(map(str, ignored))}
 
 
 def _answer_bytes(plan: Plan, wanted: Wanted, limit: int | None) -> int:
@@ -176,8 +244,6 @@ def _answer_bytes(plan: Plan, wanted: Wanted, limit: int | None) -> int:
     return size
 
 
-def _log(image: Pixels, network: Network, context: RequestContext, **facts: int) -> None:
+def _log(network: Network, context: RequestContext, **facts: int) -> None:
     """Adds the facts of an image to the log line of its request."""
-    structlog.contextvars.bind_contextvars(
-        model=network.name, shape=list(image.shape), tiles=context.timing.tiles, **facts
-    )
+    structlog.contextvars.bind_contextvars(model=network.name, tiles=context.timing.tiles, **facts)

@@ -8,7 +8,8 @@ from pathlib import Path
 import grpc
 import pytest
 from cellserve_contract import generate
-from cellserve_contract.reasons import ErrorReason, WarningKind, server_reasons
+from cellserve_contract.reasons import ErrorReason, server_reasons
+from cellserve_contract.warnings import WarningKind
 from cellserve_gateway import errors
 from cellserve_proto import v1 as pb
 

@@ -9,7 +9,7 @@ import pytest
 from cellserve_contract.arrays import PACK_LABELS_ABOVE, fill_array, view_array
 from cellserve_contract.model_card import Family, NetworkFile
 from cellserve_contract.params import ParameterError, SegmentParams
-from cellserve_contract.reasons import WarningKind
+from cellserve_contract.warnings import WarningKind
 from cellserve_gateway.app.context import Priority
 from cellserve_gateway.app.decode import limits_of
 from cellserve_gateway.app.networks import Network
@@ -156,7 +156,7 @@ def test_priorities():
 )
 def test_axes(axes, shape, planes):
     pixels = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
-    found = codec.to_pixels(raw(pixels, axes), NO_PAYLOAD, LIMITS)
+    found = codec.to_image(raw(pixels, axes), NO_PAYLOAD, LIMITS).planes
     assert found.shape == planes
     np.testing.assert_array_equal(
         found.sum(axis=0), pixels.reshape(shape).sum(axis=tuple(axes.index(a) for a in axes if a not in "YX"))
@@ -166,7 +166,7 @@ def test_axes(axes, shape, planes):
 @pytest.mark.parametrize(("axes", "shape"), [("ZYX", (2, 4, 5)), ("TYX", (3, 4, 5)), ("TCZYX", (1, 1, 2, 4, 5))])
 def test_volumes_and_series_are_refused_by_name(axes, shape):
     with pytest.raises(NotImplementedYet) as error:
-        codec.to_pixels(raw(np.zeros(shape, np.uint8), axes), NO_PAYLOAD, LIMITS)
+        codec.to_image(raw(np.zeros(shape, np.uint8), axes), NO_PAYLOAD, LIMITS)
     assert error.value.metadata["feature"] in ("volumes", "time series")
 
 
@@ -184,14 +184,14 @@ def test_volumes_and_series_are_refused_by_name(axes, shape):
 )
 def test_axes_that_are_refused(axes, shape, reason):
     with pytest.raises(InvalidImage) as error:
-        codec.to_pixels(raw(np.zeros(shape, np.uint8), axes), NO_PAYLOAD, LIMITS)
+        codec.to_image(raw(np.zeros(shape, np.uint8), axes), NO_PAYLOAD, LIMITS)
     assert error.value.reason == reason
 
 
 def test_blocks_are_refused():
     image = raw(np.zeros((4, 5), np.uint8), "YX", block=pb.Block(offset=pb.Position(y=4)))
     with pytest.raises(NotImplementedYet) as error:
-        codec.to_pixels(image, NO_PAYLOAD, LIMITS)
+        codec.to_image(image, NO_PAYLOAD, LIMITS)
     assert error.value.metadata == {"feature": "Image.block"}
 
 
@@ -200,7 +200,7 @@ def test_blocks_are_refused():
 )
 def test_pixel_sizes_that_make_no_sense(size):
     with pytest.raises(InvalidImage) as error:
-        codec.to_pixels(raw(np.zeros((4, 5), np.uint8), "YX", pixel_size=pb.PixelSize(**size)), NO_PAYLOAD, LIMITS)
+        codec.to_image(raw(np.zeros((4, 5), np.uint8), "YX", pixel_size=pb.PixelSize(**size)), NO_PAYLOAD, LIMITS)
     assert error.value.reason == "PIXEL_SIZE_INVALID"
 
 
@@ -209,7 +209,7 @@ def test_types_that_no_image_has(number):
     image = raw(np.zeros((4, 5), np.float16), "YX")
     image.raw.pixels.data_type = number
     with pytest.raises(InvalidImage) as error:
-        codec.to_pixels(image, NO_PAYLOAD, LIMITS)
+        codec.to_image(image, NO_PAYLOAD, LIMITS)
     assert error.value.reason == "DATA_TYPE_UNSUPPORTED"
 
 

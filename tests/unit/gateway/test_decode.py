@@ -28,7 +28,7 @@ def reason(error: pytest.ExceptionInfo[ServiceError]) -> str:
 def test_raw_round_trip(dtype, axes, shape, compressed):
     pixels = np.arange(np.prod(shape)).reshape(shape).astype(dtype.newbyteorder("<"))
     data = zlib.compress(pixels.tobytes()) if compressed else pixels.tobytes()
-    planes = decode.from_array(data, compressed, dtype, shape, axes, LIMITS)
+    planes = decode.from_array(data, compressed, dtype, shape, axes, LIMITS).planes
     expected = {"YX": pixels[None], "CYX": pixels, "YXC": np.moveaxis(pixels, -1, 0)}.get(axes)
     np.testing.assert_array_equal(planes, expected)
     assert planes.dtype == dtype
@@ -127,7 +127,7 @@ COLOUR = np.arange(27, dtype=np.uint8).reshape(3, 3, 3)
     ],
 )
 def test_files(data, kind, expected):
-    planes = decode.from_file(data, kind, LIMITS)
+    planes = decode.from_file(data, kind, LIMITS).planes
     np.testing.assert_array_equal(planes, expected)
     assert planes.dtype == expected.dtype
 

@@ -7,6 +7,7 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from cellserve_gateway.app import diameter as diameter_module
 from cellserve_gateway.app import pipeline as pipeline_module
 from cellserve_gateway.app.admission import Admission
 from cellserve_gateway.app.context import RequestContext
+from cellserve_gateway.app.decode import Decoded
 from cellserve_gateway.app.diameter import RAISE, DiameterEstimator
 from cellserve_gateway.app.families import Families
 from cellserve_gateway.app.networks import Network, TileOutputs
@@ -105,9 +107,11 @@ class Setup:
 
     async def resolve(self, image: np.ndarray, **params) -> tuple[SegmentParams, DiameterSource]:
         with self.admission.admit(requests=1, pixels=image[0].size) as reservation:
-            return await self.diameters.resolve(
-                image, SegmentParams(model="cells", **params), self.context, reservation
-            )
+            return await self.prepare(image, SegmentParams(model="cells", **params), reservation)
+
+    async def prepare(self, image: np.ndarray, params: SegmentParams, reservation: Any):
+        prepared = await self.segmenter.prepare(lambda: Decoded(image), params, self.context, reservation)
+        return prepared.params, prepared.source
 
 
 @contextlib.contextmanager
@@ -233,7 +237,7 @@ async def test_accepted_work_goes_on_while_the_gateway_drains():
     image = disks(40)
     with setup(30.0) as made, made.admission.admit(requests=1, pixels=image[0].size) as reservation:
         made.admission.drain()
-        params, _ = await made.diameters.resolve(image, SegmentParams(model="cells"), made.context, reservation)
+        params, _ = await made.prepare(image, SegmentParams(model="cells"), reservation)
         assert params.diameter == pytest.approx(40, rel=0.05)
 
 
@@ -313,7 +317,7 @@ async def test_our_code_copies_no_pixels_on_the_event_loop(monkeypatch, chunks):
 
     packing = {Assembly: ("add",), large: ("describe_array",), Detached: ("serialize",)} if chunks else {}
     for module, names in {
-        codec: ("to_pixels",),
+        codec: ("to_image",),
         answers: () if chunks else ("fill_response",),
         pipeline_module: ("select_channels", "normalize", "resize", "reassemble", "recover_masks", "measure_objects"),
         diameter_module: ("resize", "recover_masks"),

@@ -84,7 +84,7 @@ def test_the_ridge_is_the_one_that_predicts_left_out_images_best(network):
 
 def test_views_are_seen_as_the_service_sees_images(network):
     """Same normalisation, same tiles, same mean: a style here is a style there."""
-    planes = normalize(disks(20, side=300).planes(), Normalization())
+    planes = normalize(disks(20, side=300).planes(), Normalization()).planes
     grid = style_grid((300, 300))
     with torch.inference_mode():
         styles = StyleNetwork(network)(torch.from_numpy(grid.cut(planes, 0, len(grid)))).numpy()

@@ -10,7 +10,7 @@ from typing import Any
 from cellserve_contract import wire
 from cellserve_contract.arrays import Packing, fill_array, packing_of_labels
 from cellserve_contract.model_card import Family
-from cellserve_contract.reasons import WarningKind
+from cellserve_contract.warnings import WarningKind
 from cellserve_proto import v1 as pb
 from numpy.typing import NDArray
 

@@ -18,7 +18,7 @@ from cellserve_proto import v1 as pb
 
 from cellserve_gateway.app import decode
 from cellserve_gateway.app.context import Priority
-from cellserve_gateway.app.decode import Pixels
+from cellserve_gateway.app.decode import Decoded
 from cellserve_gateway.app.pipeline import Output, Wanted
 from cellserve_gateway.errors import InvalidImage, InvalidRequest, NotImplementedYet
 
@@ -41,8 +41,8 @@ MOST_OUTPUTS = 16  # entries of `outputs`; there are fewer different ones
 MOST_AXES = 8  # entries of `shape`; there are fewer letters
 
 
-def to_pixels(image: pb.Image, payload: Payload, limits: Limits) -> Pixels:
-    """Returns an image's planes.
+def to_image(image: pb.Image, payload: Payload, limits: Limits) -> Decoded:
+    """Returns an image, decoded.
 
     Args:
         image: The image; large data of it may be missing.
@@ -50,7 +50,7 @@ def to_pixels(image: pb.Image, payload: Payload, limits: Limits) -> Pixels:
         limits: Largest image taken.
 
     Returns:
-        [C, Y, X], finite; a read-only view of the message's bytes where possible.
+        Planes that are a read-only view of the message's bytes where possible.
 
     Raises:
         InvalidImage, ImageTooLarge: As in `decode`.

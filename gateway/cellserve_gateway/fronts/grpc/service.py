@@ -13,7 +13,7 @@ from cellserve_proto import v1 as pb
 from cellserve_gateway.app.admission import Reservation
 from cellserve_gateway.app.calls import check_id
 from cellserve_gateway.app.context import RequestContext
-from cellserve_gateway.app.decode import Pixels, limits_of
+from cellserve_gateway.app.decode import Decoded, limits_of
 from cellserve_gateway.app.segmenter import ANSWER_COPIES, Segmenter
 from cellserve_gateway.errors import InvalidRequest, ServiceError
 from cellserve_gateway.settings import Settings
@@ -122,7 +122,7 @@ class SegmentationService:
         params = codec.to_params(message.params, self._segmenter.families.default)
         context.priority, context.work_budget_s = codec.to_priority(message.priority), codec.to_work_budget(message)
         request.reservation.start()
-        decode = partial(self._pixels, message.image, request)
+        decode = partial(self._image, message.image, request)
         estimate = await self._segmenter.estimate_diameter(decode, params, context, request.reservation)
         return answers.diameter_response(estimate, context.request_id)
 
@@ -158,7 +158,7 @@ class SegmentationService:
         context.priority, context.work_budget_s = codec.to_priority(request.priority), codec.to_work_budget(request)
         received.reservation.start()
         found = await self._segmenter.segment(
-            partial(self._pixels, request.image, received),
+            partial(self._image, request.image, received),
             params,
             wanted,
             context,
@@ -167,8 +167,8 @@ class SegmentationService:
         )
         return answers.Result(found, self._segmenter.families[params.model], wanted, compression)
 
-    def _pixels(self, image: pb.Image, received: Received[Any]) -> Pixels:
-        return codec.to_pixels(image, received.take(), self._limits)
+    def _image(self, image: pb.Image, received: Received[Any]) -> Decoded:
+        return codec.to_image(image, received.take(), self._limits)
 
     async def _frame(self, frame: Received[pb.SegmentStreamRequest], number: int, call: Call, in_use: bool) -> bytes:
         """Segments one frame of a stream; its failure becomes its answer. `in_use`: its id is not answered yet."""

@@ -13,7 +13,7 @@ import numpy as np
 from cellserve_contract.model_card import Family
 from cellserve_contract.objects import columns
 from cellserve_contract.params import PARAMETERS, SegmentParams
-from cellserve_contract.reasons import WarningKind
+from cellserve_contract.warnings import WarningKind
 from cellserve_formats import Image
 from cellserve_formats.geojson import geojson_bytes
 from cellserve_formats.labels_png import MOST_OBJECTS, labels_png_bytes

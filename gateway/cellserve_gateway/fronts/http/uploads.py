@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from cellserve_formats import Image, Limits, planes
+from cellserve_formats import Image, Limits
 
-from cellserve_gateway.app.decode import Pixels, read_file, translated_image_errors
+from cellserve_gateway.app.decode import Decoded, read_file
 
 
 class Upload:
@@ -28,17 +28,13 @@ class Upload:
         assert self._image is not None
         return self._image
 
-    def decode(self) -> Pixels:
+    def decode(self) -> Decoded:
         """Decodes the file, on the calling thread; drops the file.
-
-        Returns:
-            [C, Y, X], finite.
 
         Raises:
             InvalidImage, ImageTooLarge: The file is damaged, too large, or holds no image of a kind that is taken.
         """
         data, self._data = self._data, None
         assert data is not None
-        with translated_image_errors():
-            self._image = read_file(data, self._limits, self._axes)
-            return planes(self._image)
+        self._image = read_file(data, self._limits, self._axes)
+        return Decoded.of(self._image)
