@@ -40,6 +40,6 @@ class Sample:
     image: NDArray[Any]
     labels: NDArray[Any]
 
-    def planes(self) -> NDArray[np.float32]:
-        """Cytoplasm and nucleus, float32 [2, Y, X], as the service would choose them."""
+    def planes(self) -> NDArray[Any]:
+        """Cytoplasm and nucleus, [2, Y, X], as the service would choose them."""
         return select_channels(self.image, *default_channels(len(self.image)))

@@ -30,7 +30,7 @@ def default_channels(planes: int) -> tuple[int, int]:
     raise ParameterError("cytoplasm_channel", "not set", f"one of the {planes} planes, named by the caller")
 
 
-def select_channels(image: NDArray[Any], cytoplasm: int, nucleus: int) -> NDArray[np.float32]:
+def select_channels(image: NDArray[Any], cytoplasm: int, nucleus: int) -> NDArray[Any]:
     """Pick the planes the networks look at.
 
     Args:
@@ -39,7 +39,7 @@ def select_channels(image: NDArray[Any], cytoplasm: int, nucleus: int) -> NDArra
         nucleus: zero-based plane; -1 is none, a plane of zeros.
 
     Returns:
-        A new float32 array [2, Y, X]: cytoplasm, nucleus.
+        A new array [2, Y, X]: cytoplasm, nucleus. Its dtype is that of the image; a mean has a floating-point dtype.
 
     Raises:
         ParameterError: the image has no such plane.
@@ -50,9 +50,10 @@ def select_channels(image: NDArray[Any], cytoplasm: int, nucleus: int) -> NDArra
     for parameter, channel in (("cytoplasm_channel", cytoplasm), ("nucleus_channel", nucleus)):
         if not -1 <= channel < planes:
             raise ParameterError(parameter, channel, f"-1 to {planes - 1}")
-    selected = np.empty((2, *image.shape[1:]), dtype=np.float32)
+    mean_dtype = np.float32 if np.can_cast(image.dtype, np.float32) else np.float64
+    selected = np.empty((2, *image.shape[1:]), mean_dtype if cytoplasm == MEAN else image.dtype)
     if cytoplasm == MEAN:
-        np.mean(image, axis=0, dtype=np.float32, out=selected[0])
+        np.mean(image, axis=0, dtype=mean_dtype, out=selected[0])
     else:
         selected[0] = image[cytoplasm]
     selected[1] = 0 if nucleus == NONE else image[nucleus]

@@ -11,7 +11,7 @@ from typing import Literal
 
 from .declarations import ParameterError, plain
 
-Rule = Literal["percentiles", "range", "off"]
+Rule = Literal["percentiles", "cellpose3", "range", "off"]
 Bound = float | tuple[float, ...]
 _RULES: tuple[Rule, ...] = typing.get_args(Rule)
 
@@ -21,8 +21,10 @@ class Normalization:
     """How intensities become the network's input.
 
     Attributes:
-        rule: "percentiles": two percentiles of each whole channel become 0 and 1. "range": given intensities become 0
-            and 1. "off": intensities go to the network as they are.
+        rule: "percentiles": two percentiles of each whole channel become 0 and 1; a border of fill does not count.
+            "cellpose3": the same as Cellpose 3.1 does it: fill counts, and a channel whose percentiles differ by less
+            than .001 becomes zeros. "range": given intensities become 0 and 1. "off": intensities go to the network
+            as they are.
         low: Percentile or intensity that becomes 0. A percentile is 0 to 100; the default is 1. With "range" also two
             intensities, of the cytoplasm and of the nucleus. None with "off".
         high: Percentile or intensity that becomes 1, above `low`. A percentile is at most 100; the default is 99.
@@ -45,7 +47,7 @@ class Normalization:
             if self.low is not None or self.high is not None:
                 raise ParameterError("normalization.off", f"{self.low}, {self.high}", "no bounds")
             return
-        defaults = (1.0, 99.0) if self.rule == "percentiles" else (None, None)
+        defaults = (None, None) if self.rule == "range" else (1.0, 99.0)
         for name, default in zip(("low", "high"), defaults, strict=True):
             value = getattr(self, name)
             bound = _bound(f"normalization.{self.rule}.{name}", default if value is None else value)
@@ -71,20 +73,20 @@ class Normalization:
 
     @classmethod
     def parse(cls, text: str, invert: bool = False) -> Normalization:
-        """Reads "percentiles:LOW,HIGH", "range:LOW,HIGH", "range:LOW,HIGH,LOW,HIGH" or "off".
+        """Reads "percentiles:LOW,HIGH", "cellpose3:LOW,HIGH", "range:LOW,HIGH", "range:LOW,HIGH,LOW,HIGH" or "off".
 
         Raises:
             ParameterError: The text is none of these, or a bound is out of range.
         """
         rule, _, rest = text.partition(":")
         kinds = {kind: kind for kind in _RULES}
-        counts = {"percentiles": (2,), "range": (2, 4), "off": (0,)}
+        counts = {"percentiles": (2,), "cellpose3": (0, 2), "range": (2, 4), "off": (0,)}
         try:
             bounds = [float(part) for part in rest.split(",")] if rest else []
         except ValueError:
             bounds = [math.nan]
         if rule not in kinds or len(bounds) not in counts[rule]:
-            raise ParameterError("normalization", repr(text), "percentiles:LOW,HIGH, range:LOW,HIGH, off")
+            raise ParameterError("normalization", repr(text), "percentiles:LOW,HIGH, cellpose3, range:LOW,HIGH, off")
         return cls(kinds[rule], tuple(bounds[::2]) or None, tuple(bounds[1::2]) or None, invert)
 
     def __str__(self) -> str:
@@ -93,7 +95,7 @@ class Normalization:
 
     def _check(self, low: float, high: float) -> None:
         name = f"normalization.{self.rule}"
-        if self.rule == "percentiles":
+        if self.rule != "range":
             if not 0 <= low <= 100:
                 raise ParameterError(f"{name}.low", low, "0 to 100")
             if not low < high <= 100:

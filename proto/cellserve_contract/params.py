@@ -118,7 +118,7 @@ class SegmentParams(RecoveryParams):
         Normalization,
         Param(
             "Intensities that become 0 and 1: percentiles:LOW,HIGH, range:LOW,HIGH, range with two pairs (cytoplasm, "
-            "nucleus), or off.",
+            "nucleus), or off. cellpose3: percentiles as Cellpose 3.1 takes them, a border of fill included.",
             estimate=True,
         ),
     ] = _PERCENTILES

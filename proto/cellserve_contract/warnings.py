@@ -48,13 +48,13 @@ class WarningKind(WarningText, Enum):
         "Check the channels, and whether the exposure reached the camera.",
     )
     PERCENTILES_EQUAL = (
-        "Both percentiles of a plane are one value although the plane is not constant: its lowest and highest values "
-        "became 0 and 1 instead.",
+        "Nearly all pixels of a plane have one value, so that both percentiles are equal: the other pixels' range "
+        "was used instead.",
         "If objects are missing, state the intensities: normalization range:LOW,HIGH.",
     )
     BORDER_LEFT_OUT = (
         "A border of one exact value was left out of the percentiles: fill of a crop, a rotation or a mosaic.",
-        "Cut the border off; or use normalization whole:LOW,HIGH if the border belongs to the image.",
+        "Cut the border off; or use normalization cellpose3 if the border belongs to the image.",
     )
     VALUES_CLIPPED = (
         "Many pixels have the largest value that the plane can hold: bright objects are saturated and may merge.",

@@ -92,13 +92,16 @@ def _write_normalization(message: pb.Normalization, normalization: Normalization
         for low, high in normalization.ranges:
             message.ranges.ranges.add(low=low, high=high)
     else:
-        message.percentiles.low, message.percentiles.high = normalization.bounds(0)
+        percentiles = message.cellpose3 if normalization.rule == "cellpose3" else message.percentiles
+        percentiles.low, percentiles.high = normalization.bounds(0)
 
 
 def _read_normalization(message: pb.Normalization) -> Normalization:
     match message.WhichOneof("rule"):
         case "percentiles":
             return Normalization("percentiles", message.percentiles.low, message.percentiles.high, message.invert)
+        case "cellpose3":
+            return Normalization("cellpose3", message.cellpose3.low, message.cellpose3.high, message.invert)
         case "ranges":
             ranges = message.ranges.ranges[:3]  # more than two are refused: no need to read them all
             lows, highs = tuple(range_.low for range_ in ranges), tuple(range_.high for range_ in ranges)

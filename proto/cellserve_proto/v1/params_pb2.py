@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63\x65llserve/v1/params.proto\x12\x0c\x63\x65llserve.v1\"\xb7\x02\n\rNormalization\x12>\n\x0bpercentiles\x18\x01 \x01(\x0b\x32\'.cellserve.v1.Normalization.PercentilesH\x00\x12\x34\n\x06ranges\x18\x02 \x01(\x0b\x32\".cellserve.v1.Normalization.RangesH\x00\x12\r\n\x03off\x18\x03 \x01(\x08H\x00\x12\x0e\n\x06invert\x18\x04 \x01(\x08\x1a\"\n\x05Range\x12\x0b\n\x03low\x18\x01 \x01(\x01\x12\x0c\n\x04high\x18\x02 \x01(\x01\x1a;\n\x06Ranges\x12\x31\n\x06ranges\x18\x01 \x03(\x0b\x32!.cellserve.v1.Normalization.Range\x1a(\n\x0bPercentiles\x12\x0b\n\x03low\x18\x01 \x01(\x01\x12\x0c\n\x04high\x18\x02 \x01(\x01\x42\x06\n\x04rule\"\xed\x05\n\rSegmentParams\x12\r\n\x05model\x18\x01 \x01(\t\x12\x15\n\x08\x65nsemble\x18\x02 \x01(\x08H\x00\x88\x01\x01\x12\x15\n\x08\x64iameter\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x1e\n\x11\x63ytoplasm_channel\x18\x04 \x01(\x05H\x02\x88\x01\x01\x12\x1c\n\x0fnucleus_channel\x18\x05 \x01(\x05H\x03\x88\x01\x01\x12\x32\n\rnormalization\x18\x06 \x01(\x0b\x32\x1b.cellserve.v1.Normalization\x12\x19\n\x0ctile_overlap\x18\x07 \x01(\x01H\x04\x88\x01\x01\x12\x14\n\x07\x61ugment\x18\x08 \x01(\x08H\x05\x88\x01\x01\x12\x1f\n\x12\x63\x65llprob_threshold\x18\t \x01(\x01H\x06\x88\x01\x01\x12\x1b\n\x0e\x66low_threshold\x18\n \x01(\x01H\x07\x88\x01\x01\x12\x12\n\x05niter\x18\x0b \x01(\x05H\x08\x88\x01\x01\x12\x32\n\rinterpolation\x18\x0c \x01(\x0e\x32\x1b.cellserve.v1.Interpolation\x12\x15\n\x08min_size\x18\r \x01(\x05H\t\x88\x01\x01\x12\x1e\n\x11max_size_fraction\x18\x0e \x01(\x01H\n\x88\x01\x01\x12\x17\n\nfill_holes\x18\x0f \x01(\x08H\x0b\x88\x01\x01\x12\x1d\n\x10\x65xclude_on_edges\x18\x10 \x01(\x08H\x0c\x88\x01\x01\x12+\n\nmask_rules\x18\x11 \x01(\x0e\x32\x17.cellserve.v1.MaskRulesB\x0b\n\t_ensembleB\x0b\n\t_diameterB\x14\n\x12_cytoplasm_channelB\x12\n\x10_nucleus_channelB\x0f\n\r_tile_overlapB\n\n\x08_augmentB\x15\n\x13_cellprob_thresholdB\x11\n\x0f_flow_thresholdB\x08\n\x06_niterB\x0b\n\t_min_sizeB\x14\n\x12_max_size_fractionB\r\n\x0b_fill_holesB\x13\n\x11_exclude_on_edges*e\n\rInterpolation\x12\x1d\n\x19INTERPOLATION_UNSPECIFIED\x10\x00\x12\x19\n\x15INTERPOLATION_NEAREST\x10\x01\x12\x1a\n\x16INTERPOLATION_BILINEAR\x10\x02*W\n\tMaskRules\x12\x1a\n\x16MASK_RULES_UNSPECIFIED\x10\x00\x12\x14\n\x10MASK_RULES_PAPER\x10\x01\x12\x18\n\x14MASK_RULES_CELLPOSE3\x10\x02\x42J\n\x10org.cellserve.v1B\x0bParamsProtoP\x01Z\x18\x63\x65llserve/v1;cellservev1\xaa\x02\x0c\x43\x65llServe.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63\x65llserve/v1/params.proto\x12\x0c\x63\x65llserve.v1\"\xf5\x02\n\rNormalization\x12>\n\x0bpercentiles\x18\x01 \x01(\x0b\x32\'.cellserve.v1.Normalization.PercentilesH\x00\x12\x34\n\x06ranges\x18\x02 \x01(\x0b\x32\".cellserve.v1.Normalization.RangesH\x00\x12\r\n\x03off\x18\x03 \x01(\x08H\x00\x12<\n\tcellpose3\x18\x05 \x01(\x0b\x32\'.cellserve.v1.Normalization.PercentilesH\x00\x12\x0e\n\x06invert\x18\x04 \x01(\x08\x1a\"\n\x05Range\x12\x0b\n\x03low\x18\x01 \x01(\x01\x12\x0c\n\x04high\x18\x02 \x01(\x01\x1a;\n\x06Ranges\x12\x31\n\x06ranges\x18\x01 \x03(\x0b\x32!.cellserve.v1.Normalization.Range\x1a(\n\x0bPercentiles\x12\x0b\n\x03low\x18\x01 \x01(\x01\x12\x0c\n\x04high\x18\x02 \x01(\x01\x42\x06\n\x04rule\"\xed\x05\n\rSegmentParams\x12\r\n\x05model\x18\x01 \x01(\t\x12\x15\n\x08\x65nsemble\x18\x02 \x01(\x08H\x00\x88\x01\x01\x12\x15\n\x08\x64iameter\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x1e\n\x11\x63ytoplasm_channel\x18\x04 \x01(\x05H\x02\x88\x01\x01\x12\x1c\n\x0fnucleus_channel\x18\x05 \x01(\x05H\x03\x88\x01\x01\x12\x32\n\rnormalization\x18\x06 \x01(\x0b\x32\x1b.cellserve.v1.Normalization\x12\x19\n\x0ctile_overlap\x18\x07 \x01(\x01H\x04\x88\x01\x01\x12\x14\n\x07\x61ugment\x18\x08 \x01(\x08H\x05\x88\x01\x01\x12\x1f\n\x12\x63\x65llprob_threshold\x18\t \x01(\x01H\x06\x88\x01\x01\x12\x1b\n\x0e\x66low_threshold\x18\n \x01(\x01H\x07\x88\x01\x01\x12\x12\n\x05niter\x18\x0b \x01(\x05H\x08\x88\x01\x01\x12\x32\n\rinterpolation\x18\x0c \x01(\x0e\x32\x1b.cellserve.v1.Interpolation\x12\x15\n\x08min_size\x18\r \x01(\x05H\t\x88\x01\x01\x12\x1e\n\x11max_size_fraction\x18\x0e \x01(\x01H\n\x88\x01\x01\x12\x17\n\nfill_holes\x18\x0f \x01(\x08H\x0b\x88\x01\x01\x12\x1d\n\x10\x65xclude_on_edges\x18\x10 \x01(\x08H\x0c\x88\x01\x01\x12+\n\nmask_rules\x18\x11 \x01(\x0e\x32\x17.cellserve.v1.MaskRulesB\x0b\n\t_ensembleB\x0b\n\t_diameterB\x14\n\x12_cytoplasm_channelB\x12\n\x10_nucleus_channelB\x0f\n\r_tile_overlapB\n\n\x08_augmentB\x15\n\x13_cellprob_thresholdB\x11\n\x0f_flow_thresholdB\x08\n\x06_niterB\x0b\n\t_min_sizeB\x14\n\x12_max_size_fractionB\r\n\x0b_fill_holesB\x13\n\x11_exclude_on_edges*e\n\rInterpolation\x12\x1d\n\x19INTERPOLATION_UNSPECIFIED\x10\x00\x12\x19\n\x15INTERPOLATION_NEAREST\x10\x01\x12\x1a\n\x16INTERPOLATION_BILINEAR\x10\x02*W\n\tMaskRules\x12\x1a\n\x16MASK_RULES_UNSPECIFIED\x10\x00\x12\x14\n\x10MASK_RULES_PAPER\x10\x01\x12\x18\n\x14MASK_RULES_CELLPOSE3\x10\x02\x42J\n\x10org.cellserve.v1B\x0bParamsProtoP\x01Z\x18\x63\x65llserve/v1;cellservev1\xaa\x02\x0c\x43\x65llServe.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,18 +32,18 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'cellserve_proto.v1.params_p
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\020org.cellserve.v1B\013ParamsProtoP\001Z\030cellserve/v1;cellservev1\252\002\014CellServe.V1'
-  _globals['_INTERPOLATION']._serialized_start=1109
-  _globals['_INTERPOLATION']._serialized_end=1210
-  _globals['_MASKRULES']._serialized_start=1212
-  _globals['_MASKRULES']._serialized_end=1299
+  _globals['_INTERPOLATION']._serialized_start=1171
+  _globals['_INTERPOLATION']._serialized_end=1272
+  _globals['_MASKRULES']._serialized_start=1274
+  _globals['_MASKRULES']._serialized_end=1361
   _globals['_NORMALIZATION']._serialized_start=44
-  _globals['_NORMALIZATION']._serialized_end=355
-  _globals['_NORMALIZATION_RANGE']._serialized_start=210
-  _globals['_NORMALIZATION_RANGE']._serialized_end=244
-  _globals['_NORMALIZATION_RANGES']._serialized_start=246
-  _globals['_NORMALIZATION_RANGES']._serialized_end=305
-  _globals['_NORMALIZATION_PERCENTILES']._serialized_start=307
-  _globals['_NORMALIZATION_PERCENTILES']._serialized_end=347
-  _globals['_SEGMENTPARAMS']._serialized_start=358
-  _globals['_SEGMENTPARAMS']._serialized_end=1107
+  _globals['_NORMALIZATION']._serialized_end=417
+  _globals['_NORMALIZATION_RANGE']._serialized_start=272
+  _globals['_NORMALIZATION_RANGE']._serialized_end=306
+  _globals['_NORMALIZATION_RANGES']._serialized_start=308
+  _globals['_NORMALIZATION_RANGES']._serialized_end=367
+  _globals['_NORMALIZATION_PERCENTILES']._serialized_start=369
+  _globals['_NORMALIZATION_PERCENTILES']._serialized_end=409
+  _globals['_SEGMENTPARAMS']._serialized_start=420
+  _globals['_SEGMENTPARAMS']._serialized_end=1169
 # @@protoc_insertion_point(module_scope)

@@ -26,7 +26,7 @@ MASK_RULES_PAPER: MaskRules
 MASK_RULES_CELLPOSE3: MaskRules
 
 class Normalization(_message.Message):
-    __slots__ = ("percentiles", "ranges", "off", "invert")
+    __slots__ = ("percentiles", "ranges", "off", "cellpose3", "invert")
     class Range(_message.Message):
         __slots__ = ("low", "high")
         LOW_FIELD_NUMBER: _ClassVar[int]
@@ -49,12 +49,14 @@ class Normalization(_message.Message):
     PERCENTILES_FIELD_NUMBER: _ClassVar[int]
     RANGES_FIELD_NUMBER: _ClassVar[int]
     OFF_FIELD_NUMBER: _ClassVar[int]
+    CELLPOSE3_FIELD_NUMBER: _ClassVar[int]
     INVERT_FIELD_NUMBER: _ClassVar[int]
     percentiles: Normalization.Percentiles
     ranges: Normalization.Ranges
     off: bool
+    cellpose3: Normalization.Percentiles
     invert: bool
-    def __init__(self, percentiles: _Optional[_Union[Normalization.Percentiles, _Mapping]] = ..., ranges: _Optional[_Union[Normalization.Ranges, _Mapping]] = ..., off: _Optional[bool] = ..., invert: _Optional[bool] = ...) -> None: ...
+    def __init__(self, percentiles: _Optional[_Union[Normalization.Percentiles, _Mapping]] = ..., ranges: _Optional[_Union[Normalization.Ranges, _Mapping]] = ..., off: _Optional[bool] = ..., cellpose3: _Optional[_Union[Normalization.Percentiles, _Mapping]] = ..., invert: _Optional[bool] = ...) -> None: ...
 
 class SegmentParams(_message.Message):
     __slots__ = ("model", "ensemble", "diameter", "cytoplasm_channel", "nucleus_channel", "normalization", "tile_overlap", "augment", "cellprob_threshold", "flow_threshold", "niter", "interpolation", "min_size", "max_size_fraction", "fill_holes", "exclude_on_edges", "mask_rules")
