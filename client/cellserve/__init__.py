@@ -18,6 +18,7 @@ from .errors import (
     InvalidRequestError,
     OverloadedError,
     ServerError,
+    SkippedError,
     UnavailableError,
 )
 from .files import read_image
@@ -50,6 +51,7 @@ __all__ = [
     "SegmentParams",
     "Segmentation",
     "ServerError",
+    "SkippedError",
     "Timing",
     "UnavailableError",
     "read_image",

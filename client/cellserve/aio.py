@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
@@ -16,12 +17,13 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from . import messages
 from .calls import ServiceCalls
 from .channel import DEFAULT_ADDRESS, authority, channel_options, target, with_size
-from .errors import CellServeError, from_rpc_error
+from .errors import CellServeError, SkippedError, from_rpc_error, skipped_frame
 from .images import ImageLike
 from .large import LargeCall, call_large_async, is_large, takes_large
-from .messages import Frames, ImageRequest, Keyed, Template
+from .messages import ImageRequest, Keyed, Template
 from .params import DiameterOptions, SegmentOptions, SegmentParams
 from .results import DiameterEstimate, Model, ModelList, Segmentation
+from .retry import Retries
 
 K = TypeVar("K")
 Items = Iterable[tuple[K, ImageLike]] | AsyncIterable[tuple[K, ImageLike]]
@@ -49,6 +51,8 @@ class AsyncClient:
         self._metadata = tuple(metadata)
         self._options = [*channel_options(), *authority(address)]
         self._channel: grpc.aio.Channel | None = None
+        self._retries = Retries()
+        self._closed = asyncio.Event()
 
     async def segment(
         self,
@@ -69,7 +73,10 @@ class AsyncClient:
         concurrency: int = 8,
         **options: Unpack[SegmentOptions],
     ) -> AsyncIterator[Keyed[K]]:
-        """Segments many images, several at a time; see `Client.segment_many`. An asynchronous iterable will do too."""
+        """Segments many images, several at a time; see `Client.segment_many`.
+
+        An asynchronous iterable will do too. A plain one is read in a thread.
+        """
         return self._segment_many(images, Template.of(params, **options), concurrency)
 
     def segment_stream(
@@ -78,10 +85,14 @@ class AsyncClient:
         params: SegmentParams | None = None,
         *,
         concurrency: int = 8,
+        newest_only: bool = False,
         **options: Unpack[SegmentOptions],
     ) -> AsyncIterator[Keyed[K]]:
-        """Segments frames over one stream; see `Client.segment_stream`. An asynchronous iterable will do too."""
-        return self._segment_stream(frames, Template.of(params, **options), concurrency)
+        """Segments the frames of an acquisition while it runs; see `Client.segment_stream`.
+
+        An asynchronous iterable will do too. A plain one is read in a thread.
+        """
+        return self._segment_stream(frames, Template.of(params, **options), concurrency, newest_only)
 
     async def estimate_diameter(
         self,
@@ -114,6 +125,7 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Closes the connections; calls under way fail."""
+        self._closed.set()
         if self._channel is not None:
             await self._channel.close(None)
 
@@ -140,12 +152,23 @@ class AsyncClient:
 
     async def _call(self, method: Any, request: Any, deadline_s: float | None = None) -> Any:
         """Makes one unary call; the boundary where gRPC's exceptions become ours."""
-        deadline_s = self._deadline_s if deadline_s is None else deadline_s
+        total_s = self._deadline_s if deadline_s is None else deadline_s
         request_id = request.message.request_id if isinstance(request, Detached) else ""
-        try:
-            return await method(request, timeout=deadline_s, metadata=with_size(self._metadata, request))
-        except grpc.RpcError as error:
-            raise from_rpc_error(error, address=self._address, deadline_s=deadline_s, request_id=request_id) from error
+        metadata = with_size(self._metadata, request)
+
+        async def attempt(left_s: float) -> Any:
+            try:
+                return await method(request, timeout=left_s, metadata=metadata)
+            except grpc.RpcError as error:
+                raise from_rpc_error(error, address=self._address, deadline_s=total_s, request_id=request_id) from error
+
+        return await self._retries.call_async(attempt, total_s, self._wait)
+
+    async def _wait(self, timeout_s: float) -> bool:
+        """Waits until the client is closed, `timeout_s` seconds at most. Tells whether it is."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._closed.wait(), timeout_s)
+        return self._closed.is_set()
 
     async def _segment(self, template: Template, image: ImageLike, request_id: str | None) -> Segmentation:
         request = await asyncio.to_thread(template.segment, image, request_id)
@@ -170,7 +193,9 @@ class AsyncClient:
 
     async def _large(self, request: ImageRequest[Any], deadline_s: float | None) -> LargeCall:
         deadline_s = self._deadline_s if deadline_s is None else deadline_s
-        return await call_large_async(self._stub(), request, deadline_s, self._metadata, self._address)
+        return await call_large_async(
+            self._stub(), request, deadline_s, self._metadata, self._address, self._wait, self._retries
+        )
 
     async def _segment_many(self, images: Items[K], template: Template, concurrency: int) -> AsyncIterator[Keyed[K]]:
         keys: dict[asyncio.Task[Segmentation], K] = {}
@@ -201,79 +226,64 @@ class AsyncClient:
                 task.cancel()
             await asyncio.gather(*keys, return_exceptions=True)
 
-    async def _segment_stream(self, images: Items[K], template: Template, concurrency: int) -> AsyncIterator[Keyed[K]]:
-        frames: Frames[K] = Frames()
-        slots = asyncio.Semaphore(concurrency)
-        # What both tasks tell the caller: an answer, an exception to raise, or None at the end.
+    async def _segment_stream(
+        self, frames: Items[K], template: Template, concurrency: int, newest_only: bool
+    ) -> AsyncIterator[Keyed[K]]:
+        # The reader puts one frame at a time into `waiting`, and at the end None for each worker.
+        waiting: asyncio.Queue[tuple[K, ImageLike] | None] = asyncio.Queue()
+        # What the tasks tell the caller: an outcome, an exception to raise, or None from a worker that ends.
         outcomes: asyncio.Queue[Keyed[K] | Exception | None] = asyncio.Queue()
-        apart: set[asyncio.Task[None]] = set()
-        call = self._stub().segment_stream(timeout=template.deadline_s, metadata=self._metadata)
+        taken, places = asyncio.Semaphore(0), asyncio.Semaphore(concurrency)
 
-        async def segment_apart(key: K, request: ImageRequest[pb.SegmentRequest]) -> None:
-            """Segments a frame that exceeds the limit of a message, or whose answer does, in a call of its own."""
+        async def read() -> None:
             try:
-                await outcomes.put((key, await self._segment_large(template, request)))
-            except CellServeError as error:
-                await outcomes.put((key, error))
-
-        async def send() -> None:
-            try:
-                async for key, image in _asynchronous(images):
-                    await slots.acquire()
-                    try:
-                        request = await asyncio.to_thread(template.segment, image)
-                    except CellServeError as error:
-                        await outcomes.put((key, error))
-                        continue
-                    if is_large(request):
-                        apart.add(asyncio.create_task(segment_apart(key, request)))
-                    else:
-                        await call.write(frames.encode(key, request))
-                await call.done_writing()
-            except (grpc.RpcError, asyncio.InvalidStateError):
-                pass  # the stream is over: `receive` learns why
+                async for frame in _asynchronous(frames):
+                    if newest_only and not waiting.empty() and (replaced := waiting.get_nowait()):
+                        outcomes.put_nowait((replaced[0], skipped_frame()))
+                    waiting.put_nowait(frame)
+                    if not newest_only:
+                        await taken.acquire()
             except Exception as error:  # the caller's own iterable failed: raised where the caller listens
-                await outcomes.put(error)
+                outcomes.put_nowait(error)
+            for _ in range(concurrency):
+                waiting.put_nowait(None)
 
-        async def receive() -> None:
+        async def work() -> None:
             try:
-                async for response in call:
-                    key, outcome, request = await asyncio.to_thread(frames.decode, response)
-                    if isinstance(outcome, CellServeError) and takes_large(outcome):
-                        apart.add(asyncio.create_task(segment_apart(key, request)))
-                    else:
-                        await outcomes.put((key, outcome))
-                frames.check_complete()
-                if apart:
-                    await asyncio.wait(apart)
-                await outcomes.put(None)
-            except CellServeError as error:
-                await outcomes.put(error)
-            except grpc.RpcError as error:
-                await outcomes.put(
-                    from_rpc_error(error, address=self._address, deadline_s=template.deadline_s, request_id="")
-                )
+                while await places.acquire() and (frame := await waiting.get()):
+                    taken.release()
+                    key, image = frame
+                    del frame
+                    try:
+                        outcomes.put_nowait((key, await self._segment(template, image, None)))
+                    except CellServeError as error:
+                        outcomes.put_nowait((key, error))
+                    del image  # must not outlive the call
+                outcomes.put_nowait(None)
+            except Exception as error:
+                outcomes.put_nowait(error)
 
-        tasks = [asyncio.create_task(send()), asyncio.create_task(receive())]
+        tasks = [asyncio.create_task(read()), *(asyncio.create_task(work()) for _ in range(concurrency))]
         try:
-            while (outcome := await outcomes.get()) is not None:
-                if isinstance(outcome, Exception):
-                    raise outcome
-                slots.release()
-                yield outcome
+            for _ in range(concurrency):
+                while outcome := await outcomes.get():
+                    if isinstance(outcome, Exception):
+                        raise outcome
+                    if not isinstance(outcome[1], SkippedError):
+                        places.release()
+                    yield outcome
         finally:
-            call.cancel()
-            ending = [*tasks, *apart]
-            for task in ending:
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*ending, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _asynchronous(items: Items[K]) -> AsyncIterator[tuple[K, ImageLike]]:
-    """Iterates over either kind of iterable."""
+    """Iterates over either kind of iterable. A plain one may block: it is read in a thread."""
     if isinstance(items, AsyncIterable):
         async for item in items:
             yield item
     else:
-        for item in items:
-            yield item
+        remaining = iter(items)
+        while (following := await asyncio.to_thread(next, remaining, None)) is not None:
+            yield following

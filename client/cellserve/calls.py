@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from cellserve_contract.arrays import Detached
 from cellserve_proto import v1 as pb
 from cellserve_proto.v1 import segmentation_pb2
 
+C = TypeVar("C", bound="Cancellable")
 SERVICE = segmentation_pb2.DESCRIPTOR.services_by_name["SegmentationService"].full_name
 
 
@@ -26,11 +27,6 @@ class ServiceCalls:
             f"/{SERVICE}/Segment",
             request_serializer=Detached.serialize,
             response_deserializer=pb.SegmentResponse.FromString,
-        )
-        self.segment_stream = channel.stream_stream(
-            f"/{SERVICE}/SegmentStream",
-            request_serializer=Detached.serialize,
-            response_deserializer=pb.SegmentStreamResponse.FromString,
         )
         self.segment_large = channel.stream_stream(
             f"/{SERVICE}/SegmentLarge",
@@ -54,24 +50,31 @@ class ServiceCalls:
         )
 
 
+class Cancellable(Protocol):
+    """A call, or a group of calls."""
+
+    def cancel(self) -> object:
+        """Ends the call."""
+
+
 class CallGroup:
-    """The calls under way for one purpose, to be cancelled together."""
+    """The calls under way for one purpose, to be cancelled together. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._running: set[Any] = set()
-        self._cancelled = False
+        self._running: set[Cancellable] = set()
+        self._cancelled = threading.Event()
 
     @contextlib.contextmanager
-    def cancelling(self, call: Any) -> Iterator[None]:
+    def cancelling(self, call: C) -> Iterator[C]:
         """Keeps a call cancellable while the body waits for it; a body that is interrupted cancels it."""
         with self._lock:
             self._running.add(call)
-            cancelled = self._cancelled
+            cancelled = self._cancelled.is_set()
         try:
             if cancelled:
                 call.cancel()
-            yield
+            yield call
         finally:
             with self._lock:
                 self._running.discard(call)
@@ -80,7 +83,11 @@ class CallGroup:
     def cancel(self) -> None:
         """Cancels all calls, and those that begin later."""
         with self._lock:
-            self._cancelled = True
+            self._cancelled.set()
             running = list(self._running)
         for call in running:
             call.cancel()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Waits until the group is cancelled, `timeout_s` seconds at most. Tells whether it is."""
+        return self._cancelled.wait(timeout_s)

@@ -1,4 +1,4 @@
-"""How a client reaches its servers: addresses, load balancing, retries, limits."""
+"""How a client reaches its servers: addresses, load balancing, limits."""
 
 from __future__ import annotations
 
@@ -19,29 +19,7 @@ _HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:/\s]+)(?::([0-9]{1,5}))?")
 _DECLARED_SIZE = "cellserve-message-bytes"
 _SCHEMES = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "xds:")
 
-# Only what a server that leaves says is repeated: UNAVAILABLE, and CANCELLED for a call that reaches gRPC's server in
-# the moment it stops (a call that its own caller cancels ends at once). Segmenting twice does no harm.
-# The waits (0.2, 0.4, 0.8, 1.6 s, each with gRPC's jitter) outlast the restart of a server. The budget covers some
-# hundred calls that one dying server takes along; once it is used up, only one retry per ten successful calls is left,
-# so that clients do not multiply the load of servers in trouble.
-_SERVICE_CONFIG = json.dumps(
-    {
-        "loadBalancingConfig": [{"round_robin": {}}],
-        "methodConfig": [
-            {
-                "name": [{"service": "cellserve.v1.SegmentationService"}, {"service": "grpc.health.v1.Health"}],
-                "retryPolicy": {
-                    "maxAttempts": 5,
-                    "initialBackoff": "0.2s",
-                    "backoffMultiplier": 2,
-                    "maxBackoff": "5s",
-                    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
-                },
-            }
-        ],
-        "retryThrottling": {"maxTokens": 1000, "tokenRatio": 0.1},
-    }
-)
+_SERVICE_CONFIG = json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})  # `retry` repeats calls, not gRPC
 
 
 def with_size(metadata: Sequence[tuple[str, str]], request: Message | Detached[Any]) -> tuple[tuple[str, str], ...]:
@@ -57,14 +35,13 @@ def channel_options() -> list[tuple[str, Any]]:
     """Returns the gRPC channel options of both clients."""
     return [
         ("grpc.service_config", _SERVICE_CONFIG),
-        # A request above this size (256 KiB unless told) is never retried: images are larger.
-        ("grpc.per_rpc_retry_buffer_size", 2**31 - 1),
         # The server's limits decide, and its error names them.
         ("grpc.max_send_message_length", -1),
         ("grpc.max_receive_message_length", -1),
-        # A server that vanished without a word is noticed while a call waits for it.
-        ("grpc.keepalive_time_ms", 60_000),
-        ("grpc.keepalive_timeout_ms", 20_000),
+        # A server that vanished without a word is noticed after half a minute, however long a call waits for it.
+        ("grpc.keepalive_time_ms", 20_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.http2.max_pings_without_data", 0),
         ("grpc.initial_reconnect_backoff_ms", 200),
         ("grpc.min_reconnect_backoff_ms", 10_000),  # which is the time a connection may take to be made
         ("grpc.max_reconnect_backoff_ms", 5_000),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,12 +19,13 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from . import messages
 from .calls import CallGroup, ServiceCalls
 from .channel import DEFAULT_ADDRESS, authority, channel_options, target, with_size
-from .errors import CellServeError, UnavailableError, from_rpc_error
+from .errors import CellServeError, SkippedError, UnavailableError, from_rpc_error, skipped_frame
 from .images import ImageLike
 from .large import LargeCall, call_large, is_large, takes_large
-from .messages import Frames, ImageRequest, Keyed, Template
+from .messages import ImageRequest, Keyed, Template
 from .params import DiameterOptions, SegmentOptions, SegmentParams
 from .results import DiameterEstimate, Model, ModelList, Segmentation
+from .retry import Retries
 
 K = TypeVar("K")
 
@@ -31,13 +33,13 @@ K = TypeVar("K")
 class Client:
     """Segments images on one CellServe server or several.
 
-    Thread-safe; keep one for as long as you work. Calls go round the servers in turn. A server that is not available
-    is tried again, or the next one is, five attempts within about three seconds; nothing else is repeated. Every
-    failure is a `CellServeError`.
+    Thread-safe; keep one for as long as you work. Calls go round the servers in turn. A call that no server takes, or
+    that a server invites to come back, is made again until its deadline; see `cellserve.retry`. A client that has not
+    reached any server yet gives up after five seconds. Every failure is a `CellServeError`.
 
     Args:
         address: "host:port", or several of them; see `cellserve.channel.target`.
-        deadline_s: Seconds a call may take unless it says otherwise.
+        deadline_s: Seconds a call may take, retries included, unless it says otherwise.
         credentials: TLS credentials (`grpc.ssl_channel_credentials()`); None connects without encryption.
         metadata: Pairs sent with every call, such as `("authorization", "Bearer ...")`.
 
@@ -65,6 +67,8 @@ class Client:
         )
         self._stub = ServiceCalls(self._channel)
         self._health: Any = HealthStub(self._channel)
+        self._retries = Retries()
+        self._calls = CallGroup()
 
     def segment(
         self,
@@ -91,7 +95,7 @@ class Client:
         Raises:
             CellServeError: See `cellserve.errors`.
         """
-        return self._segment(Template.of(params, **options), image, request_id, CallGroup())
+        return self._segment(Template.of(params, **options), image, request_id, self._calls)
 
     def segment_many(
         self,
@@ -122,24 +126,27 @@ class Client:
         params: SegmentParams | None = None,
         *,
         concurrency: int = 8,
+        newest_only: bool = False,
         **options: Unpack[SegmentOptions],
     ) -> Iterator[Keyed[K]]:
-        """Segments the frames of an acquisition over one stream, which stays with one server; for batch work prefer
-        `segment_many`.
+        """Segments the frames of an acquisition while it runs. Results come while the next frame is awaited.
+
+        Each frame is a call of its own, as in `segment_many`. An acquisition may last for days, whatever connections
+        and servers come and go.
 
         Args:
             frames: Pairs of a key and an image; read in a thread of its own, as far as `concurrency` allows.
             params: As in `segment`.
             concurrency: Frames that may be unanswered at a time.
-            **options: As in `segment`; deadline_s bounds the whole stream (default: no bound).
+            newest_only: For live views. `frames` is read without a pause. One frame at most waits to be sent: the
+                newest. The frame that it replaces has a `SkippedError` as its result.
+            **options: As in `segment`; deadline_s is the time of each frame, from when it is sent.
 
         Yields:
-            Pairs of a key and the result, or the `CellServeError` of that frame, as they finish.
-
-        Raises:
-            CellServeError: The stream itself broke: frames not yet answered are lost.
+            Pairs of a key and the result, or the `CellServeError` of that frame, as they finish. Ending the iteration
+            early cancels what is under way.
         """
-        return self._segment_stream(frames, Template.of(params, **options), concurrency)
+        return self._segment_stream(frames, Template.of(params, **options), concurrency, newest_only)
 
     def estimate_diameter(
         self,
@@ -160,11 +167,11 @@ class Client:
         Raises:
             CellServeError: See `cellserve.errors`.
         """
-        template, calls = Template.of(params, **options), CallGroup()
+        template = Template.of(params, **options)
         request = template.diameter(image, request_id)
-        answer = self._call_once(self._stub.estimate_diameter, request, template.deadline_s, calls)
+        answer = self._call_once(self._stub.estimate_diameter, request, template.deadline_s, self._calls)
         if answer is None:
-            return self._large(request, template.deadline_s, calls).diameter()
+            return self._large(request, template.deadline_s, self._calls).diameter()
         return messages.decode_diameter(answer, request.warnings)
 
     def models(self) -> ModelList:
@@ -182,6 +189,7 @@ class Client:
 
     def close(self) -> None:
         """Closes the connections; calls under way fail."""
+        self._calls.cancel()
         self._channel.close()
 
     def __enter__(self) -> Self:
@@ -194,20 +202,25 @@ class Client:
 
     def _call(self, method: Any, request: Any, deadline_s: float | None = None, calls: CallGroup | None = None) -> Any:
         """Makes one unary call; the boundary where gRPC's exceptions become ours."""
-        deadline_s = self._deadline_s if deadline_s is None else deadline_s
+        total_s = self._deadline_s if deadline_s is None else deadline_s
+        group = calls or self._calls
         request_id = request.message.request_id if isinstance(request, Detached) else ""
-        call = method.future(request, timeout=deadline_s, metadata=with_size(self._metadata, request))
-        with (calls or CallGroup()).cancelling(call):
-            try:
-                return call.result()
-            except grpc.FutureCancelledError as error:
-                raise UnavailableError(
-                    "the client was closed", grpc.StatusCode.CANCELLED, request_id=request_id
-                ) from error
-            except grpc.RpcError as error:
-                raise from_rpc_error(
-                    error, address=self._address, deadline_s=deadline_s, request_id=request_id
-                ) from error
+        metadata = with_size(self._metadata, request)
+
+        def attempt(left_s: float) -> Any:
+            with group.cancelling(method.future(request, timeout=left_s, metadata=metadata)) as call:
+                try:
+                    return call.result()
+                except grpc.FutureCancelledError as error:
+                    raise UnavailableError(
+                        "the client was closed", grpc.StatusCode.CANCELLED, request_id=request_id
+                    ) from error
+                except grpc.RpcError as error:
+                    raise from_rpc_error(
+                        error, address=self._address, deadline_s=total_s, request_id=request_id
+                    ) from error
+
+        return self._retries.call(attempt, total_s, group.wait)
 
     def _segment(self, template: Template, image: ImageLike, request_id: str | None, calls: CallGroup) -> Segmentation:
         request = template.segment(image, request_id)
@@ -231,15 +244,14 @@ class Client:
 
     def _large(self, request: ImageRequest[Any], deadline_s: float | None, calls: CallGroup) -> LargeCall:
         deadline_s = self._deadline_s if deadline_s is None else deadline_s
-        return call_large(self._stub, request, deadline_s, self._metadata, self._address, calls)
+        return call_large(self._stub, request, deadline_s, self._metadata, self._address, calls, self._retries)
 
     def _segment_many(
         self, images: Iterable[tuple[K, ImageLike]], template: Template, concurrency: int
     ) -> Iterator[Keyed[K]]:
-        calls = CallGroup()
         keys: dict[Future[Segmentation], K] = {}
         remaining = iter(images)
-        with ThreadPoolExecutor(concurrency, "cellserve") as pool:
+        with ThreadPoolExecutor(concurrency, "cellserve") as pool, self._calls.cancelling(CallGroup()) as calls:
             try:
                 while True:
                     while len(keys) < concurrency and (item := next(remaining, None)) is not None:
@@ -257,74 +269,65 @@ class Client:
             finally:
                 for future in keys:
                     future.cancel()
-                calls.cancel()
 
     def _segment_stream(
-        self, images: Iterable[tuple[K, ImageLike]], template: Template, concurrency: int
+        self, frames: Iterable[tuple[K, ImageLike]], template: Template, concurrency: int, newest_only: bool
     ) -> Iterator[Keyed[K]]:
-        frames: Frames[K] = Frames()
-        calls = CallGroup()
-        slots = threading.Semaphore(concurrency)
-        ended = threading.Event()
-        # What the threads tell the caller: an answer, an exception to raise, or None at the end.
+        # The reader puts one frame at a time into `waiting`, and at the end None for each worker.
+        waiting: queue.SimpleQueue[tuple[K, ImageLike] | None] = queue.SimpleQueue()
+        taken = threading.Semaphore(0)
+        # What the threads tell the caller: an outcome, an exception to raise, or None from a worker that ends.
         outcomes: queue.SimpleQueue[Keyed[K] | Exception | None] = queue.SimpleQueue()
-        apart: list[Future[None]] = []
+        places = threading.Semaphore(concurrency)
+        ended = threading.Event()
 
-        def segment_apart(key: K, request: ImageRequest[pb.SegmentRequest]) -> None:
-            """Segments a frame that exceeds the limit of a message, or whose answer does, in a call of its own."""
+        def read() -> None:
             try:
-                outcomes.put((key, self._large(request, template.deadline_s, calls).segmentation()))
-            except CellServeError as error:
-                outcomes.put((key, error))
-
-        def send() -> Iterator[Detached[pb.SegmentStreamRequest]]:
-            try:
-                for key, image in images:
-                    slots.acquire()
+                for frame in frames:
+                    if newest_only:
+                        with contextlib.suppress(queue.Empty):
+                            if replaced := waiting.get_nowait():
+                                outcomes.put((replaced[0], skipped_frame()))
+                    waiting.put(frame)
+                    if not newest_only:
+                        taken.acquire()
                     if ended.is_set():
                         return
-                    try:
-                        request = template.segment(image)
-                    except CellServeError as error:
-                        outcomes.put((key, error))
-                        continue
-                    if is_large(request):
-                        apart.append(pool.submit(segment_apart, key, request))
-                    else:
-                        yield frames.encode(key, request)
             except Exception as error:  # the caller's own iterable failed: raised where the caller listens
                 outcomes.put(error)
+            for _ in range(concurrency):
+                waiting.put(None)
 
-        def receive() -> None:
+        def work() -> None:
             try:
-                for response in call:
-                    key, outcome, request = frames.decode(response)
-                    if isinstance(outcome, CellServeError) and takes_large(outcome):
-                        apart.append(pool.submit(segment_apart, key, request))
-                    else:
-                        outcomes.put((key, outcome))
-                frames.check_complete()
-                wait(apart)
+                while places.acquire() and (frame := waiting.get()) and not ended.is_set():
+                    taken.release()
+                    key, image = frame
+                    del frame
+                    try:
+                        outcomes.put((key, self._segment(template, image, None, calls)))
+                    except CellServeError as error:
+                        outcomes.put((key, error))
+                    del image  # must not outlive the call
                 outcomes.put(None)
-            except CellServeError as error:
+            except Exception as error:
                 outcomes.put(error)
-            except grpc.RpcError as error:
-                outcomes.put(
-                    from_rpc_error(error, address=self._address, deadline_s=template.deadline_s, request_id="")
-                )
 
-        pool = ThreadPoolExecutor(concurrency, "cellserve")
-        call = self._stub.segment_stream(send(), timeout=template.deadline_s, metadata=self._metadata)
-        threading.Thread(target=receive, name="cellserve-stream", daemon=True).start()
-        try:
-            while (outcome := outcomes.get()) is not None:
-                if isinstance(outcome, Exception):
-                    raise outcome
-                slots.release()
-                yield outcome
-        finally:
-            ended.set()
-            slots.release()  # wakes the sender, which then sees that it is over
-            call.cancel()
-            calls.cancel()
-            pool.shutdown(wait=False, cancel_futures=True)
+        with ThreadPoolExecutor(concurrency, "cellserve") as pool, self._calls.cancelling(CallGroup()) as calls:
+            try:
+                threading.Thread(target=read, name="cellserve-frames", daemon=True).start()
+                for _ in range(concurrency):
+                    pool.submit(work)
+                for _ in range(concurrency):
+                    while outcome := outcomes.get():
+                        if isinstance(outcome, Exception):
+                            raise outcome
+                        if not isinstance(outcome[1], SkippedError):
+                            places.release()
+                        yield outcome
+            finally:
+                ended.set()
+                taken.release()
+                for _ in range(concurrency):
+                    places.release()
+                    waiting.put(None)

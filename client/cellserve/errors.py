@@ -3,13 +3,14 @@
 CellServeError                                  what to do
 ├── InvalidRequestError (also a ValueError)     change the request: repeating it fails again
 ├── AuthenticationError (also a PermissionError) send a token or certificate that the server accepts
-├── OverloadedError                             wait `retry_after_s`, then repeat; send less at a time
-├── UnavailableError (also a ConnectionError)   no server answers, automatic retries included: try later
+├── OverloadedError                             no room until the deadline, retries included: send less at a time
+├── UnavailableError (also a ConnectionError)   no server answers, retries included: try later
 ├── DeadlineError (also a TimeoutError)         allow more time (`deadline_s`), or ask for less
+├── SkippedError                                nothing: a newer frame took the place of this one
 └── ServerError                                 report it, with the request id: the fault is the server's
 
 Exceptions of `grpc` and of `cellserve_formats` are translated here and nowhere else. Reasons are listed in
-docs/errors.md; the client adds FILE_UNREADABLE, MESSAGE_TOO_LARGE and ANSWER_INVALID.
+docs/errors.md; the client adds FILE_UNREADABLE, MESSAGE_TOO_LARGE, FRAME_SKIPPED and ANSWER_INVALID.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ from google.rpc import error_details_pb2, status_pb2
 
 # What gRPC puts before the cause of a failed connection: its own status and the escaped address.
 _OWN_WORDS = re.compile(r"^(UNKNOWN|UNAVAILABLE):\s*|ipv[46]:\S+:\s*")
-_CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class CellServeError(Exception):
@@ -38,6 +38,7 @@ class CellServeError(Exception):
         metadata: Facts of the reason, for programs.
         request_id: Finds the request in the server's log; "" where no request was made.
         retry_after_s: Seconds after which the server invites a retry, or None.
+        attempts: How often the call was made.
     """
 
     def __init__(
@@ -57,10 +58,12 @@ class CellServeError(Exception):
         self.metadata = dict(metadata or {})
         self.request_id = request_id
         self.retry_after_s = retry_after_s
+        self.attempts = 1
 
     def __str__(self) -> str:
         request = f", request {self.request_id}" if self.request_id else ""
-        return f"{self.message} [{self.reason or self.code.name}{request}]"
+        attempts = f", {self.attempts} attempts" if self.attempts > 1 else ""
+        return f"{self.message} [{self.reason or self.code.name}{request}{attempts}]"
 
 
 class InvalidRequestError(CellServeError, ValueError):
@@ -81,6 +84,10 @@ class UnavailableError(CellServeError, ConnectionError):
 
 class DeadlineError(CellServeError, TimeoutError):
     """No answer within the deadline."""
+
+
+class SkippedError(CellServeError):
+    """A frame of a stream was not sent, because a newer frame came."""
 
 
 class ServerError(CellServeError):
@@ -151,17 +158,10 @@ def from_rpc_error(error: grpc.RpcError, *, address: str, deadline_s: float | No
     return kind(message, code, reason, dict(info.metadata), request_id, retry_after_s)
 
 
-def from_frame_error(status: status_pb2.Status, request_id: str) -> CellServeError:
-    """Translates the failure of one frame of a stream.
-
-    Args:
-        status: What the server says of the frame.
-        request_id: The id the frame had.
-    """
-    code = _CODES.get(status.code, grpc.StatusCode.UNKNOWN)
-    info, retry_after_s = _read_status(status)
-    kind = _CLASSES.get(code, ServerError)
-    return kind(status.message, code, info.reason, dict(info.metadata), request_id, retry_after_s)
+def skipped_frame() -> SkippedError:
+    """Returns the outcome of a frame that a newer one replaced."""
+    message = "a newer frame came before this frame was sent"
+    return SkippedError(message, grpc.StatusCode.CANCELLED, ErrorReason.FRAME_SKIPPED.name)
 
 
 def invalid_answer(message: str, request_id: str) -> ServerError:

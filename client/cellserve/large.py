@@ -6,9 +6,8 @@ import asyncio
 import contextlib
 import math
 import threading
-import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 import grpc
@@ -18,12 +17,11 @@ from cellserve_proto import v1 as pb
 
 from . import messages
 from .calls import CallGroup, ServiceCalls
-from .errors import CellServeError, UnavailableError, from_rpc_error, invalid_answer
+from .errors import CellServeError, from_rpc_error, invalid_answer
 from .messages import ImageRequest
 from .results import DiameterEstimate, Segmentation
+from .retry import Retries
 
-RETRY_PAUSES_S = (0.2, 0.4, 0.8, 1.6)
-"""Waits before a call that broke during its transfer is made again. gRPC repeats no call that has begun to answer."""
 _TOO_LARGE = {"ANSWER_TOO_LARGE", "MESSAGE_TOO_LARGE"}
 _PLANES = {pb.OUTPUT_FLOWS: 2, pb.OUTPUT_CELL_PROBABILITY: 1, pb.OUTPUT_MAPS: 3}
 _FIELDS = {
@@ -115,14 +113,6 @@ class LargeCall:
         request_id = self._request.message.request_id
         return from_rpc_error(error, address=address, deadline_s=deadline_s, request_id=request_id)
 
-    def is_repeatable(self, error: CellServeError) -> bool:
-        """Tells whether a new call makes sense after this one has failed.
-
-        `AsyncClient` cannot see why a server ends an upload, and repeats the call then.
-        """
-        broken = isinstance(error, UnavailableError) and error.code is not grpc.StatusCode.CANCELLED
-        return self.started and broken
-
 
 def call_large(
     stub: ServiceCalls,
@@ -131,8 +121,9 @@ def call_large(
     metadata: Sequence[tuple[str, str]],
     address: str,
     calls: CallGroup,
+    retries: Retries,
 ) -> LargeCall:
-    """Makes a call of `SegmentLarge`, and makes it again if it breaks during its transfer.
+    """Makes a call of `SegmentLarge`. A call that breaks is made again from its beginning.
 
     Args:
         stub: Calls of a channel of `grpc`.
@@ -141,6 +132,7 @@ def call_large(
         metadata: Metadata of the call.
         address: The servers asked, for messages.
         calls: Can cancel the call.
+        retries: Decide when the call is made again.
 
     Returns:
         The call, complete.
@@ -149,7 +141,8 @@ def call_large(
         CellServeError: See `cellserve.errors`.
     """
 
-    def attempt(large: LargeCall, left_s: float) -> None:
+    def attempt(left_s: float) -> LargeCall:
+        large = LargeCall(request)
         answered = threading.Event()
 
         def send() -> Iterator[Detached[pb.SegmentLargeRequest]]:
@@ -168,26 +161,24 @@ def call_large(
                 raise large.translated(error, address, deadline_s) from error
             finally:
                 answered.set()
+        return large
 
-    end, pauses = time.monotonic() + deadline_s, iter(RETRY_PAUSES_S)
-    while True:
-        large = LargeCall(request)
-        try:
-            attempt(large, end - time.monotonic())
-            return large
-        except CellServeError as error:
-            pause = next(pauses, None)
-            if pause is None or not large.is_repeatable(error) or time.monotonic() + pause > end:
-                raise
-        time.sleep(pause)
+    return retries.call(attempt, deadline_s, calls.wait)
 
 
 async def call_large_async(
-    stub: ServiceCalls, request: ImageRequest[Any], deadline_s: float, metadata: Sequence[tuple[str, str]], address: str
+    stub: ServiceCalls,
+    request: ImageRequest[Any],
+    deadline_s: float,
+    metadata: Sequence[tuple[str, str]],
+    address: str,
+    wait: Callable[[float], Awaitable[bool]],
+    retries: Retries,
 ) -> LargeCall:
-    """`call_large` for a channel of `grpc.aio`."""
+    """`call_large` for a channel of `grpc.aio`. `wait` is that of `Retries.call_async`."""
 
-    async def attempt(large: LargeCall, left_s: float) -> None:
+    async def attempt(left_s: float) -> LargeCall:
+        large = LargeCall(request)
         call = stub.segment_large(timeout=left_s, metadata=metadata)
         try:
             with contextlib.suppress(asyncio.InvalidStateError):  # the call is over: `read` tells why
@@ -204,18 +195,9 @@ async def call_large_async(
             raise large.translated(error, address, deadline_s) from error
         finally:
             call.cancel()  # without effect on a finished call
+        return large
 
-    end, pauses = time.monotonic() + deadline_s, iter(RETRY_PAUSES_S)
-    while True:
-        large = LargeCall(request)
-        try:
-            await attempt(large, end - time.monotonic())
-            return large
-        except CellServeError as error:
-            pause = next(pauses, None)
-            if pause is None or not large.is_repeatable(error) or time.monotonic() + pause > end:
-                raise
-        await asyncio.sleep(pause)
+    return await retries.call_async(attempt, deadline_s, wait)
 
 
 def _map_bytes(request: Any) -> int:

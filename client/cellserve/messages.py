@@ -7,7 +7,7 @@ import os
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, Unpack, cast
+from typing import Any, TypeVar, Unpack, cast
 
 import numpy as np
 from cellserve_contract import wire
@@ -19,7 +19,7 @@ from cellserve_proto import v1 as pb
 from google.protobuf.message import Message
 from numpy.typing import NDArray
 
-from .errors import CellServeError, from_frame_error, invalid_answer, refusal
+from .errors import CellServeError, invalid_answer, refusal
 from .files import read_image
 from .images import ImageLike, decode_array, describe_image
 from .params import DiameterSource, SegmentOptions, SegmentParams
@@ -125,41 +125,6 @@ class ImageRequest(Detached[M]):
     """
 
     warnings: Warnings = ()
-
-
-class Frames(Generic[K]):
-    """The frames of one stream: names them on the way out, recognises them on the way back."""
-
-    def __init__(self) -> None:
-        self._open: dict[int, tuple[K, ImageRequest[pb.SegmentRequest]]] = {}
-        self._sent = 0
-
-    def encode(self, key: K, request: ImageRequest[pb.SegmentRequest]) -> Detached[pb.SegmentStreamRequest]:
-        """Makes the message of the next frame."""
-        message = pb.SegmentStreamRequest(frame_id=str(self._sent), request=request.message)
-        self._open[self._sent] = key, request
-        self._sent += 1
-        return Detached(message, ("request", *request.path), request.data)
-
-    def decode(
-        self, response: pb.SegmentStreamResponse
-    ) -> tuple[K, Segmentation | CellServeError, ImageRequest[pb.SegmentRequest]]:
-        """Returns the caller's key, what became of the frame, and its request.
-
-        Raises:
-            ServerError: The answer belongs to no open frame, or makes no sense.
-        """
-        if response.frame_number not in self._open:
-            raise invalid_answer(f"frame {response.frame_number} is not open", "")
-        key, request = self._open.pop(response.frame_number)
-        if response.HasField("error"):
-            return key, from_frame_error(response.error, request.message.request_id), request
-        return key, decode_segmentation(response.response, request.warnings), request
-
-    def check_complete(self) -> None:
-        """Raises ServerError where the stream ended with frames unanswered."""
-        if self._open:
-            raise invalid_answer(f"the stream ended with {len(self._open)} frames unanswered", "")
 
 
 def decode_segmentation(

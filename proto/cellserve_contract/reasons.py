@@ -221,6 +221,12 @@ class ErrorReason(Reason, Enum):
         "Send the image compressed, or cut the image.",
         "client",
     )
+    FRAME_SKIPPED = (
+        "CANCELLED",
+        "A newer frame came before this frame was sent (`newest_only`).",
+        "Nothing. To have every frame segmented, leave `newest_only` out.",
+        "client",
+    )
     ANSWER_INVALID = (
         "INTERNAL",
         "The client cannot make sense of the server's answer.",

@@ -96,6 +96,7 @@ class Service(segmentation_pb2_grpc.SegmentationServiceServicer):
 
     def __init__(self, *failures: status_pb2.Status, delay_s: float = 0.0) -> None:
         self.failures = deque(failures)
+        self.header_failures: deque[status_pb2.Status] = deque()
         self.upload_failures: deque[status_pb2.Status] = deque()
         self.delay_s = delay_s
         self.damage = 0
@@ -116,22 +117,12 @@ class Service(segmentation_pb2_grpc.SegmentationServiceServicer):
         self._receive(request, context)
         return segmented(request)
 
-    def SegmentStream(self, requests, context):
-        context.add_callback(self.cancelled.set)
-        for number, frame in enumerate(requests):
-            answer = pb.SegmentStreamResponse(frame_number=number, frame_id=frame.frame_id)
-            self.requests.append(frame)
-            if self.failures:
-                answer.error.CopyFrom(self.failures.popleft())
-            else:
-                time.sleep(self.delay_s)
-                answer.response.CopyFrom(segmented(frame.request))
-            yield answer
-
     def SegmentLarge(self, requests, context):
         """Fails, if told to, in the middle of the upload."""
         context.add_callback(lambda: None if context.code() is not None else self.cancelled.set())
         header = next(requests).header
+        if self.header_failures:
+            self._fail(self.header_failures.popleft(), context)
         yield pb.SegmentLargeResponse(upload=pb.UploadProgress())
         data = b""
         while len(data) < header.image_bytes:

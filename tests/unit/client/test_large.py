@@ -8,12 +8,13 @@ import cellserve.large
 import grpc
 import numpy as np
 import pytest
-from cellserve import AsyncClient
+from cellserve import AsyncClient, retry
 from cellserve_proto import v1 as pb
 
 from .scripted_server import Service, failure
 
 GONE = failure(grpc.StatusCode.UNAVAILABLE, "leaving", "DRAINING")
+FULL = failure(grpc.StatusCode.RESOURCE_EXHAUSTED, "full", "GATEWAY_FULL", retry_after_s=0.02)
 TOO_LARGE = failure(grpc.StatusCode.INVALID_ARGUMENT, "too large", "ANSWER_TOO_LARGE")
 
 
@@ -85,18 +86,23 @@ async def test_the_diameter_of_a_large_image(either, service, large):
 
 @pytest.mark.parametrize("failures", [1, 4])
 async def test_a_broken_upload_starts_again_by_itself(either, service, large, failures, monkeypatch):
-    monkeypatch.setattr(cellserve.large, "RETRY_PAUSES_S", (0.01,) * 4)
+    monkeypatch.setattr(retry, "MOST_BACKOFF_S", 0.02)
     service.upload_failures.extend([GONE] * failures)
     assert len((await either.segment(large)).objects) == 27
     assert not service.upload_failures
 
 
-async def test_a_broken_upload_is_not_repeated_for_ever(either, service, large, monkeypatch):
-    monkeypatch.setattr(cellserve.large, "RETRY_PAUSES_S", (0.01,))
-    service.upload_failures.extend([GONE] * 3)
+async def test_a_full_gateway_is_waited_for(either, service, large):
+    service.header_failures.extend([FULL] * 6)
+    assert len((await either.segment(large)).objects) == 27
+    assert not service.header_failures
+
+
+async def test_a_broken_upload_is_not_repeated_for_ever(either, service, large):
+    service.upload_failures.extend([GONE] * 30)
     with pytest.raises(cellserve.UnavailableError, match=r"leaving|ended while"):
-        await either.segment(large)
-    assert len(service.upload_failures) == 1
+        await either.segment(large, deadline_s=2)
+    assert service.upload_failures
 
 
 def test_other_failures_are_not_repeated(client, service, large):
