@@ -106,11 +106,22 @@ class Service(segmentation_pb2_grpc.SegmentationServiceServicer):
         self.cancelled = threading.Event()
         self._lock = threading.Lock()
 
+    def delay_of(self, request) -> float:
+        """Seconds that a request takes."""
+        return self.delay_s
+
     def wait_running(self, count: int) -> None:
         """Waits until so many requests are being worked on."""
         end = time.monotonic() + 20
         while self.running < count:
             assert time.monotonic() < end, f"only {self.running} of {count} requests came"
+            time.sleep(0.01)
+
+    def wait_received(self, count: int) -> None:
+        """Waits until so many requests have come."""
+        end = time.monotonic() + 20
+        while len(self.requests) < count:
+            assert time.monotonic() < end, f"only {len(self.requests)} of {count} requests came"
             time.sleep(0.01)
 
     def Segment(self, request, context):
@@ -177,7 +188,7 @@ class Service(segmentation_pb2_grpc.SegmentationServiceServicer):
             self.running += 1
             self.most_running = max(self.most_running, self.running)
         try:
-            end = time.monotonic() + self.delay_s
+            end = time.monotonic() + self.delay_of(request)
             while time.monotonic() < end:
                 if not context.is_active():
                     self.cancelled.set()
