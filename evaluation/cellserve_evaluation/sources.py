@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
@@ -21,7 +20,6 @@ from .sample import Sample
 DEFAULT_DIAMETER = 30.0
 """Pixels; given to the baseline for images without objects, where no diameter is true."""
 
-_OVERLOAD_ATTEMPTS = 5
 _STEMS = ("{name}_masks", "{name}_cp_masks", "{name}_img_cp_masks", "{name}_img_masks")
 _ENDINGS = (".png", ".tif", ".tiff")
 
@@ -108,16 +106,9 @@ class Service:
     def _segment(self, sample: Sample) -> Prediction:
         diameter = 0.0 if self.estimates else median_diameter(sample.labels) or self.family.working_diameter
         image = cellserve.Image(sample.image, "CYX")
-        for attempt in range(_OVERLOAD_ATTEMPTS):
-            try:
-                result = self.client.segment(
-                    image, self.params, model=self.family.name, ensemble=self.ensemble, diameter=diameter
-                )
-                break
-            except cellserve.OverloadedError as error:
-                if attempt + 1 == _OVERLOAD_ATTEMPTS:
-                    raise
-                time.sleep(error.retry_after_s or 1.0)
+        result = self.client.segment(
+            image, self.params, model=self.family.name, ensemble=self.ensemble, diameter=diameter
+        )
         parameters = asdict(result.params)
         return Prediction(result.labels, parameters.pop("diameter"), asdict(result.model), parameters)
 

@@ -40,17 +40,13 @@ class Given:
 
 @dataclass
 class Client:
-    """Stands in for the client: answers with the labels it is given, after `refusals` times that it has no room."""
+    """Stands in for the client: answers with the labels it is given."""
 
     labels: dict
-    refusals: int = 0
     requests: list = field(default_factory=list)
 
     def segment(self, image, params=None, **options):
         self.requests.append((image.axes, image.pixels.shape, options | {"params": params}))
-        if self.refusals:
-            self.refusals -= 1
-            raise cellserve.OverloadedError("full", grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_BUSY", retry_after_s=0.001)
         labels = self.labels[int(image.pixels.sum())]
         if labels is None:
             raise cellserve.InvalidRequestError("no such thing", grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID")
@@ -62,8 +58,8 @@ class Client:
 FAMILY = SimpleNamespace(name="family", working_diameter=30.0)
 
 
-def service(samples, labels, *, refusals=0, **options):
-    client = Client({int(s.image.sum()): found for s, found in zip(samples, labels, strict=True)}, refusals)
+def service(samples, labels, **options):
+    client = Client({int(s.image.sum()): found for s, found in zip(samples, labels, strict=True)})
     return Service(client, FAMILY, **options), client
 
 
@@ -142,16 +138,6 @@ def test_the_service_is_told_the_true_diameter_or_left_to_estimate_it():
     assert source.name == "ensemble, estimated diameter"
     assert {s.score.used_diameter for s in run_pass(source, samples).scored} == {17.0}
     assert {options["diameter"] for _, _, options in client.requests} == {0}
-
-
-def test_an_image_is_sent_again_while_the_service_is_full():
-    samples = [sample("x")]
-    source, client = service(samples, [samples[0].labels], refusals=3)
-    assert not run_pass(source, samples).failures
-    assert len(client.requests) == 4
-    source, client = service(samples, [samples[0].labels], refusals=99)
-    assert "full" in run_pass(source, samples).failures[0].problem
-    assert len(client.requests) < 10
 
 
 def test_an_image_the_service_refuses_does_not_stop_the_others():
