@@ -27,7 +27,7 @@ BLUR_PX = {"generalist": 4.0, "generalist_single": 5.0}
 """Standard deviation of the blur whose gradient gives the flows: the networks of the family differ in it alone."""
 
 
-def write_repository(directory: Path) -> Path:
+def write_repository(directory: Path, bright: float = BRIGHT) -> Path:
     """Writes a family of tiny networks that takes the place of the trained one, and returns the directory.
 
     All descriptions are those of the trained family, so that both have one layout. The networks and their SHA-256
@@ -36,12 +36,13 @@ def write_repository(directory: Path) -> Path:
 
     Args:
         directory: Made here.
+        bright: See `BRIGHT`. Another value makes other networks under the same names.
     """
     shutil.copytree(TRAINED, directory, ignore=shutil.ignore_patterns("model.onnx", "README.md"))
     description = directory / "generalist" / "model.json"
     family = json.loads(description.read_text())
     for name, network in family["networks"].items():
-        content = (style_graph() if name.endswith("_style") else graph(BLUR_PX[name])).SerializeToString()
+        content = (style_graph() if name.endswith("_style") else graph(BLUR_PX[name], bright)).SerializeToString()
         (directory / name / "1").mkdir(exist_ok=True)
         (directory / name / "1" / "model.onnx").write_bytes(content)
         trained, network["sha256"] = network["sha256"], hashlib.sha256(content).hexdigest()
@@ -54,7 +55,7 @@ def write_repository(directory: Path) -> Path:
     return directory
 
 
-def graph(blur_px: float) -> ModelProto:
+def graph(blur_px: float, bright: float = BRIGHT) -> ModelProto:
     """A network from `image` [batch,2,224,224] to `flows` [batch,3,224,224] and `style` [batch,256], float32.
 
     The cell probability is the brightness of the cytoplasm plane. The flows are the gradient of both planes' blurred
@@ -62,6 +63,7 @@ def graph(blur_px: float) -> ModelProto:
 
     Args:
         blur_px: Standard deviation of the Gaussian blur, pixels.
+        bright: See `BRIGHT`.
     """
     nodes = [
         *_style_nodes(),
@@ -87,7 +89,7 @@ def graph(blur_px: float) -> ModelProto:
         "epsilon": np.float32(1e-6),
         "five": np.float32(5),
         "logit_weights": np.array([steepness, 0], np.float32).reshape(1, 2, 1, 1),
-        "logit_bias": np.array([-steepness * BRIGHT], np.float32),
+        "logit_bias": np.array([-steepness * bright], np.float32),
     }
     return _model(nodes, constants, {"flows": [3, TILE, TILE], "style": [256]})
 
