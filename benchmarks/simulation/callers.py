@@ -6,6 +6,9 @@ import gc
 import math
 from dataclasses import dataclass
 
+from cellserve.errors import CellServeError, OverloadedError, UnavailableError
+from cellserve.retry import Attempts, Retries
+
 from .deployment import Deployment, Image, Outcome, Times
 from .pods import Cluster
 from .tiles import Status
@@ -14,10 +17,14 @@ IMAGES_PER_CLIENT = 8
 """Images that one client keeps in flight (`segment_many`)."""
 RETRY_AFTER_S = 1.0
 """Delay that the gateway advises with a refusal."""
-ATTEMPTS, BACKOFF_S, JITTER = 5, 0.2, 0.2
-"""The client's retries if a gateway is unavailable (client/cellserve/channel.py). The delay doubles each time."""
-RETRY_TOKENS, TOKENS_PER_SUCCESS = 1000, 0.1
-"""Retry throttling of the client. A failure costs one token; below half of the tokens the client does not retry."""
+DEADLINE_S = 300.0
+"""The client's deadline unless a call says otherwise."""
+
+
+_ERRORS: dict[str, CellServeError] = {
+    "refused": OverloadedError("full", retry_after_s=RETRY_AFTER_S),
+    "unavailable": UnavailableError("gone"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,46 +62,39 @@ class Failure:
 
 
 class Client:
-    """A caller that distributes images among the gateways, round robin, and retries as the client library does."""
+    """A caller that distributes images among the gateways, round robin, with the retries of the client library."""
 
     def __init__(self, cluster: Cluster, image: Image, load: Load) -> None:
         self._cluster, self._image, self._load = cluster, image, load
         self._position = cluster.chance.randrange(len(cluster.gateways))
-        self._tokens = float(RETRY_TOKENS)
+        self._retries = Retries(cluster.clock.time, cluster.chance.random)
+        self._retries.reached = True
 
     def start(self) -> None:
         """Requests an image, unless the load is complete."""
         outcome, now = self._cluster.outcome, self._cluster.clock.time()
         if outcome.started < self._load.images and now < self._load.seconds:
             outcome.started += 1
-            self._request(now, 1)
+            self._request(now, Attempts(self._retries, DEADLINE_S))
 
-    def _request(self, begin: float, attempt: int) -> None:
+    def _request(self, begin: float, attempts: Attempts) -> None:
         self._position += 1
         gateway = self._cluster.gateways[self._position % len(self._cluster.gateways)]
-        gateway.segment(self._image, lambda status: self._answered(status, begin, attempt))
+        gateway.segment(self._image, lambda status: self._answered(status, begin, attempts))
 
-    def _request_later(self, delay_s: float, begin: float, attempt: int) -> None:
-        jitter = self._cluster.chance.uniform(1 - JITTER, 1 + JITTER)
-        self._cluster.clock.call_later(delay_s * jitter, lambda: self._request(begin, attempt))
-
-    def _answered(self, status: Status, begin: float, attempt: int) -> None:
-        outcome = self._cluster.outcome
-        if status == "refused":
-            outcome.refusals += 1
-            self._request_later(RETRY_AFTER_S, begin, attempt)
-            return
-        if status == "unavailable":
-            self._tokens -= 1
-            if attempt < ATTEMPTS and self._tokens > RETRY_TOKENS / 2:
-                outcome.repeats += 1
-                self._request_later(BACKOFF_S * 2 ** (attempt - 1), begin, attempt + 1)
+    def _answered(self, status: Status, begin: float, attempts: Attempts) -> None:
+        outcome, clock = self._cluster.outcome, self._cluster.clock
+        if status in _ERRORS:
+            pause_s = attempts.pause_s(_ERRORS[status])
+            if pause_s is None:
+                outcome.lost += 1
+            else:
+                outcome.refusals += status == "refused"
+                outcome.repeats += status == "unavailable"
+                clock.call_later(pause_s, lambda: self._request(begin, attempts))
                 return
-            outcome.lost += 1
         else:
-            self._tokens = min(RETRY_TOKENS, self._tokens + TOKENS_PER_SUCCESS)
-            now = self._cluster.clock.time()
-            outcome.finished.append((now, now - begin))
+            outcome.finished.append((clock.time(), clock.time() - begin))
         if self._load.in_flight:
             self.start()
 

@@ -3,7 +3,7 @@
 Nothing is lost, nothing is wrong, and no answer names another model than the one that computed it. One Triton returns
 with other networks now and then: these find nothing, and the gateways must not use them.
 
-CELLSERVE_TEST_CHAOS_IMAGES sets the number of images, CELLSERVE_TEST_CHAOS_SEED the order of events.
+CHAOS_IMAGES sets the number of images, CHAOS_SEED the order of events.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from tests.integration import tiny
 
 from .pods import Pod, send
 
-IMAGES = int(os.environ.get("CELLSERVE_TEST_CHAOS_IMAGES", "100"))
-SEED = int(os.environ.get("CELLSERVE_TEST_CHAOS_SEED", "22"))
+IMAGES = int(os.environ.get("CHAOS_IMAGES", "100"))
+SEED = int(os.environ.get("CHAOS_SEED", "22"))
 DISTINCT = 10
 EVERY = (1, 6)
 """Fewest and most images that are answered between two events: so the pace suits every machine."""

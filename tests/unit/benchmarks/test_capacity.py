@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from dataclasses import replace
 from typing import get_args
 
 import pytest
-from cellserve import channel
 from cellserve_gateway.backends.triton import dispatcher
 
-from benchmarks.simulation import callers, pods
+from benchmarks.simulation import pods
 from benchmarks.simulation.callers import Failure, Load, simulate
 from benchmarks.simulation.deployment import Deployment, Image, Policy, Times, Work
 from benchmarks.simulation.events import Clock, Pool, Processor
@@ -161,12 +159,3 @@ def test_a_full_queue_refuses() -> None:
     outcome = simulate(deployment, EXACT, Image(0.25, 9), Load(in_flight=8, images=16))
     assert outcome.refusals > 0
     assert len(outcome.finished) == 16
-
-
-def test_callers_retry_as_the_client_does() -> None:
-    config = json.loads(channel._SERVICE_CONFIG)
-    policy, throttling = config["methodConfig"][0]["retryPolicy"], config["retryThrottling"]
-    assert (callers.ATTEMPTS, f"{callers.BACKOFF_S:g}s") == (policy["maxAttempts"], policy["initialBackoff"])
-    assert policy["backoffMultiplier"] == 2
-    assert throttling["maxTokens"] == callers.RETRY_TOKENS
-    assert throttling["tokenRatio"] == callers.TOKENS_PER_SUCCESS
