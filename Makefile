@@ -4,7 +4,7 @@
 #   make with CMD='...'   run a command beside the same servers, on free ports; it finds CELLSERVE_ADDRESS and CELLSERVE_HTTP_URL set
 #   make test    all checks and tests                                 make down    stop them
 #   make check   formatting, lint, types, architecture, contract      make proto   generate stubs, keywords and tables anew
-#   make bench   the figures of the README; ONLY=name: one of them     make nightly the property tests, with fifty times the examples
+#   make bench   the figures of the README; ONLY=name: one of them     make nightly the property tests, with fifty times the examples, and chaos with 1,000 images
 #   make contract-freeze  the contract as it is becomes the one that later versions must not break
 #   make chart-test, make rules-test                                  the parts of `make test` for the Helm chart and for the alerts
 #   make cluster-demo  two gateways, two Tritons, Prometheus          make images  build the CPU images and run them (root, Debian)
@@ -64,8 +64,9 @@ images: .venv/dev.done .venv-triton/done
 	deploy/docker/build.sh
 	CELLSERVE_TEST_IMAGES=1 .venv/bin/python -m pytest tests/images
 
-nightly: .venv/dev.done
+nightly: .venv/dev.done .venv-triton/done
 	HYPOTHESIS_PROFILE=nightly .venv/bin/python -m pytest tests/property tests/unit/formats tests/unit/gateway/test_codec.py --timeout=3600
+	CHAOS_IMAGES=1000 .venv/bin/python -m pytest tests/integration/gateway/test_chaos.py -s
 
 up: .venv/gateway.done .venv-triton/done
 	.venv/bin/python devtools/stack.py up
