@@ -43,7 +43,7 @@ def test_one_user_with_large_images(triton, start_gateway, image, scrape, monkey
     pixels = np.tile(image("nuclei_fluorescence"), (1, 2))
     gateway = start_gateway(triton.grpc, max_pixels_in_flight=2 * pixels.size)
     with Client(gateway.address) as client:
-        assert outcomes(client.segment_many(((n, pixels) for n in range(16)), **FAST)) == {"done": 16}
+        assert outcomes(client.segment_many(((n, pixels) for n in range(10)), **FAST)) == {"done": 10}
     refused = scrape(gateway)['cellserve_errors_total{method="SegmentLarge",reason="GATEWAY_FULL"}']
     assert refused > 0, "the limit was never met"
 
@@ -72,11 +72,11 @@ def test_both_gateways_are_killed_and_one_comes_back(triton, tiny_repository, tm
             killer.start()
             found = []
             with Client(addresses) as client:
-                for entry in client.segment_many(((n, pixels) for n in range(100)), **FAST):
+                for entry in client.segment_many(((n, pixels) for n in range(60)), **FAST):
                     found.append(entry)
                     answered.release()
             killer.join()
-            assert outcomes(found) == {"done": 100}
+            assert outcomes(found) == {"done": 60}
             assert lasting.starts == 2
         finally:
             leaving.stop()
