@@ -49,7 +49,7 @@ def errors_page() -> str:
             "Its `domain` is `cellserve`.",
             "Its `reason` is one of the words below: a value of the contract's `ErrorReason` without the prefix.",
             "Its `metadata` holds the facts (the limit, the allowed values).",
-            "Statuses that invite a retry carry a `google.rpc.RetryInfo` with the seconds to wait (HTTP: `Retry-After`).",
+            "Statuses that invite a retry carry a `google.rpc.RetryInfo` with the seconds to wait. HTTP: `Retry-After`.",
             "Python clients repeat such a call themselves until its deadline.",
             "The REST interface answers with problem details (RFC 9457) that have the same reason and metadata.",
             "A failed frame of `SegmentStream` carries the same status as a `google.rpc.Status`.",
