@@ -15,7 +15,8 @@ ServiceError                 code                 reason
 ├── UploadTooSlow            RESOURCE_EXHAUSTED   UPLOAD_TOO_SLOW                           (retry_after_s)
 ├── Draining                 UNAVAILABLE          DRAINING                                  (retry_after_s)
 ├── BackendUnavailable       UNAVAILABLE          TRITON_UNAVAILABLE                        (retry_after_s)
-├── DeadlinePassed           DEADLINE_EXCEEDED    DEADLINE_EXCEEDED
+├── DeadlinePassed           DEADLINE_EXCEEDED    DEADLINE_EXCEEDED, WORK_BUDGET_EXCEEDED
+│   └── DeadlineTooNear                           the same, before the work
 ├── AnswerNotTaken           DEADLINE_EXCEEDED    ANSWER_NOT_TAKEN
 ├── NotImplementedYet        UNIMPLEMENTED        NOT_IMPLEMENTED
 └── InternalError            INTERNAL             INTERNAL, MODEL_MISMATCH, TRITON_REFUSED, TRITON_BAD_ANSWER
@@ -128,6 +129,10 @@ class BackendUnavailable(ServiceError):
 class DeadlinePassed(ServiceError):
     code = Code.DEADLINE_EXCEEDED
     reason = "DEADLINE_EXCEEDED"
+
+
+class DeadlineTooNear(DeadlinePassed):
+    """The work cannot end before the deadline, and was not begun."""
 
 
 class AnswerNotTaken(ServiceError):

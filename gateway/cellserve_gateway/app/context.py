@@ -13,7 +13,7 @@ from enum import IntEnum
 from cellserve_parallel import CancellationToken, WorkCancelledError
 
 from cellserve_gateway.access.tokens import ANONYMOUS
-from cellserve_gateway.errors import DeadlinePassed
+from cellserve_gateway.errors import DeadlinePassed, DeadlineTooNear
 
 
 class Priority(IntEnum):
@@ -88,6 +88,8 @@ class RequestContext:
         start = time.perf_counter()
         try:
             yield
+        except DeadlineTooNear:
+            raise
         except (WorkCancelledError, DeadlinePassed):
             raise late from None
         finally:

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .context import RequestContext
+from .context import Priority, RequestContext
 
 TileOutput = Literal["maps", "style"]
 
@@ -53,6 +53,9 @@ class Backend(Protocol):
     def ready(self, name: str) -> bool:
         """Returns whether some server served the network at its last health probe."""
 
+    def check(self, name: str) -> None:
+        """Raises BackendUnavailable if tiles of the network cannot be sent now."""
+
     def network(self, name: str) -> Network:
         """Returns a network's version and limits.
 
@@ -62,6 +65,12 @@ class Backend(Protocol):
 
     def tiles_ahead(self, network: Network) -> int:
         """Returns how many tiles of one image in flight keep all servers busy."""
+
+    def least_seconds(self, name: str, tiles: int, priority: Priority) -> float | None:
+        """Returns the seconds that tiles take at least, behind those that wait: at the best speed that was measured.
+
+        None: no speed was measured yet, or not of each server.
+        """
 
     async def infer(
         self, name: str, tiles: NDArray[np.float32], outputs: tuple[TileOutput, ...], context: RequestContext
@@ -74,7 +83,10 @@ class Backend(Protocol):
             outputs: Outputs wanted.
             context: Its priority class orders the server's queue. The server drops tiles once its deadline has passed.
 
+        Tiles of a server that fails are sent to others, or wait for one.
+
         Raises:
-            BackendUnavailable, Overloaded, DeadlinePassed: As they say.
-            InternalError: The server refused the tiles, or its answer does not fit them.
+            BackendUnavailable: Several servers failed, or none became ready in time.
+            Overloaded, DeadlinePassed: As they say.
+            InternalError: The server refused the tiles, or no server's answer fits them.
         """

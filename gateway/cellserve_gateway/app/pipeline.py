@@ -26,7 +26,7 @@ from cellserve_postprocess import (
 from cellserve_preprocess import TILE, Normalized, TileGrid, normalize, rescaled_shape, resize, select_channels
 from numpy.typing import NDArray
 
-from cellserve_gateway.errors import DeadlinePassed, ImageTooLarge, InternalError
+from cellserve_gateway.errors import DeadlinePassed, DeadlineTooNear, ImageTooLarge, InternalError
 from cellserve_gateway.ops.instruments import Instruments
 from cellserve_gateway.settings import Settings
 
@@ -225,6 +225,25 @@ class Pipeline:
         metrics.objects.inc(len(result.objects))
         return result
 
+    def check_time(self, network: Network, tiles: int, context: RequestContext) -> None:
+        """Refuses tiles that the backend cannot compute before the deadline, even at the best speed it has shown.
+
+        Raises:
+            DeadlineTooNear: The metadata tell the estimate.
+        """
+        left = max(0.0, context.deadline - asyncio.get_running_loop().time())
+        needed = self.backend.least_seconds(network.name, tiles, context.priority)
+        if needed is not None and needed > left:
+            raise DeadlineTooNear(
+                f"the image takes {tiles:,} tiles, which need {needed:.1f} s at least; {left:.1f} s are left: "
+                "give more time, or check the diameter (a small diameter enlarges the image)",
+                reason=context.late_reason,
+                stage="plan",
+                tiles=tiles,
+                estimated_s=round(needed, 2),
+                left_s=round(left, 2),
+            )
+
     async def infer(
         self,
         scaled: NDArray[np.float32],
@@ -237,7 +256,9 @@ class Pipeline:
 
         Raises:
             DeadlinePassed: The deadline passed first, whatever the backend does.
+            DeadlineTooNear: See `check_time`.
         """
+        self.check_time(network, len(grid), context)
         window = asyncio.Semaphore(max(self._settings.tiles_in_flight_per_image, self.backend.tiles_ahead(network)))
         maps: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(grid)
         styles = np.empty((len(grid), STYLE_SIZE), np.float32) if "style" in outputs else None
@@ -258,7 +279,7 @@ class Pipeline:
         except TimeoutError:
             raise DeadlinePassed("the inference server did not answer before the deadline", stage="inference") from None
         except ExceptionGroup as failures:
-            raise failures.exceptions[0] from None
+            raise failures.exceptions[0] from failures.exceptions[0].__cause__  # what the log tells
         context.timing.tiles += len(grid)
         return TileOutputs(maps if "maps" in outputs else None, styles)
 

@@ -160,9 +160,9 @@ class Segmenter:
         return FamilyStatus(family, names, tuple(self._backend.network(name) for name in names) if ready else ())
 
     def _check_served(self, params: SegmentParams) -> Family:
-        """Raises a ServiceError, before any work, if the model does not exist or no server has served it."""
+        """Raises a ServiceError, before any work, if the model does not exist or no server serves it now."""
         family = self.families[params.model]
-        self._backend.network(family.network(params.ensemble))
+        self._backend.check(family.network(params.ensemble))
         return family
 
     # The arrays of each step end with its function: no step holds what only an earlier one needed.

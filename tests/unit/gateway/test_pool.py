@@ -10,6 +10,7 @@ from cellserve_contract.model_card import Family, NetworkFile
 from cellserve_gateway.app.context import Priority, RequestContext
 from cellserve_gateway.app.networks import Network, TileOutputs
 from cellserve_gateway.backends.triton import pool as pool_module
+from cellserve_gateway.backends.triton.client import NotSent
 from cellserve_gateway.backends.triton.pool import ATTEMPTS, BackendPool
 from cellserve_gateway.errors import BackendUnavailable, InternalError, Overloaded
 from cellserve_gateway.ops.metrics import Metrics
@@ -24,6 +25,7 @@ class Server:
         self.address, self.ready, self.fault, self.state, self.busy = address, False, None, "ready", False
         self.networks: dict[str, Network] = {}
         self.up, self.error, self.held, self.taken, self.given_up, self.closed = True, None, 0, 0, 0, False
+        self.silent, self.speed = False, None
 
     async def probe(self) -> None:
         self.ready = self.up
@@ -33,12 +35,19 @@ class Server:
     def load(self, name: str, priority: Priority) -> int:
         return self.held
 
+    def waiting(self, name: str, priority: Priority) -> int:
+        return self.held
+
+    def tiles_per_s(self, name: str) -> float | None:
+        return self.speed
+
     def give_up(self) -> None:
         self.given_up += 1
 
     async def infer(self, *_) -> TileOutputs:
         self.taken += 1
         if self.error:
+            self.ready = not isinstance(self.error, BackendUnavailable) and self.error.reason != "TRITON_BAD_ANSWER"
             raise self.error
         return TileOutputs(None, np.zeros((1, 256), np.float32))
 
@@ -82,8 +91,8 @@ def server(pool: BackendPool, name: str) -> Server:
     return pool._servers[name]
 
 
-async def infer(pool: BackendPool) -> TileOutputs:
-    context = RequestContext(deadline=asyncio.get_running_loop().time() + 10)
+async def infer(pool: BackendPool, patience_s: float = 10) -> TileOutputs:
+    context = RequestContext(deadline=asyncio.get_running_loop().time() + patience_s)
     return await pool.infer("cells", TILE, ("style",), context)
 
 
@@ -125,9 +134,59 @@ async def test_it_gives_up_after_some_and_when_none_is_left(make_pool):
     assert sum(server(many, name).taken for name in "abcde") == ATTEMPTS
     alone = await make_pool("a")
     server(alone, "a").error = BackendUnavailable("gone")
-    with pytest.raises(BackendUnavailable):
-        await infer(alone)
+    with pytest.raises(BackendUnavailable, match="no inference server is ready"):
+        await infer(alone, patience_s=0.2)
     assert server(alone, "a").taken == 1
+
+
+async def test_a_tile_waits_for_the_next_server(make_pool):
+    made = await make_pool("a")
+    server(made, "a").error = BackendUnavailable("shuts down")
+    tile = asyncio.create_task(infer(made))
+    await asyncio.sleep(0.05)
+    assert not tile.done()
+    with pytest.raises(BackendUnavailable):
+        made.check("cells")
+    server(made, "a").error = None
+    await made.refresh()
+    await tile
+    assert server(made, "a").taken == 2
+    made.check("cells")
+
+
+async def test_a_tile_that_was_not_sent_has_not_failed(make_pool):
+    """However often: only servers that had the tile count as attempts."""
+    made = await make_pool("a")
+    for _ in range(2 * ATTEMPTS):
+        server(made, "a").error = NotSent("not ready")
+        tile = asyncio.create_task(infer(made))
+        await asyncio.sleep(0)
+        server(made, "a").error = None
+        await made.refresh()
+        await tile
+
+
+async def test_a_bad_answer_is_repeated_by_another_server_only(make_pool):
+    made = await make_pool("a", "b")
+    server(made, "b").held = 1
+    server(made, "a").error = InternalError("two planes", reason="TRITON_BAD_ANSWER")
+    await infer(made)
+    assert server(made, "b").taken == 1
+    server(made, "b").error = InternalError("one plane", reason="TRITON_BAD_ANSWER")
+    with pytest.raises(InternalError, match="one plane"):
+        await infer(made)
+
+
+async def test_the_least_time_comes_from_the_speed_of_every_server(make_pool):
+    made = await make_pool("a", "b")
+    server(made, "a").speed = 10.0
+    assert made.least_seconds("cells", 100, Priority.BATCH) is None, "the other one may be quicker"
+    server(made, "b").speed = 40.0
+    server(made, "b").held = 50
+    assert made.least_seconds("cells", 100, Priority.BATCH) == pytest.approx((100 + 50) / (10 + 40))
+    server(made, "b").up = False
+    await made.refresh()
+    assert made.least_seconds("cells", 100, Priority.BATCH) == pytest.approx(100 / 10)
 
 
 @pytest.mark.parametrize("error", [Overloaded("full"), InternalError("broken")])
@@ -153,10 +212,11 @@ async def test_who_is_not_ready_gets_nothing_while_another_is(make_pool):
 async def test_where_none_is_ready_one_is_tried(make_pool):
     """A health probe can fail because the machine is busy: work must not stop for that."""
     made = await make_pool("a")
-    server(made, "a").up = False
+    server(made, "a").up, server(made, "a").silent = False, True
     await made.refresh()
     assert not made.is_ready
     assert server(made, "a").given_up == 0
+    made.check("cells")
     await infer(made)
     assert server(made, "a").taken == 1
 
@@ -190,4 +250,4 @@ async def test_nobody_has_been_seen(make_pool):
     with pytest.raises(BackendUnavailable, match="no inference server"):
         made.network("cells")
     with pytest.raises(BackendUnavailable, match="no inference server"):
-        await infer(made)
+        await infer(made, patience_s=0.1)

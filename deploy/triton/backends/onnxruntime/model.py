@@ -40,7 +40,7 @@ class TritonPythonModel:
             check_numpy()
             core = ov.Core()
             properties = compile_properties(config, core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
-            network = read_network(core, path, config["parameters"].get("sha256", {}).get("string_value"))
+            network, self._sha256 = read_network(core, path, config["parameters"].get("sha256", {}).get("string_value"))
             check_signature(network, config)
             self._blocks: dict[int, ov.InferRequest] = {}
             for size in BLOCK_SIZES:
@@ -60,9 +60,20 @@ class TritonPythonModel:
         Triton has checked names, types, shapes and the total batch size against the configuration, and `initialize`
         the configuration against the graph, so nothing is left here that one request could break for the others.
         """
-        gone = [request.is_cancelled() for request in requests]
-        answers = iter(self._infer([request for request, left in zip(requests, gone, strict=True) if not left]))
-        return [cancelled() if left else next(answers) for left in gone]
+        refusals = [self._refusal(request) for request in requests]
+        answers = iter(
+            self._infer([request for request, refusal in zip(requests, refusals, strict=True) if not refusal])
+        )
+        return [refusal or next(answers) for refusal in refusals]
+
+    def _refusal(self, request: Any) -> Any:
+        """The answer to a request whose caller has gone, or wants another file by its `sha256` parameter; else None."""
+        if request.is_cancelled():
+            return refused(pb_utils.TritonError.CANCELLED, "cancelled")
+        wanted = json.loads(request.parameters()).get("sha256", self._sha256)
+        if wanted != self._sha256:
+            return refused(pb_utils.TritonError.NOT_FOUND, f"the file has sha256 {self._sha256}, not {wanted}")
+        return None
 
     def _infer(self, requests: list[Any]) -> list[Any]:
         """Runs the requests as one batch; the responses' tensors are views of the result buffers.
@@ -144,8 +155,8 @@ def compile_properties(config: dict[str, Any], capabilities: list[str]) -> dict[
     }
 
 
-def read_network(core: ov.Core, path: Path, sha256: str | None) -> ov.Model:
-    """Reads the ONNX file, after comparing its SHA-256 (hexadecimal) if the configuration gives one."""
+def read_network(core: ov.Core, path: Path, sha256: str | None) -> tuple[ov.Model, str]:
+    """Reads the ONNX file, after comparing its SHA-256 (hexadecimal) if the configuration gives one; returns both."""
     try:
         with path.open("rb") as file:
             actual = hashlib.file_digest(file, "sha256").hexdigest()
@@ -154,7 +165,7 @@ def read_network(core: ov.Core, path: Path, sha256: str | None) -> ov.Model:
     if sha256 is not None and actual != sha256.lower():
         raise LoadError(f"{path} has sha256 {actual}, but config.pbtxt demands {sha256}")
     try:
-        return core.read_model(path)
+        return core.read_model(path), actual
     except RuntimeError as error:
         raise LoadError(f"{path} is not an ONNX file that OpenVINO can read: {first_line(error)}") from None
 
@@ -213,9 +224,9 @@ def joined(requests: list[Any], name: str, buffer: NDArray[Any]) -> NDArray[Any]
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays, out=buffer[: sum(map(len, arrays))])
 
 
-def cancelled() -> Any:
-    """The answer to a request whose caller has gone."""
-    return pb_utils.InferenceResponse(error=pb_utils.TritonError("cancelled", pb_utils.TritonError.CANCELLED))
+def refused(code: int, message: str) -> Any:
+    """The answer to a request that is not computed."""
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, code))
 
 
 def first_line(error: Exception) -> str:

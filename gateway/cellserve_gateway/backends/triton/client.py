@@ -1,13 +1,14 @@
-"""The connection to one Triton. Only this module knows the client library; it translates its exceptions."""
+"""The connection to one Triton."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from functools import cache, partial
 from typing import Any
 
+import grpc
 import numpy as np
 from cellserve_preprocess import TILE
 from numpy.typing import NDArray
@@ -17,10 +18,12 @@ from tritonclient.utils import InferenceServerException
 
 from cellserve_gateway.app.context import Priority, RequestContext
 from cellserve_gateway.app.networks import Network, TileOutput, TileOutputs
-from cellserve_gateway.errors import BackendUnavailable, DeadlinePassed, InternalError, Overloaded, ServiceError
+from cellserve_gateway.errors import BackendUnavailable, DeadlinePassed, InternalError, ServiceError
 from cellserve_gateway.ops.metrics import Metrics
 
+from .answers import OUTPUT_NAMES, ModelFailed, outputs_of, service_error
 from .dispatcher import AsyncDispatcher
+from .speed import Progress, Speed
 
 # Reconnect within seconds of a server's return; notice within half a minute a connection that is dead.
 CHANNEL_ARGS = [
@@ -31,16 +34,29 @@ CHANNEL_ARGS = [
     ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.use_local_subchannel_pool", 1),  # one connection, whose end this client sees
 ]
 PROBE_TIMEOUT_S = 2.0
-OUTPUT_NAMES: dict[TileOutput, str] = {"maps": "flows", "style": "style"}
-"""Names of the outputs in the ONNX graph."""
+TRIAL_TIMEOUT_S = 30.0
+"""Time that a model that failed gets to compute one tile. Tiles of other gateways may be in front."""
 MAX_FAILED_PROBES = 2
 """After this many health probes in a row without an answer, tiles already sent are cancelled and sent elsewhere."""
 
 
+class NotSent(BackendUnavailable):
+    """A tile was not sent: its server has stopped being ready."""
+
+
 class TritonClient:
     """A connection to one Triton.
+
+    A server is ready once it has shown, on the present connection, that it serves the expected files. An answer counts
+    only if its connection is still the one on which the server has shown so: behind an address, or behind a new
+    connection, there may be another server with other weights. Each request also names the SHA-256 that it wants, and
+    our backend refuses a request that names another.
+
+    A server whose model failed is ready again once the model has computed a tile. Triton itself says that it is ready
+    although the process of a model has died.
 
     Args:
         address: "host:port" of its gRPC interface.
@@ -49,7 +65,7 @@ class TritonClient:
         headers: Gives the headers of a request: they tell Triton which trace it belongs to.
 
     Attributes:
-        ready: Whether the server served every network at its last health probe or request.
+        ready: Whether the server may get tiles.
         networks: The networks, as the server served them when it last became ready.
         fault: Why the server must not be used, if it serves other files than expected; else None.
     """
@@ -68,31 +84,38 @@ class TritonClient:
             for name in expected
             for priority in Priority
         }
-        self._calls: set[asyncio.Task[InferResult]] = set()
-        self._wakes: set[asyncio.Task[None]] = set()
+        self._calls: dict[str, set[asyncio.Task[InferResult]]] = {name: set() for name in expected}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._failed_probes = 0
+        self._failures = 0
+        self._connection = 0  # number of connections that have ended
+        self._verified = -1  # the connection on which the server has shown its files
+        self._failed_models: set[str] = set()
+        self._trial: asyncio.Task[None] | None = None
+        self._speeds: dict[str, Speed] = {}
+        self._progress = {name: Progress() for name in expected}
         self._metrics = metrics
         for name in expected:
             metrics.triton_wakes.labels(name)  # a series from the start
         self._headers = headers
+        self._start(self._watch_connection())
 
     async def close(self) -> None:
         """Closes the connection."""
-        for task in self._wakes:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._wakes, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._client.close()
 
     async def probe(self) -> None:
-        """Makes a health probe, and reads the limits of the networks when the server has (re)appeared."""
+        """Makes a health probe. Reads the networks of a server that was not ready, and tries models that failed."""
         try:
             if not await self._client.is_server_ready(client_timeout=PROBE_TIMEOUT_S):
                 self.ready = False
-            elif not self.ready:
-                self.networks = {name: await self._read_network(name) for name in self._expected}
-                self.fault, self.ready = None, True
-                for network in self.networks.values():
-                    self._metrics.models.labels(network.name, network.version, network.sha256).set(1)
+            elif self.ready:
+                await self._read_statistics()
+            else:
+                await self._verify()
             self._failed_probes = 0
         except InferenceServerException as error:
             self.ready = False
@@ -100,14 +123,28 @@ class TritonClient:
                 self._failed_probes + 1 if str(error.status()) == "StatusCode.DEADLINE_EXCEEDED" else 0
             )
         except ServiceError as error:
-            self.fault, self.ready = error, False
-            self.networks.clear()  # answers of another file are not ours
+            self._refuse(error)
+        except Exception as error:  # whatever a server says, the gateway goes on
+            self._refuse(
+                InternalError(
+                    "the inference server's description of itself makes no sense",
+                    reason="TRITON_BAD_ANSWER",
+                    cause=repr(error)[:200],
+                )
+            )
+
+    @property
+    def silent(self) -> bool:
+        """Whether the last health probe was not answered in time. A busy server may compute all the same."""
+        return self._failed_probes > 0 and self._verified == self._connection
 
     @property
     def state(self) -> str:
         """State of the server, for the log."""
         if self.fault:
             return f"not usable: {self.fault.reason}, {self.fault.message}, {self.fault.metadata}"
+        if self._failed_models:
+            return f"not ready: {', '.join(sorted(self._failed_models))} failed and has computed no tile since"
         return "ready" if self.ready else "not ready"
 
     @property
@@ -119,65 +156,168 @@ class TritonClient:
         """Returns how many tiles of a network and priority class are at the server, or wait for it."""
         return self._dispatchers[name, priority].load
 
+    def waiting(self, name: str, priority: Priority) -> int:
+        """Returns how many tiles of a network and priority class wait for a permit."""
+        return self._dispatchers[name, priority].waiting
+
+    def tiles_per_s(self, name: str) -> float | None:
+        """Returns the best speed of a network that was measured; None: none was."""
+        return self._speeds[name].tiles_per_s if name in self._speeds else None
+
     def give_up(self) -> None:
-        """Fails the requests that wait for the server, and those at the server if it fails its health probes.
+        """Fails the requests that wait for the server, and those at the server if nothing comes of them.
 
         The backend pool sends their tiles to other servers.
         """
         for dispatcher in self._dispatchers.values():
-            dispatcher.fail_waiting(lambda: BackendUnavailable("the inference server is not ready; try again"))
-        if self._failed_probes >= MAX_FAILED_PROBES:
-            for call in self._calls:
-                call.cancel()
+            dispatcher.fail_waiting(lambda: NotSent("the inference server is not ready; try again"))
+        for name, calls in self._calls.items():
+            if self._failed_probes >= MAX_FAILED_PROBES or name in self._failed_models:
+                for call in calls:
+                    call.cancel()
 
     async def infer(
         self, name: str, tiles: NDArray[np.float32], outputs: tuple[TileOutput, ...], context: RequestContext
     ) -> TileOutputs:
-        """Runs a network on tiles; see `cellserve_gateway.app.networks.Backend.infer`."""
+        """Runs a network on tiles; see `cellserve_gateway.app.networks.Backend.infer`.
+
+        Raises:
+            BackendUnavailable: The server is not ready from now on.
+        """
         tensor = InferInput("image", list(tiles.shape), "FP32")
         tensor.set_data_from_numpy(tiles)
-        async with contextlib.AsyncExitStack() as stack:
-            with self._metrics.permit_wait(name):
-                await stack.enter_async_context(self._dispatchers[name, context.priority].permit())
-            timeout_s = context.deadline - asyncio.get_running_loop().time()
-            if timeout_s <= 0:
-                raise DeadlinePassed("the deadline passed before the inference server was asked", stage="inference")
-            with self._metrics.triton_request(name, len(tiles)), _translated(name):
-                call = self._client.infer(
-                    name,
-                    [tensor],
-                    outputs=[InferRequestedOutput(OUTPUT_NAMES[output]) for output in outputs],
-                    priority=context.priority,
-                    timeout=int(timeout_s * 1e6),
-                    headers=self._headers(),
-                    client_timeout=timeout_s,
-                )
-                result = await self._answer(call)
-        answer = {output: result.as_numpy(OUTPUT_NAMES[output]) for output in outputs}
-        for output, array in answer.items():
-            if array is None or len(array) != len(tiles):
-                raise InternalError(
-                    "the inference server's answer does not fit the request", reason="TRITON_BAD_ANSWER", output=output
-                )
-        return TileOutputs(answer.get("maps"), answer.get("style"))
+        connection = self._connection
+        try:
+            async with contextlib.AsyncExitStack() as stack:
+                with self._metrics.permit_wait(name):
+                    await stack.enter_async_context(self._dispatchers[name, context.priority].permit())
+                if not (self.ready or self.silent):
+                    raise NotSent("the inference server is not ready; try again", network=name)
+                timeout_s = context.deadline - asyncio.get_running_loop().time()
+                if timeout_s <= 0:
+                    raise DeadlinePassed("the deadline passed before the inference server was asked", stage="inference")
+                connection = self._connection
+                with self._metrics.triton_request(name, len(tiles)):
+                    result = await self._answer(
+                        name,
+                        self._client.infer(
+                            name,
+                            [tensor],
+                            outputs=[InferRequestedOutput(OUTPUT_NAMES[output]) for output in outputs],
+                            priority=context.priority,
+                            timeout=int(timeout_s * 1e6),
+                            headers=self._headers(),
+                            client_timeout=timeout_s,
+                            parameters={"sha256": self._expected[name]},
+                        ),
+                    )
+                if connection != self._connection:
+                    raise BackendUnavailable("the connection to the inference server was lost; try again", network=name)
+                return outputs_of(result, len(tiles), outputs, name)
+        except ServiceError as error:
+            if connection == self._connection and not isinstance(error, NotSent):
+                self._note(error, name)
+            raise
 
-    async def _answer(self, call: Coroutine[Any, Any, InferResult]) -> InferResult:
+    def _note(self, error: ServiceError, name: str) -> None:
+        """Takes the server out of use after a failure that is its own."""
+        broken = isinstance(error, ModelFailed) or error.reason == "TRITON_BAD_ANSWER"
+        if broken:
+            self._failed_models.add(name)
+        if broken or isinstance(error, BackendUnavailable):
+            self.ready = False
+            self._failures += 1
+
+    def _refuse(self, fault: ServiceError) -> None:
+        self.fault, self.ready, self._verified = fault, False, -1
+        self.networks.clear()  # answers of another file are not ours
+
+    async def _answer(self, name: str, call: Coroutine[Any, Any, InferResult]) -> InferResult:
         """Waits for Triton's answer, unless `give_up` cancels the request."""
         task = asyncio.create_task(call)
-        self._calls.add(task)
+        self._calls[name].add(task)
         try:
             return await task
         except asyncio.CancelledError:
             if (ours := asyncio.current_task()) and ours.cancelling():
                 raise  # our caller has left
-            raise BackendUnavailable("the inference server does not answer; try again") from None
+            raise BackendUnavailable("the inference server does not answer; try again", network=name) from None
+        except InferenceServerException as error:
+            raise service_error(error, name) from error
         finally:
-            self._calls.discard(task)
+            self._calls[name].discard(task)
+
+    async def _watch_connection(self) -> None:
+        """Counts the connections that end. The server behind the next one has to show its files again."""
+        channel = self._client._channel  # the library has no other way to see its connection
+        while True:
+            state = channel.get_state()
+            await channel.wait_for_state_change(state)
+            if state is grpc.ChannelConnectivity.READY:
+                self._connection += 1
+                self.ready = False
+
+    async def _verify(self) -> None:
+        """Makes the server ready if it serves the expected files, and if each model that failed computes a tile."""
+        connection, failures = self._connection, self._failures
+        networks = {name: await self._read_network(name) for name in self._expected}
+        if connection != self._connection or not await self._works_again():
+            return
+        self.networks, self.fault, self._verified = networks, None, connection
+        if failures == self._failures and connection == self._connection:
+            self.ready = True
+        for network in networks.values():
+            self._metrics.models.labels(network.name, network.version, network.sha256).set(1)
+
+    async def _works_again(self) -> bool:
+        """Returns whether every model that failed has computed a tile since; waits for the tile, but not long."""
+        if not self._failed_models:
+            return True
+        trial = self._trial = self._trial or self._start(self._try_models())
+        await asyncio.wait({trial}, timeout=PROBE_TIMEOUT_S)
+        if not trial.done():
+            return False
+        self._trial = None
+        return not self._failed_models
+
+    async def _try_models(self) -> None:
+        for name in list(self._failed_models):
+            with contextlib.suppress(InferenceServerException, InternalError):
+                result = await self._client.infer(
+                    name,
+                    [_blank()],
+                    priority=Priority.ACQUISITION,
+                    timeout=int(TRIAL_TIMEOUT_S * 1e6),
+                    client_timeout=TRIAL_TIMEOUT_S,
+                )
+                offered = {output: name for output, name in OUTPUT_NAMES.items() if result.get_output(name)}
+                outputs_of(result, 1, tuple(offered), name)
+                self._failed_models.discard(name)
+
+    async def _read_statistics(self) -> None:
+        """Reads how quickly the models compute, and notices those that have stopped."""
+        now = asyncio.get_running_loop().time()
+        for model in (await self._client.get_inference_statistics("", client_timeout=PROBE_TIMEOUT_S)).model_stats:
+            name = model.name
+            if name not in self._expected:
+                continue
+            full = self.networks[name].max_batch_size
+            for batch in model.batch_stats:
+                if batch.batch_size == full:
+                    self._speeds[name].observe(batch.compute_infer.count, batch.compute_infer.ns / 1e9)
+            compute_s = sum(batch.compute_infer.ns for batch in model.batch_stats) / 1e9
+            at_model = len(self._calls[name])
+            if self._progress[name].stalled(now, at_model=at_model, batches=model.execution_count, compute_s=compute_s):
+                self._note(ModelFailed("the model has stopped", network=name), name)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     def _wake(self, name: str, priority: Priority) -> None:
-        task = asyncio.create_task(self._send_wake(name, priority))
-        self._wakes.add(task)
-        task.add_done_callback(self._wakes.discard)
+        self._start(self._send_wake(name, priority))
 
     async def _send_wake(self, name: str, priority: Priority) -> None:
         """Makes Triton inspect a queue: sends a tile whose deadline is over at its arrival, so that no network runs."""
@@ -197,10 +337,16 @@ class TritonClient:
                 served=served or "unknown",
                 described=self._expected[name],
             )
+        if not metadata.versions:
+            raise InternalError(
+                f"Triton lists no version of '{name}'", reason="TRITON_BAD_ANSWER", server=self.address, network=name
+            )
         batch = max(1, config.max_batch_size)
         network = Network(name, metadata.versions[-1], served, batch, config.backend, _precision(config))
         for priority in Priority:
             self._dispatchers[name, priority].set_batch_size(network.max_batch_size)
+        instances = sum(group.count * max(1, len(group.gpus)) for group in config.instance_group)
+        self._speeds[name] = Speed(batch, max(1, instances))
         return network
 
 
@@ -220,27 +366,3 @@ def _blank() -> InferInput:
     tensor = InferInput("image", [1, 2, TILE, TILE], "FP32")
     tensor.set_data_from_numpy(np.zeros(tensor.shape(), np.float32))
     return tensor
-
-
-@contextlib.contextmanager
-def _translated(name: str) -> Iterator[None]:
-    try:
-        yield
-    except InferenceServerException as error:
-        raise _service_error(error, name) from error
-
-
-def _service_error(error: InferenceServerException, name: str) -> ServiceError:
-    """Returns our error for Triton's; its queue speaks of itself in the message only."""
-    status, message = str(error.status()), str(error.message())
-    if "maximum queue size" in message:
-        return Overloaded(
-            "the queue of the inference server is full; try again later", reason="TRITON_QUEUE_FULL", network=name
-        )
-    if status == "StatusCode.DEADLINE_EXCEEDED" or "timeout expired" in message:
-        return DeadlinePassed(
-            "the inference server did not answer before the deadline", stage="inference", network=name
-        )
-    if status in ("StatusCode.UNAVAILABLE", "StatusCode.CANCELLED"):
-        return BackendUnavailable("the inference server cannot be reached; try again", network=name)
-    return InternalError("the inference server refused the request", reason="TRITON_REFUSED", network=name)

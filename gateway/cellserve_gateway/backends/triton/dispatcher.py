@@ -78,6 +78,11 @@ class Dispatcher(Generic[RequestT]):
         """Number of requests that wait for a permit or hold one."""
         return self._permits + len(self._waiting)
 
+    @property
+    def waiting(self) -> int:
+        """Number of requests that wait for a permit."""
+        return len(self._waiting)
+
     def submit(self, request: RequestT) -> None:
         """Appends a request to the queue. `on_permit` may be called before this method returns."""
         self._waiting.append(request)
@@ -156,6 +161,11 @@ class AsyncDispatcher:
     def load(self) -> int:
         """Number of requests that wait for a permit or hold one."""
         return self._dispatcher.load
+
+    @property
+    def waiting(self) -> int:
+        """Number of requests that wait for a permit."""
+        return self._dispatcher.waiting
 
     def set_batch_size(self, batch_size: int) -> None:
         """Sets how many requests fill a batch."""

@@ -13,17 +13,21 @@ from numpy.typing import NDArray
 
 from cellserve_gateway.app.context import Priority, RequestContext
 from cellserve_gateway.app.networks import Network, TileOutput, TileOutputs
-from cellserve_gateway.errors import BackendUnavailable
+from cellserve_gateway.errors import BackendUnavailable, ServiceError
 from cellserve_gateway.ops.metrics import Metrics
 
 from .balancer import LeastLoaded
-from .client import TritonClient
+from .client import NotSent, TritonClient
 from .dispatcher import BATCHES_AHEAD
 from .resolver import Resolver
 
 log = structlog.get_logger()
 ATTEMPTS = 3
 """Servers that a tile is sent to, one after the other, before its image fails."""
+PATIENCE_S = 60.0
+"""Time that a tile of an image in work waits for a server: a restarted one needs about as long."""
+DEADLINE_MARGIN_S = 0.05
+"""Such a wait ends before the deadline of the image, so that the caller learns what it was that did not come."""
 
 
 class BackendPool:
@@ -31,7 +35,8 @@ class BackendPool:
 
     Each tile is sent to the ready server with the fewest tiles of its network and priority class from this gateway.
     Idle servers are used at once, a slow server gets fewer tiles, and batches fill up if there is enough work for
-    several servers. A server that fails gets no tiles until a health probe succeeds. Its tiles are sent to others.
+    several servers. A server that fails gets no tiles until a health probe succeeds. Its tiles are sent to others, or
+    wait until a server is ready.
 
     Args:
         target: Addresses of the servers; see `Resolver`.
@@ -58,6 +63,7 @@ class BackendPool:
         self._leaving: list[TritonClient] = []
         self._logged_states: dict[str, str] = {}
         self._balancer: LeastLoaded[TritonClient] = LeastLoaded(random.Random())
+        self._refreshed = asyncio.Event()
 
     async def close(self) -> None:
         """Closes all connections."""
@@ -85,6 +91,8 @@ class BackendPool:
                 log.info(f"Triton is {server.state}", address=address, ready=ready, known=len(self._servers))
         self._metrics.triton_servers.labels("known").set(len(self._servers))
         self._metrics.triton_servers.labels("ready").set(ready)
+        self._refreshed.set()
+        self._refreshed = asyncio.Event()
 
     @property
     def known(self) -> int:
@@ -99,6 +107,11 @@ class BackendPool:
     def ready(self, name: str) -> bool:
         """Returns whether some server served the network at its last health probe."""
         return any(server.ready and name in server.networks for server in self._servers.values())
+
+    def check(self, name: str) -> None:
+        """Raises BackendUnavailable if tiles of the network cannot be sent now."""
+        if not self._able(name):
+            raise _unavailable(name)
 
     def network(self, name: str) -> Network:
         """Returns a network's version and limits.
@@ -115,24 +128,35 @@ class BackendPool:
         """Returns how many tiles of one image in flight keep all ready servers busy."""
         return BATCHES_AHEAD * network.max_batch_size * max(1, self._ready)
 
+    def least_seconds(self, name: str, tiles: int, priority: Priority) -> float | None:
+        """Returns a lower bound of the time for tiles; see `cellserve_gateway.app.networks.Backend.least_seconds`."""
+        able = self._able(name)
+        speeds = [server.tiles_per_s(name) for server in able]
+        known = [speed for speed in speeds if speed]
+        if not known or len(known) < len(speeds):
+            return None
+        return (tiles + sum(server.waiting(name, priority) for server in able)) / sum(known)
+
     async def infer(
         self, name: str, tiles: NDArray[np.float32], outputs: tuple[TileOutput, ...], context: RequestContext
     ) -> TileOutputs:
         """Runs a network on tiles; see `cellserve_gateway.app.networks.Backend.infer`.
 
-        Only tiles that no server has computed are sent again, and only to servers that have not had them. The retry
-        needs no pause, and does not multiply the load of servers in trouble.
+        Only tiles that no server has computed are sent again, and a server that failed gets none until it is ready
+        again. The retry needs no pause, and does not multiply the load of servers in trouble.
         """
-        failed: list[TritonClient] = []
+        failures: list[ServiceError] = []
         while True:
-            server = self._choose(name, context.priority, failed)
+            server = await self._choose(name, context, failures)
             try:
                 return await server.infer(name, tiles, outputs, context)
-            except BackendUnavailable:
-                server.ready = False  # until the next health probe
-                failed.append(server)
-                others = any(other.ready for other in self._servers.values() if other not in failed)
-                if len(failed) == ATTEMPTS or not others:
+            except NotSent:
+                continue
+            except ServiceError as error:
+                failures.append(error)
+                bad_answer = error.reason == "TRITON_BAD_ANSWER"
+                another = isinstance(error, BackendUnavailable) or (bad_answer and self._able(name))
+                if not another or len(failures) == ATTEMPTS:
                     raise
                 self._metrics.triton_failovers.labels(name).inc()
 
@@ -140,15 +164,29 @@ class BackendPool:
     def _ready(self) -> int:
         return sum(server.ready for server in self._servers.values())
 
-    def _choose(self, name: str, priority: Priority, failed: list[TritonClient]) -> TritonClient:
-        """Returns the least loaded ready server.
+    def _able(self, name: str) -> list[TritonClient]:
+        """Returns the servers that may get tiles: those that are ready.
 
-        If no server is ready, returns the least loaded one anyway: a health probe can fail although the server works.
+        If no server is ready, these are the silent ones. A health probe can fail although the server works.
         """
-        able = [server for server in self._servers.values() if name in server.networks and server not in failed]
-        if not able:
-            raise _unavailable(name)
-        return self._balancer.choose(able, lambda server: (not server.ready, server.load(name, priority)))
+        serving = [server for server in self._servers.values() if name in server.networks]
+        return [server for server in serving if server.ready] or [server for server in serving if server.silent]
+
+    async def _choose(self, name: str, context: RequestContext, failures: list[ServiceError]) -> TritonClient:
+        """Returns the least loaded server. Waits if there is none.
+
+        Raises:
+            BackendUnavailable: No server became ready in time. The cause is that of the last failure.
+        """
+        loop = asyncio.get_running_loop()
+        end = min(loop.time() + PATIENCE_S, context.deadline - DEADLINE_MARGIN_S)
+        while not (able := self._able(name)):
+            try:
+                async with asyncio.timeout_at(end):
+                    await self._refreshed.wait()
+            except TimeoutError:
+                raise _unavailable(name) from (failures[-1].__cause__ if failures else None)
+        return self._balancer.choose(able, lambda server: server.load(name, context.priority))
 
     async def _keep(self, addresses: frozenset[str]) -> None:
         """Makes `addresses` the servers. Connections to former servers are closed once their requests are answered."""
@@ -169,4 +207,7 @@ class BackendPool:
 
 
 def _unavailable(network: str) -> BackendUnavailable:
-    return BackendUnavailable("no inference server is reachable, or all still load models; try again", network=network)
+    return BackendUnavailable(
+        "no inference server is ready: none is reachable, all still load models, or the model has failed; try again",
+        network=network,
+    )

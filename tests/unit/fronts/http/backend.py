@@ -3,7 +3,7 @@
 import asyncio
 
 import numpy as np
-from cellserve_gateway.app.context import RequestContext
+from cellserve_gateway.app.context import Priority, RequestContext
 from cellserve_gateway.app.networks import Network, TileOutput, TileOutputs
 from scipy import ndimage
 
@@ -25,11 +25,17 @@ class BrightRegions:
     def ready(self, name: str) -> bool:
         return True
 
+    def check(self, name: str) -> None:
+        pass
+
     def network(self, name: str) -> Network:
         return Network(name, "1", SHA256, 8)
 
     def tiles_ahead(self, network: Network) -> int:
         return 16
+
+    def least_seconds(self, name: str, tiles: int, priority: Priority) -> float | None:
+        return None
 
     async def infer(
         self, name: str, tiles: np.ndarray, outputs: tuple[TileOutput, ...], context: RequestContext
