@@ -44,6 +44,7 @@ REGION_BYTES = 16 * 2**20
 # Interfaces that nobody needs here and that reach the host's memory or files.
 RESTRICTED_APIS = "shared-memory,trace,logging"
 
+MODEL_PROCESS = "triton_python_backend_stub"
 KILL_AFTER_S = 5.0  # beyond Triton's own exit timeout
 PORT_ATTEMPTS = 3
 LOG_LINES = 200
@@ -179,6 +180,24 @@ def dying_with_parent() -> Callable[[], None]:
     return request
 
 
+def command_line(pid: int) -> list[str]:
+    """A process's program and arguments; empty if the process has ended, or the system does not tell (not Linux)."""
+    try:
+        return [os.fsdecode(word) for word in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]]
+    except OSError:
+        return []
+
+
+def model_processes(server: int) -> dict[int, str]:
+    """The processes that Triton's Python backend has started for its models: process id to the model's file.
+
+    C++ backends start none.
+    """
+    children = " ".join(tasks.read_text() for tasks in Path(f"/proc/{server}/task").glob("*/children"))
+    commands = {int(pid): command_line(int(pid)) for pid in children.split()}
+    return {pid: words[1] for pid, words in commands.items() if words and Path(words[0]).name == MODEL_PROCESS}
+
+
 class Server:
     """A running tritonserver; its output goes to `sink`, the last lines are kept to tell why it failed."""
 
@@ -193,6 +212,7 @@ class Server:
             preexec_fn=dying_with_parent(),
         )
         self._tail: deque[bytes] = deque(maxlen=LOG_LINES)
+        self._models: dict[int, str] = {}
         self._reader = threading.Thread(target=self._copy_output, args=(sink,), daemon=True)
         self._reader.start()
 
@@ -210,6 +230,19 @@ class Server:
             self.check_alive()
             if time.monotonic() > deadline:
                 raise ServeError(f"tritonserver is not ready after {timeout_s:g} s; its last lines:\n{self.summary()}")
+        self._models = model_processes(self._process.pid)
+
+    def check_models(self) -> None:
+        """Raises ServeError if the process of a model has ended.
+
+        Triton does not start such a process again and stays live and ready, but every request to the model fails.
+        """
+        ended = [path for pid, path in self._models.items() if not command_line(pid)]
+        if ended:
+            with suppress(subprocess.TimeoutExpired):  # they also end with their server
+                self._process.wait(0.5)
+            self.check_alive()
+            raise ServeError(f"the process of a model has ended, and Triton starts no other: {', '.join(ended)}")
 
     def check_alive(self) -> None:
         """Raises ServeError if the server has exited."""
@@ -295,6 +328,7 @@ def serve(options: argparse.Namespace, endpoints: Endpoints, stop: threading.Eve
         with ready_file(options.ready_file, endpoints):
             while not stop.wait(0.2):
                 server.check_alive()
+                server.check_models()
 
 
 def remove_regions(prefix: str) -> None:

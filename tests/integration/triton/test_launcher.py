@@ -131,6 +131,25 @@ def test_launcher_ends_with_a_killed_server(launch, tmp_path):
     assert not launcher.ready_file.exists()
 
 
+def test_launcher_ends_with_a_killed_model(launch, tmp_path):
+    """Triton itself stays live and ready, and fails every request to the model until somebody starts it anew."""
+    for name in ("whole", "broken"):
+        write_model(tmp_path, name)
+    launcher = launch(tmp_path)
+    launcher.wait_ready()
+    children = launcher.children()
+    (stub,) = (pid for pid in children if b"/broken/" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    os.kill(stub, signal.SIGKILL)
+    assert launcher.process.wait(timeout=30) == 1
+    message = launcher.errors.read_text()
+    assert "the process of a model has ended" in message
+    assert "/broken/1/model.onnx" in message
+    assert "/whole/" not in message
+    assert gone(children)
+    assert not launcher.regions()
+    assert not launcher.ready_file.exists()
+
+
 def test_broken_models_are_named(launch, tmp_path):
     """Every model of the repository fails in its own way; all are reported at once."""
     write_model(tmp_path, "missing").unlink()

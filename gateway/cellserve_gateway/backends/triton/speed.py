@@ -4,7 +4,7 @@ from __future__ import annotations
 
 FULL_BATCHES = 2
 """Full batches that one measurement needs."""
-STALLED_S = 15.0
+STALLED_S = 10.0
 """Time without a finished batch, while tiles are at the model, after which the model counts as stalled ..."""
 STALLED_BATCHES = 10
 """... unless so many batches of average length take longer."""
