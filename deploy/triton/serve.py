@@ -45,7 +45,7 @@ REGION_BYTES = 16 * 2**20
 RESTRICTED_APIS = "shared-memory,trace,logging"
 
 MODEL_PROCESS = "triton_python_backend_stub"
-KILL_AFTER_S = 5.0  # beyond Triton's own exit timeout
+KILL_AFTER_S = 5.0  # beyond Triton's own exit timeout, or after the death of a model
 PORT_ATTEMPTS = 3
 LOG_LINES = 200
 CAUSE = re.compile(r"^E.*\"failed to (load|start) |^error: |^Bad option|already in use")
@@ -242,6 +242,7 @@ class Server:
             with suppress(subprocess.TimeoutExpired):  # they also end with their server
                 self._process.wait(0.5)
             self.check_alive()
+            self.stop(KILL_AFTER_S)  # Triton would wait for this model until its exit timeout
             raise ServeError(f"the process of a model has ended, and Triton starts no other: {', '.join(ended)}")
 
     def check_alive(self) -> None:

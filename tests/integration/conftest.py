@@ -70,7 +70,7 @@ def start_triton(tiny_repository, tmp_path_factory) -> Iterator[Callable[..., Tr
 
 
 @pytest.fixture(scope="session")
-def start_slow_triton(start_triton, request, tmp_path_factory) -> Callable[..., Triton]:
+def start_slow_triton(start_triton, tiny_repository, request, tmp_path_factory) -> Callable[..., Triton]:
     """Starts Tritons whose batches take a stated time, sleeping; all are stopped at the end."""
     backends = tmp_path_factory.mktemp("backends")
     backend = backends / "onnxruntime"
@@ -79,9 +79,9 @@ def start_slow_triton(start_triton, request, tmp_path_factory) -> Callable[..., 
     shutil.copy(root / "deploy" / "triton" / "backends" / "onnxruntime" / "model.py", backend / "openvino_backend.py")
     shutil.copy(root / "tests" / "integration" / "slow" / "model.py", backend)
 
-    def start(*options: str, batch_s: float = 0, tile_s: float) -> Triton:
+    def start(*options: str, batch_s: float = 0, tile_s: float, repository: Path = tiny_repository) -> Triton:
         speed = {"CELLSERVE_TEST_BATCH_S": str(batch_s), "CELLSERVE_TEST_TILE_S": str(tile_s)}
-        return start_triton("--backends", str(backends), *options, **speed)
+        return start_triton("--backends", str(backends), *options, repository=repository, **speed)
 
     return start
 

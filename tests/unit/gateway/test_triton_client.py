@@ -137,7 +137,8 @@ async def test_a_model_that_failed_is_out_until_it_computes(triton, connect, sta
     for _ in range(2):
         await client.probe()  # the server says that it is ready
         assert not client.ready
-    assert "cells failed" in client.state
+    assert "cells failed, [StatusCode." in client.state
+    assert "is not healthy" in client.state
     triton.failure = None
     await client.probe()
     assert (client.ready, client.state) == (True, "ready")

@@ -90,7 +90,7 @@ class TritonClient:
         self._failures = 0
         self._connection = 0  # number of connections that have ended
         self._verified = -1  # the connection on which the server has shown its files
-        self._failed_models: set[str] = set()
+        self._failed_models: dict[str, str] = {}  # and why
         self._trial: asyncio.Task[None] | None = None
         self._speeds: dict[str, Speed] = {}
         self._progress = {name: Progress() for name in expected}
@@ -144,7 +144,9 @@ class TritonClient:
         if self.fault:
             return f"not usable: {self.fault.reason}, {self.fault.message}, {self.fault.metadata}"
         if self._failed_models:
-            return f"not ready: {', '.join(sorted(self._failed_models))} failed and has computed no tile since"
+            return "not ready: " + "; ".join(
+                f"{name} failed, {why}" for name, why in sorted(self._failed_models.items())
+            )
         return "ready" if self.ready else "not ready"
 
     @property
@@ -223,7 +225,7 @@ class TritonClient:
         """Takes the server out of use after a failure that is its own."""
         broken = isinstance(error, ModelFailed) or error.reason == "TRITON_BAD_ANSWER"
         if broken:
-            self._failed_models.add(name)
+            self._failed_models[name] = str(error.__cause__ or error)
         if broken or isinstance(error, BackendUnavailable):
             self.ready = False
             self._failures += 1
@@ -292,7 +294,7 @@ class TritonClient:
                 )
                 offered = {output: name for output, name in OUTPUT_NAMES.items() if result.get_output(name)}
                 outputs_of(result, 1, tuple(offered), name)
-                self._failed_models.discard(name)
+                self._failed_models.pop(name, None)
 
     async def _read_statistics(self) -> None:
         """Reads how quickly the models compute, and notices those that have stopped."""

@@ -145,18 +145,18 @@ class BackendPool:
         Only tiles that no server has computed are sent again, and a server that failed gets none until it is ready
         again. The retry needs no pause, and does not multiply the load of servers in trouble.
         """
-        failures: list[ServiceError] = []
+        failures = 0
         while True:
-            server = await self._choose(name, context, failures)
+            server = await self._choose(name, context)
             try:
                 return await server.infer(name, tiles, outputs, context)
             except NotSent:
                 continue
             except ServiceError as error:
-                failures.append(error)
+                failures += 1
                 bad_answer = error.reason == "TRITON_BAD_ANSWER"
                 another = isinstance(error, BackendUnavailable) or (bad_answer and self._able(name))
-                if not another or len(failures) == ATTEMPTS:
+                if not another or failures == ATTEMPTS:
                     raise
                 self._metrics.triton_failovers.labels(name).inc()
 
@@ -172,11 +172,11 @@ class BackendPool:
         serving = [server for server in self._servers.values() if name in server.networks]
         return [server for server in serving if server.ready] or [server for server in serving if server.silent]
 
-    async def _choose(self, name: str, context: RequestContext, failures: list[ServiceError]) -> TritonClient:
+    async def _choose(self, name: str, context: RequestContext) -> TritonClient:
         """Returns the least loaded server. Waits if there is none.
 
         Raises:
-            BackendUnavailable: No server became ready in time. The cause is that of the last failure.
+            BackendUnavailable: No server became ready in time.
         """
         loop = asyncio.get_running_loop()
         end = min(loop.time() + PATIENCE_S, context.deadline - DEADLINE_MARGIN_S)
@@ -185,7 +185,7 @@ class BackendPool:
                 async with asyncio.timeout_at(end):
                     await self._refreshed.wait()
             except TimeoutError:
-                raise _unavailable(name) from (failures[-1].__cause__ if failures else None)
+                raise _unavailable(name) from None
         return self._balancer.choose(able, lambda server: server.load(name, context.priority))
 
     async def _keep(self, addresses: frozenset[str]) -> None:
