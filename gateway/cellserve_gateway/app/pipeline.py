@@ -35,6 +35,7 @@ from .decode import Pixels
 from .families import Families
 from .networks import Backend, Network, TileOutput, TileOutputs
 from .params import DiameterSource
+from .tasks import run_together
 from .threads import WorkerThreads
 
 Output = Literal["outlines", "flows", "cell_probability", "style", "maps"]
@@ -273,9 +274,8 @@ class Pipeline:
                 styles[index] = answer.style
 
         try:
-            async with asyncio.timeout_at(context.deadline), asyncio.TaskGroup() as tasks:
-                for index in range(len(grid)):
-                    tasks.create_task(infer(index))
+            async with asyncio.timeout_at(context.deadline):
+                await run_together(infer(index) for index in range(len(grid)))
         except TimeoutError:
             raise DeadlinePassed("the inference server did not answer before the deadline", stage="inference") from None
         except ExceptionGroup as failures:

@@ -18,6 +18,7 @@ from tritonclient.utils import InferenceServerException
 
 from cellserve_gateway.app.context import Priority, RequestContext
 from cellserve_gateway.app.networks import Network, TileOutput, TileOutputs
+from cellserve_gateway.app.tasks import leaves, start_task
 from cellserve_gateway.errors import BackendUnavailable, DeadlinePassed, InternalError, ServiceError
 from cellserve_gateway.ops.metrics import Metrics
 
@@ -236,18 +237,19 @@ class TritonClient:
 
     async def _answer(self, name: str, call: Coroutine[Any, Any, InferResult]) -> InferResult:
         """Waits for Triton's answer, unless `give_up` cancels the request."""
-        task = asyncio.create_task(call)
+        task = start_task(call)
         self._calls[name].add(task)
         try:
             return await task
         except asyncio.CancelledError:
-            if (ours := asyncio.current_task()) and ours.cancelling():
+            if leaves():
                 raise  # our caller has left
             raise BackendUnavailable("the inference server does not answer; try again", network=name) from None
         except InferenceServerException as error:
             raise service_error(error, name) from error
         finally:
             self._calls[name].discard(task)
+            del task  # see app/tasks.py
 
     async def _watch_connection(self) -> None:
         """Counts the connections that end. The server behind the next one has to show its files again."""
@@ -313,7 +315,7 @@ class TritonClient:
                 self._note(ModelFailed("the model has stopped", network=name), name)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
+        task = start_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

@@ -15,11 +15,12 @@ from cellserve_gateway.app.calls import check_id
 from cellserve_gateway.app.context import RequestContext
 from cellserve_gateway.app.decode import Decoded, limits_of
 from cellserve_gateway.app.segmenter import ANSWER_COPIES, Segmenter
+from cellserve_gateway.app.tasks import start_task
 from cellserve_gateway.errors import InvalidRequest, ServiceError
 from cellserve_gateway.settings import Settings
 
 from . import answers, codec, large
-from .call import Answer, Call
+from .call import Answer, Call, forget
 from .receiver import Received, Receiver
 from .status import to_status
 
@@ -44,7 +45,7 @@ class SegmentationService:
     async def SegmentStream(
         self, requests: Receiver[pb.SegmentStreamRequest], call: Call
     ) -> AsyncGenerator[Answer, None]:
-        outcomes: asyncio.Queue[Answer | ServiceError | None] = asyncio.Queue()
+        outcomes: asyncio.Queue[Answer | Exception | None] = asyncio.Queue()
         window = asyncio.Semaphore(self._stream_window)
         pending: set[str] = set()
         reservations: set[Reservation] = set()
@@ -57,22 +58,28 @@ class SegmentationService:
                     pending.discard(frame.message.frame_id)
 
         async def read() -> None:
-            failure: ServiceError | None = None
+            failure: Exception | None = None
             number = 0
-            async with asyncio.TaskGroup() as frames:
-                try:
-                    await window.acquire()
-                    async for frame in requests:
-                        reservations.add(frame.reservation)
-                        frames.create_task(answer(frame, number, frame.message.frame_id in pending))
-                        pending.add(frame.message.frame_id)
-                        number += 1
+            try:
+                async with asyncio.TaskGroup() as frames:
+                    try:
                         await window.acquire()
-                except ServiceError as error:  # the frames before are answered nevertheless
-                    failure = error
+                        async for frame in requests:
+                            reservations.add(frame.reservation)
+                            frames.create_task(answer(frame, number, frame.message.frame_id in pending))
+                            pending.add(frame.message.frame_id)
+                            number += 1
+                            await window.acquire()
+                    except Exception as error:  # the frames before are answered nevertheless
+                        failure = error
+            except asyncio.CancelledError as error:
+                forget(error)
+                raise
+            finally:
+                del frames  # see app/tasks.py
             outcomes.put_nowait(failure)
 
-        reading = asyncio.create_task(read())
+        reading = start_task(read())
         try:
             while isinstance(following := await outcomes.get(), Answer):
                 assert following.reservation

@@ -1,0 +1,52 @@
+"""Tasks that somebody may stop waiting for.
+
+A cancelled task keeps its CancelledError, which keeps the frames that it passed. A frame that keeps the task in turn
+closes a cycle, and the pixels in these frames stay until Python collects garbage, which can take thousands of calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterable
+from typing import Any, TypeVar
+
+R = TypeVar("R")
+
+
+def start_task(work: Coroutine[Any, Any, R]) -> asyncio.Task[R]:
+    """Starts a task whose failure may have no witness.
+
+    A call can be cancelled while one of its tasks fails. asyncio then logs "Task exception was never retrieved",
+    although nobody is left to be told.
+    """
+    task = asyncio.create_task(work)
+    task.add_done_callback(_witness)
+    return task
+
+
+async def run_together(works: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Runs coroutines side by side. The first failure cancels the others.
+
+    Raises:
+        ExceptionGroup: The failures.
+    """
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for work in works:
+                tasks.create_task(work)
+    except BaseException as error:
+        error.__traceback__ = None  # leads to the group, which keeps the task that runs this
+        raise
+    finally:
+        del tasks
+
+
+def leaves() -> bool:
+    """Returns whether the running task is being cancelled, rather than one that the running task waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _witness(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled():
+        task.exception()
