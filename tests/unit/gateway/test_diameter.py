@@ -19,7 +19,7 @@ from cellserve_contract.params import SegmentParams
 from cellserve_gateway.app import diameter as diameter_module
 from cellserve_gateway.app import pipeline as pipeline_module
 from cellserve_gateway.app.admission import Admission
-from cellserve_gateway.app.context import RequestContext
+from cellserve_gateway.app.context import Priority, RequestContext
 from cellserve_gateway.app.decode import Decoded
 from cellserve_gateway.app.diameter import RAISE, DiameterEstimator
 from cellserve_gateway.app.families import Families
@@ -77,6 +77,12 @@ class Triton:
 
     def ready(self, name: str) -> bool:
         return True
+
+    def check(self, name: str) -> None:
+        pass
+
+    def least_seconds(self, name: str, tiles: int, priority: Priority) -> float | None:
+        return None
 
     def tiles_ahead(self, network: Network) -> int:
         return 16

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator, Callable
 
 import grpc
@@ -259,3 +261,25 @@ async def test_the_speed_is_that_of_full_batches(triton, connect):
     triton.batches = 4
     await client.probe()
     assert client.tiles_per_s(NAME) == pytest.approx(8 / 0.5)
+
+
+async def test_a_cancelled_tile_is_freed_at_once(triton, connect):
+    """Not when Python collects garbage: until then, thousands of cancelled calls fill the memory."""
+    client = await connect()
+    triton.hold.clear()
+    tile = TILE.copy()
+    freed = weakref.ref(tile)
+    gc.disable()
+    try:
+        context = RequestContext(deadline=asyncio.get_running_loop().time() + 10)
+        task = asyncio.create_task(client.infer(NAME, tile, ("maps",), context))
+        del tile
+        await triton.arrived.wait()
+        task.cancel()
+        await asyncio.wait({task})
+        del task
+        await asyncio.sleep(0.05)
+        assert freed() is None
+    finally:
+        gc.enable()
+        triton.hold.set()

@@ -1,0 +1,107 @@
+"""Tasks that nobody waits for, and what cancelled tasks keep."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import weakref
+from types import SimpleNamespace
+
+import pytest
+from cellserve_gateway.app.tasks import leaves, run_together, start_task
+from cellserve_gateway.fronts.grpc.call import Sender
+
+
+@pytest.fixture
+async def complaints() -> list[dict[str, object]]:
+    """What asyncio would log."""
+    found: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: found.append(context))
+    return found
+
+
+async def fail_after(gate: asyncio.Event) -> None:
+    await gate.wait()
+    raise RuntimeError("the connection is gone")
+
+
+async def test_a_failure_that_nobody_waits_for_is_no_complaint(complaints):
+    gate = asyncio.Event()
+    task = start_task(fail_after(gate))
+    gate.set()
+    await asyncio.wait({task})
+    del task
+    gc.collect()
+    assert not complaints
+
+
+async def test_an_answer_that_fails_while_its_call_ends_is_no_complaint(complaints):
+    gate = asyncio.Event()
+    sender = Sender(SimpleNamespace(write=lambda data: fail_after(gate)), timeout_s=10)  # type: ignore[arg-type]
+    sending = asyncio.create_task(sender.send(b"labels"))
+    await asyncio.sleep(0.01)
+    gate.set()
+    await asyncio.sleep(0)  # the writing fails; the sender does not know yet
+    sending.cancel()
+    await asyncio.wait({sending})
+    del sending
+    gc.collect()
+    assert not complaints
+
+
+async def test_the_first_failure_ends_the_others():
+    ended = []
+
+    async def other() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.append(True)
+
+    gate = asyncio.Event()
+    gate.set()
+    with pytest.raises(ExceptionGroup) as caught:
+        await run_together([other(), fail_after(gate), other()])
+    assert [str(error) for error in caught.value.exceptions] == ["the connection is gone"]
+    assert ended == [True, True]
+
+
+class Pixels:
+    """Stands for an array."""
+
+
+async def test_cancelled_work_keeps_nothing():
+    async def work(pixels: Pixels) -> None:
+        await run_together([asyncio.sleep(60)])
+
+    pixels = Pixels()
+    freed = weakref.ref(pixels)
+    gc.disable()
+    try:
+        task = asyncio.create_task(work(pixels))
+        del pixels
+        await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.wait({task})
+        del task
+        assert freed() is None
+    finally:
+        gc.enable()
+
+
+async def test_who_leaves():
+    seen = []
+
+    async def waits(other: asyncio.Task[None]) -> None:
+        try:
+            await other
+        except asyncio.CancelledError:
+            seen.append(leaves())
+
+    for cancel_own in (True, False):
+        other = asyncio.create_task(asyncio.sleep(60))
+        own = asyncio.create_task(waits(other))
+        await asyncio.sleep(0.01)
+        (own if cancel_own else other).cancel()
+        await asyncio.wait({own, other})
+    assert seen == [True, False]
