@@ -16,8 +16,8 @@ R = TypeVar("R")
 def start_task(work: Coroutine[Any, Any, R]) -> asyncio.Task[R]:
     """Starts a task whose failure may have no witness.
 
-    A call can be cancelled while one of its tasks fails. asyncio then logs "Task exception was never retrieved",
-    although nobody is left to be told.
+    A task that waits for this one can be cancelled in the moment in which this one fails. asyncio would then log "Task
+    exception was never retrieved", although nobody is left to be told.
     """
     task = asyncio.create_task(work)
     task.add_done_callback(_witness)

@@ -263,10 +263,12 @@ async def test_the_speed_is_that_of_full_batches(triton, connect):
     assert client.tiles_per_s(NAME) == pytest.approx(8 / 0.5)
 
 
-async def test_a_cancelled_tile_is_freed_at_once(triton, connect):
-    """Not when Python collects garbage: until then, thousands of cancelled calls fill the memory."""
+@pytest.mark.parametrize("end", ["cancelled", "failed"])
+async def test_a_tile_is_freed_at_once(triton, connect, end):
+    """Not when Python collects garbage: until then, thousands of calls fill the memory."""
     client = await connect()
     triton.hold.clear()
+    triton.failure = grpc.StatusCode.INTERNAL, "Stub process is not healthy"
     tile = TILE.copy()
     freed = weakref.ref(tile)
     gc.disable()
@@ -275,8 +277,12 @@ async def test_a_cancelled_tile_is_freed_at_once(triton, connect):
         task = asyncio.create_task(client.infer(NAME, tile, ("maps",), context))
         del tile
         await triton.arrived.wait()
-        task.cancel()
+        if end == "cancelled":
+            task.cancel()
+        else:
+            triton.hold.set()
         await asyncio.wait({task})
+        assert task.cancelled() or isinstance(task.exception(), ModelFailed)
         del task
         await asyncio.sleep(0.05)
         assert freed() is None

@@ -14,7 +14,6 @@ from google.protobuf.message import Message
 from cellserve_gateway.app.admission import Reservation
 from cellserve_gateway.app.calls import CallObserver
 from cellserve_gateway.app.context import RequestContext
-from cellserve_gateway.app.tasks import start_task
 from cellserve_gateway.app.threads import WorkerThreads
 from cellserve_gateway.errors import AnswerNotTaken, AnswerTooLarge, ServiceError
 from cellserve_gateway.settings import Settings
@@ -97,7 +96,7 @@ class Sender:
     def __init__(self, context: grpc.aio.ServicerContext, timeout_s: float) -> None:
         self._context = context
         self._timeout_s = timeout_s
-        self._stuck: asyncio.Task[None] | None = None
+        self._stuck: asyncio.Future[None] | None = None
 
     async def send(self, data: bytes, reservation: Reservation | None = None) -> None:
         """Sends a message, and releases its reservation when the caller has taken most of the message.
@@ -106,7 +105,7 @@ class Sender:
             AnswerNotTaken: The caller did not take the message in time. gRPC still has the message, and the reservation
                 remains until gRPC has dropped the message.
         """
-        writing = start_task(self._context.write(data))
+        writing = asyncio.ensure_future(self._context.write(data))
         if reservation:
             writing.add_done_callback(lambda _: reservation.release())
         try:

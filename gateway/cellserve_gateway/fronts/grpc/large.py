@@ -11,7 +11,6 @@ from cellserve_proto import v1 as pb
 
 from cellserve_gateway.app.admission import Reservation
 from cellserve_gateway.app.context import RequestContext
-from cellserve_gateway.app.tasks import start_task
 from cellserve_gateway.app.threads import WorkerThreads
 from cellserve_gateway.errors import ImageTooLarge, InvalidImage, InvalidRequest
 
@@ -78,11 +77,11 @@ class Upload:
         self._header = header
         self._workers = workers
         self._admitted = asyncio.Event()
-        self._receiving = start_task(self._receive())
+        self._receiving = asyncio.create_task(self._receive())
 
     async def admitted(self) -> None:
         """Waits until the memory of the image is reserved. Raises what `image` raises if there is no memory."""
-        admitted = start_task(self._admitted.wait())
+        admitted = asyncio.create_task(self._admitted.wait())
         try:
             await asyncio.wait({admitted, self._receiving}, return_when=asyncio.FIRST_COMPLETED)
         finally:

@@ -15,7 +15,6 @@ from cellserve_gateway.app.calls import check_id
 from cellserve_gateway.app.context import RequestContext
 from cellserve_gateway.app.decode import Decoded, limits_of
 from cellserve_gateway.app.segmenter import ANSWER_COPIES, Segmenter
-from cellserve_gateway.app.tasks import start_task
 from cellserve_gateway.errors import InvalidRequest, ServiceError
 from cellserve_gateway.settings import Settings
 
@@ -79,7 +78,7 @@ class SegmentationService:
                 del frames  # see app/tasks.py
             outcomes.put_nowait(failure)
 
-        reading = start_task(read())
+        reading = asyncio.create_task(read())
         try:
             while isinstance(following := await outcomes.get(), Answer):
                 assert following.reservation
