@@ -14,11 +14,7 @@ R = TypeVar("R")
 
 
 def start_task(work: Coroutine[Any, Any, R]) -> asyncio.Task[R]:
-    """Starts a task whose failure may have no witness.
-
-    A task that waits for this one can be cancelled in the moment in which this one fails. asyncio would then log "Task
-    exception was never retrieved", although nobody is left to be told.
-    """
+    """Starts a task that perhaps nobody waits for: asyncio does not log that its failure "was never retrieved"."""
     task = asyncio.create_task(work)
     task.add_done_callback(_witness)
     return task

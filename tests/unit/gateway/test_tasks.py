@@ -33,25 +33,6 @@ async def test_a_failure_that_nobody_waits_for_is_no_complaint(complaints):
     assert not complaints
 
 
-async def test_a_failure_in_the_moment_of_a_cancellation_is_no_complaint(complaints):
-    """With a plain task, asyncio complains."""
-
-    async def wait_for(task: asyncio.Task[None]) -> None:
-        await task
-
-    for start in (start_task, asyncio.create_task):
-        gate = asyncio.Event()
-        waiting = asyncio.create_task(wait_for(start(fail_after(gate))))
-        await asyncio.sleep(0.01)
-        gate.set()
-        await asyncio.sleep(0)  # the task fails; who waits for it does not know yet
-        waiting.cancel()
-        await asyncio.wait({waiting})
-        del waiting
-        gc.collect()
-        assert bool(complaints) is (start is asyncio.create_task)
-
-
 async def test_the_first_failure_ends_the_others():
     ended = []
 
