@@ -225,7 +225,7 @@ async def test_an_answer_over_a_new_connection_does_not_count(triton, connect):
     triton.hold.clear()
     tile = asyncio.create_task(infer(client))
     await triton.arrived.wait()
-    client._connection += 1  # as `_watch_connection` counts the end of a connection
+    client._connection.number += 1  # as when the connection has ended, and there is a new one
     triton.hold.set()
     with pytest.raises(BackendUnavailable, match="connection"):
         await tile

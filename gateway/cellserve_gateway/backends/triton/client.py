@@ -8,12 +8,10 @@ from collections.abc import Callable, Coroutine, Mapping
 from functools import cache, partial
 from typing import Any
 
-import grpc
 import numpy as np
 from cellserve_preprocess import TILE
 from numpy.typing import NDArray
 from tritonclient.grpc import InferInput, InferRequestedOutput, InferResult
-from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from cellserve_gateway.app.context import Priority, RequestContext
@@ -23,20 +21,10 @@ from cellserve_gateway.errors import BackendUnavailable, DeadlinePassed, Interna
 from cellserve_gateway.ops.metrics import Metrics
 
 from .answers import OUTPUT_NAMES, ModelFailed, outputs_of, service_error
+from .connection import Connection
 from .dispatcher import AsyncDispatcher
-from .speed import Progress, Speed
+from .speed import ModelWork
 
-# Reconnect within seconds of a server's return; notice within half a minute a connection that is dead.
-CHANNEL_ARGS = [
-    ("grpc.max_send_message_length", -1),
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1000),
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.use_local_subchannel_pool", 1),  # one connection, whose end this client sees
-]
 PROBE_TIMEOUT_S = 2.0
 TRIAL_TIMEOUT_S = 30.0
 """Time that a model that failed gets to compute one tile. Tiles of other gateways may be in front."""
@@ -66,7 +54,6 @@ class TritonClient:
         headers: Gives the headers of a request: they tell Triton which trace it belongs to.
 
     Attributes:
-        ready: Whether the server may get tiles.
         networks: The networks, as the server served them when it last became ready.
         fault: Why the server must not be used, if it serves other files than expected; else None.
     """
@@ -75,10 +62,11 @@ class TritonClient:
         self, address: str, expected: Mapping[str, str], metrics: Metrics, headers: Callable[[], dict[str, str]]
     ) -> None:
         self.address = address
-        self.ready = False
+        self._healthy = False
         self.networks: dict[str, Network] = {}
         self.fault: ServiceError | None = None
-        self._client = InferenceServerClient(address, channel_args=CHANNEL_ARGS)
+        self._connection = Connection(address)
+        self._client = self._connection.client
         self._expected = expected
         self._dispatchers = {
             (name, priority): AsyncDispatcher(partial(self._wake, name, priority))
@@ -89,37 +77,34 @@ class TritonClient:
         self._tasks: set[asyncio.Task[None]] = set()
         self._failed_probes = 0
         self._failures = 0
-        self._connection = 0  # number of connections that have ended
-        self._verified = -1  # the connection on which the server has shown its files
+        self._verified: int | None = None  # number of the connection on which the server has shown its files
         self._failed_models: dict[str, str] = {}  # and why
         self._trial: asyncio.Task[None] | None = None
-        self._speeds: dict[str, Speed] = {}
-        self._progress = {name: Progress() for name in expected}
+        self._work: dict[str, ModelWork] = {}
         self._metrics = metrics
         for name in expected:
             metrics.triton_wakes.labels(name)  # a series from the start
         self._headers = headers
-        self._start(self._watch_connection())
 
     async def close(self) -> None:
         """Closes the connection."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._client.close()
+        await self._connection.close()
 
     async def probe(self) -> None:
         """Makes a health probe. Reads the networks of a server that was not ready, and tries models that failed."""
         try:
             if not await self._client.is_server_ready(client_timeout=PROBE_TIMEOUT_S):
-                self.ready = False
+                self._healthy = False
             elif self.ready:
                 await self._read_statistics()
             else:
                 await self._verify()
             self._failed_probes = 0
         except InferenceServerException as error:
-            self.ready = False
+            self._healthy = False
             self._failed_probes = (
                 self._failed_probes + 1 if str(error.status()) == "StatusCode.DEADLINE_EXCEEDED" else 0
             )
@@ -135,9 +120,14 @@ class TritonClient:
             )
 
     @property
+    def ready(self) -> bool:
+        """Whether the server may get tiles."""
+        return self._healthy and self._verified == self._connection.number
+
+    @property
     def silent(self) -> bool:
         """Whether the last health probe was not answered in time. A busy server may compute all the same."""
-        return self._failed_probes > 0 and self._verified == self._connection
+        return self._failed_probes > 0 and self._verified == self._connection.number
 
     @property
     def state(self) -> str:
@@ -165,7 +155,7 @@ class TritonClient:
 
     def tiles_per_s(self, name: str) -> float | None:
         """Returns the best speed of a network that was measured; None: none was."""
-        return self._speeds[name].tiles_per_s if name in self._speeds else None
+        return self._work[name].tiles_per_s if name in self._work else None
 
     def give_up(self) -> None:
         """Fails the requests that wait for the server, and those at the server if nothing comes of them.
@@ -189,7 +179,7 @@ class TritonClient:
         """
         tensor = InferInput("image", list(tiles.shape), "FP32")
         tensor.set_data_from_numpy(tiles)
-        connection = self._connection
+        connection = self._connection.number
         try:
             async with contextlib.AsyncExitStack() as stack:
                 with self._metrics.permit_wait(name):
@@ -199,7 +189,7 @@ class TritonClient:
                 timeout_s = context.deadline - asyncio.get_running_loop().time()
                 if timeout_s <= 0:
                     raise DeadlinePassed("the deadline passed before the inference server was asked", stage="inference")
-                connection = self._connection
+                connection = self._connection.number
                 with self._metrics.triton_request(name, len(tiles)):
                     result = await self._answer(
                         name,
@@ -214,11 +204,11 @@ class TritonClient:
                             parameters={"sha256": self._expected[name]},
                         ),
                     )
-                if connection != self._connection:
+                if connection != self._connection.number:
                     raise BackendUnavailable("the connection to the inference server was lost; try again", network=name)
                 return outputs_of(result, len(tiles), outputs, name)
         except ServiceError as error:
-            if connection == self._connection and not isinstance(error, NotSent):
+            if connection == self._connection.number and not isinstance(error, NotSent):
                 self._note(error, name)
             raise
 
@@ -228,11 +218,11 @@ class TritonClient:
         if broken:
             self._failed_models[name] = str(error.__cause__ or error)
         if broken or isinstance(error, BackendUnavailable):
-            self.ready = False
+            self._healthy = False
             self._failures += 1
 
     def _refuse(self, fault: ServiceError) -> None:
-        self.fault, self.ready, self._verified = fault, False, -1
+        self.fault, self._healthy, self._verified = fault, False, None
         self.networks.clear()  # answers of another file are not ours
 
     async def _answer(self, name: str, call: Coroutine[Any, Any, InferResult]) -> InferResult:
@@ -251,25 +241,14 @@ class TritonClient:
             self._calls[name].discard(task)
             del task  # see app/tasks.py
 
-    async def _watch_connection(self) -> None:
-        """Counts the connections that end. The server behind the next one has to show its files again."""
-        channel = self._client._channel  # the library has no other way to see its connection
-        while True:
-            state = channel.get_state()
-            await channel.wait_for_state_change(state)
-            if state is grpc.ChannelConnectivity.READY:
-                self._connection += 1
-                self.ready = False
-
     async def _verify(self) -> None:
         """Makes the server ready if it serves the expected files, and if each model that failed computes a tile."""
-        connection, failures = self._connection, self._failures
+        connection, failures = self._connection.number, self._failures
         networks = {name: await self._read_network(name) for name in self._expected}
-        if connection != self._connection or not await self._works_again():
+        if connection != self._connection.number or not await self._works_again():
             return
         self.networks, self.fault, self._verified = networks, None, connection
-        if failures == self._failures and connection == self._connection:
-            self.ready = True
+        self._healthy = failures == self._failures
         for network in networks.values():
             self._metrics.models.labels(network.name, network.version, network.sha256).set(1)
 
@@ -300,19 +279,12 @@ class TritonClient:
 
     async def _read_statistics(self) -> None:
         """Reads how quickly the models compute, and notices those that have stopped."""
-        now = asyncio.get_running_loop().time()
-        for model in (await self._client.get_inference_statistics("", client_timeout=PROBE_TIMEOUT_S)).model_stats:
-            name = model.name
-            if name not in self._expected:
-                continue
-            full = self.networks[name].max_batch_size
-            for batch in model.batch_stats:
-                if batch.batch_size == full:
-                    self._speeds[name].observe(batch.compute_infer.count, batch.compute_infer.ns / 1e9)
-            compute_s = sum(batch.compute_infer.ns for batch in model.batch_stats) / 1e9
-            at_model = len(self._calls[name])
-            if self._progress[name].stalled(now, at_model=at_model, batches=model.execution_count, compute_s=compute_s):
-                self._note(ModelFailed("the model has stopped", network=name), name)
+        found = (await self._client.get_inference_statistics("", client_timeout=PROBE_TIMEOUT_S)).model_stats
+        for name in self._work.keys() & {model.name for model in found}:
+            (model,) = (model for model in found if model.name == name)
+            at_model, now = len(self._calls[name]), asyncio.get_running_loop().time()
+            if self._work[name].observe(model, at_model, now):
+                self._note(ModelFailed("the model has finished nothing for too long", network=name), name)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = start_task(work)
@@ -350,7 +322,7 @@ class TritonClient:
         for priority in Priority:
             self._dispatchers[name, priority].set_batch_size(network.max_batch_size)
         instances = sum(group.count * max(1, len(group.gpus)) for group in config.instance_group)
-        self._speeds[name] = Speed(batch, max(1, instances))
+        self._work[name] = ModelWork(batch, max(1, instances))
         return network
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 FULL_BATCHES = 2
 """Full batches that one measurement needs."""
 STALLED_S = 10.0
@@ -69,3 +71,30 @@ class Progress:
         if not at_model or batches != self._batches:
             self._batches, self._since = batches, now
         return now - self._since > max(STALLED_S, STALLED_BATCHES * compute_s / max(1, batches))
+
+
+class ModelWork:
+    """What Triton's statistics tell of one model; arguments as of `Speed`."""
+
+    def __init__(self, batch_size: int, instances: int) -> None:
+        self._batch_size = batch_size
+        self._speed = Speed(batch_size, instances)
+        self._progress = Progress()
+
+    @property
+    def tiles_per_s(self) -> float | None:
+        """See `Speed`."""
+        return self._speed.tiles_per_s
+
+    def observe(self, statistics: Any, at_model: int, now: float) -> bool:
+        """Takes Triton's statistics of the model (`ModelStatistics`); returns whether the model has stalled.
+
+        Args:
+            at_model, now: As of `Progress.stalled`.
+        """
+        seconds = {batch.batch_size: batch.compute_infer.ns / 1e9 for batch in statistics.batch_stats}
+        for batch in statistics.batch_stats:
+            if batch.batch_size == self._batch_size:
+                self._speed.observe(batch.compute_infer.count, seconds[batch.batch_size])
+        batches, compute_s = statistics.execution_count, sum(seconds.values())
+        return self._progress.stalled(now, at_model=at_model, batches=batches, compute_s=compute_s)
