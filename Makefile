@@ -47,12 +47,13 @@ check: .venv/dev.done
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	.venv/bin/mypy --strict devtools deploy/cluster deploy/grafana/dashboard.py deploy/helm/generate.py
+	.venv/bin/mypy --strict devtools deploy/cluster deploy/grafana/dashboard.py deploy/helm/generate.py docs/generate.py
 	.venv/bin/mypy --strict deploy/triton/serve.py deploy/triton/verify_models.py
 	.venv/bin/lint-imports
 	proto/generate.sh --check
 	.venv/bin/python deploy/helm/generate.py --check
 	.venv/bin/python deploy/grafana/dashboard.py --check
+	.venv/bin/python docs/generate.py --check
 
 bench: .venv/dev.done .venv-triton/done .venv-peers/done
 	rm -rf build/networks

@@ -57,7 +57,9 @@ class Difference:
     cause: str
 
 
-def agreement(gateway: str, data: Path, peers: Path, weights: Path, pictures: Path) -> tuple[float, list[Difference]]:
+def agreement(
+    gateway: str, data: Path, peers: Path, weights: Path, pictures: Path
+) -> tuple[float, float, list[Difference]]:
     """Segments three real images both ways.
 
     Args:
@@ -68,10 +70,11 @@ def agreement(gateway: str, data: Path, peers: Path, weights: Path, pictures: Pa
         pictures: Folder for pictures of the differences.
 
     Returns:
-        Mean average precision at IoU 0.5 of ours against Cellpose's, and every object that differs.
+        Mean average precision at IoU 0.5 of ours against Cellpose's with the same `niter`, the same against Cellpose's
+        with its own default, and every object that differs with the same `niter`.
     """
     pictures.mkdir(parents=True, exist_ok=True)
-    scores, differences = [], []
+    scores, by_default, differences = [], [], []
     with Client(gateway) as client, tempfile.TemporaryDirectory() as folder:
         for name in IMAGES:
             image = imagecodecs.imread(data / f"{name}_img.png")
@@ -80,24 +83,33 @@ def agreement(gateway: str, data: Path, peers: Path, weights: Path, pictures: Pa
             unfiltered = client.segment(image, params, flow_threshold=0)
             errors = np.array([found.flow_error for found in unfiltered.objects])
             ours = Masks("CellServe", client.segment(image, params).labels, unfiltered.labels, errors)
-            theirs = _cellpose(peers, weights, image, diameter, Path(folder))
+            theirs, _ = _cellpose(peers, weights, image, diameter, Path(folder), NITER)
+            default, niter = _cellpose(peers, weights, image, diameter, Path(folder), None)
             scores.append(float(average_precision(theirs.labels, ours.labels, [0.5])[0]))
+            by_default.append(float(average_precision(default.labels, ours.labels, [0.5])[0]))
             differences += [*missing(name, ours, theirs), *missing(name, theirs, ours)]
-            print(f"{name}: {ours.labels.max()} and {theirs.labels.max()} objects, AP {scores[-1]:.3f}", flush=True)
+            print(
+                f"{name}: {ours.labels.max()} and {theirs.labels.max()} objects, AP {scores[-1]:.3f}; "
+                f"by Cellpose's default, niter {niter}: {default.labels.max()} objects, AP {by_default[-1]:.3f}",
+                flush=True,
+            )
             drawn = imagecodecs.png_encode(picture(image, ours.labels, theirs.labels))
             (pictures / f"{name.replace('/', '_')}.png").write_bytes(drawn)
-    return float(np.mean(scores)), differences
+    return float(np.mean(scores)), float(np.mean(by_default)), differences
 
 
-def _cellpose(peers: Path, weights: Path, image: NDArray[np.uint8], diameter: float, folder: Path) -> Masks:
+def _cellpose(
+    peers: Path, weights: Path, image: NDArray[np.uint8], diameter: float, folder: Path, niter: int | None
+) -> tuple[Masks, int]:
+    """Returns Cellpose's masks, and the `niter` that it took; None leaves the choice to Cellpose."""
     tifffile.imwrite(folder / "image.tif", image)
     script = Path(__file__).parent / "peers" / "cellpose_eval.py"
     command = [peers, script, "--weights", weights, "--image", folder / "image.tif", "--out", folder / "out.npz"]
-    subprocess.run(
-        [*command, "--diameter", str(diameter), "--niter", str(NITER)], check=True, stdout=subprocess.DEVNULL
-    )
+    given = [] if niter is None else ["--niter", str(niter)]
+    subprocess.run([*command, "--diameter", str(diameter), *given], check=True, stdout=subprocess.DEVNULL)
     with np.load(folder / "out.npz") as arrays:
-        return Masks("Cellpose", arrays["masks"], arrays["candidates"], arrays["flow_errors"])
+        masks = Masks("Cellpose", arrays["masks"], arrays["candidates"], arrays["flow_errors"])
+        return masks, int(arrays["niter"])
 
 
 def missing(name: str, has: Masks, lacks: Masks) -> list[Difference]:

@@ -69,6 +69,7 @@ def totals(result: Segmentation) -> str:
         f"objects   {_count(result)}{_median(result)}; image {rows} x {columns} px",
         f"diameter  {diameter:.1f} px ({diameter_source(result.diameter_source)})",
         f"model     {model.family}: {model.name} version {model.version}, sha256 {model.sha256[:12]}",
+        f"computed  in {model.precision or 'unknown precision'}, by {model.runtime or 'an unknown runtime'}",
         f"time      {timing.total_s:.2f} s on the server: inference {timing.inference_s:.2f} s ({timing.tiles} tiles), "
         f"masks {timing.postprocess_s:.2f} s, rest {_rest(result):.2f} s",
         f"request   {result.request_id}",

@@ -64,9 +64,10 @@ class ModelVersion:
         name: Name on the inference server.
         version: Version on the inference server.
         sha256: Checksum of the network file, lower-case hexadecimal.
-        weights: Number format of the weights, "float32", "float16" or "bfloat16". "" if unknown.
-        precision: Number format the inference server computes in; "" where it does not tell.
-        runtime: Program that runs the network; "" where the inference server does not tell.
+        weights: Number format of the weights, "float32" or "float16". "" if unknown.
+        precision: Number format of the arithmetic: "float32", "bfloat16", "float16", "tensorfloat32" or "int8". The
+            coarsest one, if inference servers that differ computed the tiles of an image. "" if unknown.
+        runtime: Program that runs the network, such as "openvino 2026.4.1"; "" if unknown.
     """
 
     family: str

@@ -100,7 +100,12 @@ class Settings(BaseSettings):
     max_image_bytes: int = Field(512 * MIB, gt=0, description="Largest image once decompressed.")
     max_image_pixels: int = Field(8192 * 8192, gt=0, description="Most pixels (rows x columns) of an image.")
     max_channels: int = Field(16, gt=0, description="Most planes of an image.")
-    max_tiles: int = Field(8192, gt=0, description="Most tiles of an image; bounds small diameters and flips.")
+    max_tiles: int = Field(
+        5000,
+        gt=0,
+        description="Most tiles of an image; bounds small diameters and flips. Fewer if max_pixels_in_flight admits "
+        "fewer (224 x 224 pixels each).",
+    )
 
     max_requests_in_flight: int = Field(256, gt=0, description="Images worked on or waiting; one more is refused.")
     max_pixels_in_flight: int = Field(4 * 8192 * 8192, gt=0, description="Pixels the networks run on, likewise.")

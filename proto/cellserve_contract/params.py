@@ -67,7 +67,9 @@ class SegmentParams(RecoveryParams):
     """Everything that decides the outcome for a given image. Each field says what it does; see docs/parameters.md.
 
     None (for `model`: "") leaves the choice to the server. Every answer carries the parameters as used, none left out:
-    sending them again repeats the result.
+    sending them again repeats the result. With OpenVINO in single precision, no bit of the result depends on the load
+    of the servers. In bfloat16, or on a GPU, sums can depend on the tiles that share a batch. Every answer names
+    precision and runtime.
 
     Raises:
         ParameterError: On construction, when a value is out of range.

@@ -72,7 +72,7 @@ class ErrorReason(Reason, Enum):
         "INVALID_ARGUMENT",
         "The image has more pixels, planes, bytes (once unpacked) or tiles than the server takes; `resource`, `value` "
         "and `limit` say how many.",
-        "Cut the image, or check the diameter: a small diameter enlarges the image.",
+        "Cut the image, or check the diameter: a small diameter enlarges the image. docs/limits.md lists the limits.",
     )
     PARAMETER_OUT_OF_RANGE = (
         "INVALID_ARGUMENT",
@@ -216,9 +216,8 @@ class ErrorReason(Reason, Enum):
     )
     MESSAGE_TOO_LARGE = (
         "RESOURCE_EXHAUSTED",
-        "The image exceeds the server's message limit (256 MiB unless configured otherwise). gRPC itself refuses it, "
-        "without details.",
-        "Send the image compressed, or cut the image.",
+        "A message is larger than the server takes. gRPC itself refuses the message, without details.",
+        "Call SegmentLarge, as the clients of this project do, or cut the image. docs/limits.md lists the limits.",
         "client",
     )
     FRAME_SKIPPED = (

@@ -1,8 +1,9 @@
 """Crops for training: one affine warp per crop, and the changes of appearance that microscopes really show.
 
-Geometry is the paper's (Methods, "Image augmentations for training"): objects scaled to a common size times .75 to
-1.25, rotated by any angle with the flow vectors turned along, moved anywhere, flipped; and stretched along a random
-line, which the paper does not. What lies outside the image is zero, as in the tiles of the service.
+Geometry follows the paper (Methods, "Image augmentations for training"): objects scaled to a common size times .75 to
+1.25, rotated by any angle with the flow vectors turned along, moved anywhere. Beyond the paper, crops are mirrored and
+stretched along a random line, look 8 px past the border of the image, and have flows of unit length. What lies outside
+the image is zero, as in the tiles of the service.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Augmentation:
         scale: Smallest and largest factor on the common object size.
         stretch: Largest factor on lengths along a random line; those across it are divided by it. 1 in the paper.
         on_object: Chance that a crop is centred near an object, rather than anywhere.
-        appearance: False: geometry alone, as in the paper. True: everything below too.
+        appearance: False: geometry alone. True: everything below too.
         recolour: Chance that a colour image turns grey by random shares of red, green and blue, not by their mean.
         drop_nucleus: Chance that a nucleus plane is left out, as callers without one do.
         invert: Chance that a grey image is turned into its negative.

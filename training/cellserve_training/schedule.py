@@ -14,7 +14,8 @@ class Preset(StrEnum):
     """Named schedules."""
 
     PAPER = "paper"
-    """Methods, "Training", to the letter: 500 epochs, better left to a GPU."""
+    """Methods, "Training": 500 epochs, better left to a GPU. Beyond the paper, crops are mirrored, look 8 px past the
+    image, and have flows of unit length."""
     FAST = "fast"
     """One rise and fall of the rate on smaller crops: hundreds of images, an hour or two of one processor core."""
 

@@ -9,11 +9,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 from cellserve_parallel import CancellationToken, WorkCancelledError
 
 from cellserve_gateway.access.tokens import ANONYMOUS
 from cellserve_gateway.errors import DeadlinePassed, DeadlineTooNear
+
+if TYPE_CHECKING:
+    from .networks import Network
 
 
 class Priority(IntEnum):
@@ -53,6 +57,7 @@ class RequestContext:
         late_reason: Meaning of a passed deadline: DEADLINE_EXCEEDED or WORK_BUDGET_EXCEEDED.
         cancellation: Ends work on threads. Cancelled when the deadline passes, or the call ends, during that work.
         timing: Filled in by `stage`.
+        networks: Networks that computed tiles of the request, by name. Filled in by the pipeline.
     """
 
     request_id: str = ""
@@ -63,6 +68,7 @@ class RequestContext:
     late_reason: str = "DEADLINE_EXCEEDED"
     cancellation: CancellationToken = field(default_factory=CancellationToken)
     timing: Timing = field(default_factory=Timing)
+    networks: dict[str, Network] = field(default_factory=dict)
 
     def start_work(self) -> None:
         """Starts the work budget: the deadline becomes now plus the budget, if that is earlier."""

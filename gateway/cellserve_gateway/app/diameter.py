@@ -34,7 +34,7 @@ from cellserve_gateway.settings import Settings
 from .admission import Reservation
 from .context import RequestContext
 from .params import DiameterSource
-from .pipeline import Pipeline, Plan, assemble, style_of
+from .pipeline import Pipeline, Plan, assemble, most_tiles, style_of
 
 RAISE = 1.02
 """Factor by which an estimate that does not fit the limits is raised, until the image fits."""
@@ -44,7 +44,7 @@ class DiameterEstimator:
     """Estimates the diameter of the objects if the caller did not state one."""
 
     def __init__(self, settings: Settings, pipeline: Pipeline) -> None:
-        self._most_tiles = min(settings.max_tiles, settings.max_pixels_in_flight // (TILE * TILE))
+        self._most_tiles = most_tiles(settings)
         self._pipeline = pipeline
 
     async def estimate(
@@ -79,7 +79,7 @@ class DiameterEstimator:
         # Channels and normalisation as the caller wants them; one network, and masks by the defaults.
         quick = replace(params, ensemble=False, augment=False, **asdict(RecoveryParams()))
         quick = self._with_diameter(quick, predicted, shape)
-        plan = self._pipeline.plan(shape, quick, DiameterSource.SIZE_MODEL)
+        plan = self._pipeline.plan(shape, quick, DiameterSource.SIZE_MODEL, context)
         reservation.resize(pixels=plan.pixels)
         measured = await self._measure(planes, plan, context)
         estimated = self._with_diameter(params, measured or predicted, shape)

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
 from typing import Literal, Protocol
 
 import numpy as np
+from cellserve_contract.model_card import Family
 from numpy.typing import NDArray
 
 from .context import Priority, RequestContext
 
 TileOutput = Literal["maps", "style"]
+
+
+class Precision(Enum):
+    """Number format that a network computes in, the finest first. The values are words of the contract."""
+
+    FLOAT32 = "float32"
+    TENSORFLOAT32 = "tensorfloat32"
+    FLOAT16 = "float16"
+    BFLOAT16 = "bfloat16"
+    INT8 = "int8"
+    UNKNOWN = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +35,8 @@ class Network:
         version: Version at the backend.
         sha256: SHA-256 of the network file, lower-case hexadecimal.
         max_batch_size: Largest number of tiles in one request.
-        runtime: Name of the software that runs the network.
-        precision: "f32" or "bf16"; "" if the configuration leaves the choice to the processor.
+        runtime: Program that runs the network, with its version where the program tells; "" if unknown.
+        precision: Number format that the network computes in.
     """
 
     name: str
@@ -31,7 +44,27 @@ class Network:
     sha256: str
     max_batch_size: int
     runtime: str = ""
-    precision: str = ""
+    precision: Precision = Precision.UNKNOWN
+
+
+_STORED = {"fp16": Precision.FLOAT16, "fp32": Precision.FLOAT32, None: Precision.UNKNOWN}
+
+
+def weights_of(family: Family, name: str) -> Precision:
+    """Returns the number format of the weights in the file of a network."""
+    file = family.networks.get(name)
+    return _STORED[file.weights if file else None]
+
+
+def used(networks: Collection[Network]) -> Network:
+    """Returns a network as several servers of the pool served it for one image.
+
+    An answer is as exact as its coarsest tile: the coarsest precision is named, and every runtime.
+    """
+    order = list(Precision)
+    coarsest = max((network.precision for network in networks), key=order.index)
+    runtimes = sorted({network.runtime for network in networks} - {""})
+    return replace(next(iter(networks)), runtime=", ".join(runtimes), precision=coarsest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +74,12 @@ class TileOutputs:
     Attributes:
         maps: float32 [3, tile, tile] of each tile: 5 * flow_y, 5 * flow_x, cell probability (logit). None: not wanted.
         style: float32 [n, 256]. None: not wanted.
+        network: The network, as the servers that computed the tiles serve it.
     """
 
     maps: Sequence[NDArray[np.float32]] | NDArray[np.float32] | None
     style: NDArray[np.float32] | None
+    network: Network
 
 
 class Backend(Protocol):

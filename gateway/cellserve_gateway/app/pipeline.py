@@ -33,7 +33,7 @@ from cellserve_gateway.settings import Settings
 from .context import RequestContext
 from .decode import Pixels
 from .families import Families
-from .networks import Backend, Network, TileOutput, TileOutputs
+from .networks import Backend, Network, TileOutput, TileOutputs, used
 from .params import DiameterSource
 from .tasks import run_together
 from .threads import WorkerThreads
@@ -131,6 +131,11 @@ class Plan:
         return (labels + np.dtype(wanted.map_type).itemsize * planes) * math.prod(self.shape)
 
 
+def most_tiles(settings: Settings) -> int:
+    """Returns the most tiles of an image: never more than an idle gateway would admit."""
+    return min(settings.max_tiles, max(1, settings.max_pixels_in_flight // (TILE * TILE)))
+
+
 class Pipeline:
     """Segments images: numerics on worker threads, tiles at the backend, the event loop never blocked."""
 
@@ -154,31 +159,37 @@ class Pipeline:
         with context.stage(name), self.instruments.stage(name):
             yield
 
-    def plan(self, shape: tuple[int, int], params: SegmentParams, source: DiameterSource) -> Plan:
+    def plan(
+        self, shape: tuple[int, int], params: SegmentParams, source: DiameterSource, context: RequestContext
+    ) -> Plan:
         """Returns the execution plan for one image.
 
         Args:
             shape: (Y, X) of the image.
             params: Resolved, with a diameter.
             source: Where the diameter came from.
+            context: Its deadline bounds the tiles.
 
         Raises:
             ModelUnknown, BackendUnavailable: The model does not exist, or no server has served it yet.
             ImageTooLarge: The image takes too many tiles.
+            DeadlineTooNear: The backend cannot compute the tiles before the deadline, even at its best speed.
         """
         family = self.families[params.model]
         scaled = self.scaled(shape, params)
         tiles = TileGrid.count(scaled, params.tile_overlap, params.augment)
-        if tiles > self._settings.max_tiles:
+        if tiles > (limit := most_tiles(self._settings)):
             raise ImageTooLarge(
                 f"scaled to objects of {family.diam_mean:g} px the image takes {tiles:,} tiles; "
-                f"the limit is {self._settings.max_tiles:,}: check the diameter",
+                f"the limit is {limit:,}: check the diameter",
                 resource="tiles",
                 value=tiles,
-                limit=self._settings.max_tiles,
+                limit=limit,
             )
         grid = TileGrid.cover(scaled, params.tile_overlap, params.augment)
-        return Plan(params, source, self.backend.network(family.network(params.ensemble)), shape, scaled, grid)
+        network = self.backend.network(family.network(params.ensemble))
+        self._check_time(network, tiles, context)
+        return Plan(params, source, network, shape, scaled, grid)
 
     def scaled(self, shape: tuple[int, int], params: SegmentParams) -> tuple[int, int]:
         """Returns (Y, X) of an image at the networks' scale; `params` state a diameter."""
@@ -226,12 +237,7 @@ class Pipeline:
         metrics.objects.inc(len(result.objects))
         return result
 
-    def check_time(self, network: Network, tiles: int, context: RequestContext) -> None:
-        """Refuses tiles that the backend cannot compute before the deadline, even at the best speed it has shown.
-
-        Raises:
-            DeadlineTooNear: The metadata tell the estimate.
-        """
+    def _check_time(self, network: Network, tiles: int, context: RequestContext) -> None:
         left = max(0.0, context.deadline - asyncio.get_running_loop().time())
         needed = self.backend.least_seconds(network.name, tiles, context.priority)
         if needed is not None and needed > left:
@@ -255,14 +261,15 @@ class Pipeline:
     ) -> TileOutputs:
         """Sends each tile of an image [2, Y', X'] as a request, several at a time; returns the outputs of all tiles.
 
+        The context learns which network computed them.
+
         Raises:
             DeadlinePassed: The deadline passed first, whatever the backend does.
-            DeadlineTooNear: See `check_time`.
         """
-        self.check_time(network, len(grid), context)
         window = asyncio.Semaphore(max(self._settings.tiles_in_flight_per_image, self.backend.tiles_ahead(network)))
         maps: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(grid)
         styles = np.empty((len(grid), STYLE_SIZE), np.float32) if "style" in outputs else None
+        networks: set[Network] = set()
 
         async def infer(index: int) -> None:
             async with window:
@@ -272,6 +279,7 @@ class Pipeline:
                 maps[index] = answer.maps[0]  # a view of the answer's bytes: no copy on the event loop
             if styles is not None:
                 styles[index] = answer.style
+            networks.add(answer.network)
 
         try:
             async with asyncio.timeout_at(context.deadline):
@@ -281,7 +289,8 @@ class Pipeline:
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from failures.exceptions[0].__cause__  # what the log tells
         context.timing.tiles += len(grid)
-        return TileOutputs(maps if "maps" in outputs else None, styles)
+        context.networks[network.name] = used(networks)
+        return TileOutputs(maps if "maps" in outputs else None, styles, context.networks[network.name])
 
 
 def assemble(tiles: TileOutputs, grid: TileGrid, shape: tuple[int, int], threads: ThreadGroup) -> NDArray[np.float32]:

@@ -128,7 +128,8 @@ class Segmenter:
         outputs, plan, warnings = await self._maps(decode, params, wanted, context, reservation, most_bytes)
         result = await self._pipeline.recover(outputs, plan, wanted, context)
         _log(plan.network, context, objects=len(result.objects))
-        return replace(result, warnings=(*warnings, *result.warnings))
+        network = context.networks[plan.network.name]
+        return replace(result, network=network, warnings=(*warnings, *result.warnings))
 
     async def estimate_diameter(
         self, decode: Callable[[], Decoded], params: SegmentParams, context: RequestContext, reservation: Reservation
@@ -138,7 +139,8 @@ class Segmenter:
         prepared = await self.prepare(decode, params, context, reservation)
         assert prepared.params.diameter is not None  # resolved
         single = prepared.source is DiameterSource.SIZE_MODEL
-        network = self._backend.network(family.network(params.ensemble and not single))
+        name = family.network(params.ensemble and not single)
+        network = context.networks.get(name) or self._backend.network(name)
         _log(network, context)
         return DiameterEstimate(prepared.params.diameter, prepared.source, family, network, prepared.warnings)
 
@@ -191,7 +193,7 @@ class Segmenter:
     ) -> tuple[NDArray[np.float32], Plan, Warnings]:
         """Makes the plan of an image; returns the image at the networks' scale, the plan, and the warnings so far."""
         prepared = await self.prepare(decode, params, context, reservation)
-        plan = self._pipeline.plan(prepared.planes.shape[1:], prepared.params, prepared.source)
+        plan = self._pipeline.plan(prepared.planes.shape[1:], prepared.params, prepared.source, context)
         answer = _answer_bytes(plan, wanted, most_bytes)
         reservation.resize(pixels=plan.pixels, bytes=reservation.held.get("bytes", 0) + ANSWER_COPIES * answer)
         return await self._pipeline.scale(prepared.planes, plan.scaled, context), plan, prepared.warnings
@@ -209,6 +211,8 @@ class Segmenter:
         structlog.contextvars.bind_contextvars(shape=list(planes.shape))
         given = params
         params, source = resolve(given, len(planes), family)
+        if params.diameter is not None:
+            self._pipeline.plan(planes.shape[1:], params, source, context)  # refuses what cannot be done, before work
         normalized = await self._pipeline.normalize(planes, params, context)
         warnings = (*image.warnings, *_ignored(given, params, len(planes)), *normalized.warnings)
         if source is DiameterSource.WORKING_DIAMETER:

@@ -13,10 +13,14 @@ class Precision(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     PRECISION_FLOAT32: _ClassVar[Precision]
     PRECISION_FLOAT16: _ClassVar[Precision]
     PRECISION_BFLOAT16: _ClassVar[Precision]
+    PRECISION_TENSORFLOAT32: _ClassVar[Precision]
+    PRECISION_INT8: _ClassVar[Precision]
 PRECISION_UNSPECIFIED: Precision
 PRECISION_FLOAT32: Precision
 PRECISION_FLOAT16: Precision
 PRECISION_BFLOAT16: Precision
+PRECISION_TENSORFLOAT32: Precision
+PRECISION_INT8: Precision
 
 class ModelVersion(_message.Message):
     __slots__ = ("family", "name", "version", "sha256", "weights", "precision", "runtime")

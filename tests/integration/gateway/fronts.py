@@ -33,6 +33,7 @@ class Answer:
         labels: Label image.
         objects: Rows of the object table, by column name.
         params: Parameters as used, by name.
+        computed: Precision and runtime of the network.
     """
 
     labels: np.ndarray
@@ -40,6 +41,7 @@ class Answer:
     params: dict[str, Any]
     diameter_source: str
     sha256: str
+    computed: tuple[str, str]
     warnings: list[str]
     request_id: str
 
@@ -78,6 +80,7 @@ class GrpcCaller:
             asdict(replace(result.params, normalization="off")) | {"normalization": str(result.params.normalization)},
             result.diameter_source,
             result.model.sha256,
+            (result.model.precision, result.model.runtime),
             [warning.kind for warning in result.warnings],
             result.request_id,
         )
@@ -128,6 +131,7 @@ class HttpCaller:
             {name: value for name, value in found["params"].items() if name != "invert"},
             found["diameter_source"],
             found["model"]["sha256"],
+            (found["model"]["precision"], found["model"]["runtime"]),
             [warning["kind"] for warning in found["warnings"]],
             found["request_id"],
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -90,6 +91,12 @@ def test_the_parameters_as_used_come_back(caller):
     assert answer.params["normalization"] == "percentiles:2,98"
     assert (answer.params["cytoplasm_channel"], answer.params["nucleus_channel"]) == (0, -1), "resolved"
     assert answer.diameter_source == "caller"
+
+
+def test_an_answer_says_what_computed_it(caller):
+    precision, runtime = caller.segment(png(disks(2)), **FAST).computed
+    assert precision == "float32", "the tiny networks ask for it"
+    assert re.fullmatch(r"openvino \d+\.\d+\.\d+", runtime)
 
 
 def test_a_request_is_found_in_the_log(opened, caller, make_caller):

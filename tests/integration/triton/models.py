@@ -14,6 +14,7 @@ backend: "onnxruntime"
 max_batch_size: 8
 input [ {{ name: "image" data_type: TYPE_FP32 dims: [ 2, 16, 16 ] }} ]
 output [ {{ name: "{output}" data_type: TYPE_FP32 dims: [ {channels}, 16, 16 ] }} ]
+output [ {{ name: "provenance" data_type: {statement} dims: [ 1 ] }} ]
 dynamic_batching {{ max_queue_delay_microseconds: {delay_us} }}
 instance_group [ {{ kind: KIND_CPU count: 1 }} ]
 optimization {{ execution_accelerators {{ cpu_execution_accelerator: [
@@ -29,7 +30,14 @@ def write_model(repository: Path, name: str, *, content: bytes | None = None, **
     version.mkdir(parents=True)
     model = version / "model.onnx"
     model.write_bytes(graph() if content is None else content)
-    defaults = {"output": "flows", "channels": 3, "delay_us": 50_000, "accelerator": "openvino", "key": "precision"}
+    defaults = {
+        "output": "flows",
+        "channels": 3,
+        "statement": "TYPE_STRING",
+        "delay_us": 50_000,
+        "accelerator": "openvino",
+        "key": "precision",
+    }
     digest = hashlib.sha256(model.read_bytes()).hexdigest()
     values = defaults | {"precision": "f32", "sha256": digest} | settings
     (version.parent / "config.pbtxt").write_text(CONFIG.format(name=name, **values))

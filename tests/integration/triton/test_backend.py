@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -58,6 +60,27 @@ def test_f32_equals_onnx_runtime_for_every_batch_size(server, reference, random,
     flows = infer(server, "exact", tiles).as_numpy("flows")
     assert flows.dtype == np.float32
     np.testing.assert_allclose(flows, reference.run(None, {"image": tiles})[0], rtol=0, atol=1e-4)
+
+
+def test_f32_is_the_same_alone_and_in_a_full_batch(server, random):
+    tiles = random.standard_normal((8, 2, 16, 16), np.float32)
+    together = infer(server, "exact", tiles).as_numpy("flows")
+    for alone, row in zip(np.split(tiles, 8), together, strict=True):
+        np.testing.assert_array_equal(infer(server, "exact", alone).as_numpy("flows")[0], row)
+
+
+@pytest.mark.parametrize("model", ["exact", "auto"])
+def test_every_row_states_what_computed_it(server, random, model):
+    tiles = random.standard_normal((3, 2, 16, 16), np.float32)
+    rows = infer(server, model, tiles).as_numpy("provenance")
+    assert rows.shape == (3, 1)
+    (statement,) = {*rows.flat}
+    facts = json.loads(statement)
+    flags = Path("/proc/cpuinfo").read_text().split()
+    has_bf16 = "avx512_bf16" in flags or "amx_bf16" in flags
+    assert facts["precision"] == ("bf16" if model == "auto" and has_bf16 else "f32")
+    assert re.fullmatch(r"openvino \d+\.\d+\.\d+", facts["runtime"])
+    assert facts["sha256"] == hashlib.sha256(graph()).hexdigest()
 
 
 def test_auto_precision_is_near(server, reference, random):

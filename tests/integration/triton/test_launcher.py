@@ -157,6 +157,7 @@ def test_broken_models_are_named(launch, tmp_path):
     write_model(tmp_path, "altered", sha256="0" * 64)
     write_model(tmp_path, "renamed", output="flow")
     write_model(tmp_path, "reshaped", channels=4)
+    write_model(tmp_path, "mute", statement="TYPE_FP32")
     write_model(tmp_path, "unknown_precision", precision="fp8")
     write_model(tmp_path, "unknown_parameter", key="speed")
     write_model(tmp_path, "unknown_accelerator", accelerator="abacus")
@@ -171,6 +172,7 @@ def test_broken_models_are_named(launch, tmp_path):
         f"but config.pbtxt demands {'0' * 64}",
         "renamed: the graph's outputs are ['flows'], but config.pbtxt names ['flow']",
         "reshaped: output 'flows' is [?,3,16,16] in the graph, [?,4,16,16] in config.pbtxt",
+        "mute: output 'provenance' must be TYPE_STRING of dims [ 1 ] in config.pbtxt",
         "unknown_precision: openvino precision is 'fp8'; allowed: auto, bf16, f32",
         "unknown_parameter: openvino parameter ['speed'] is unknown",
         "unknown_accelerator: cpu_execution_accelerator 'abacus' is unknown; allowed: openvino",

@@ -61,6 +61,7 @@ def test_one_file(run, service, files, image, tmp_path):
     assert (tmp_path / "out" / "a_objects.csv").read_text().count("\n") == 4
     overlay = imagecodecs.png_decode((tmp_path / "out" / "a_overlay.png").read_bytes())
     assert overlay.shape == (*image.shape, 3)
+    assert "computed  in bfloat16, by onnxruntime\n" in result.stdout
     assert service.requests[0].params.diameter == 25
     assert service.requests[0].params.niter == 200, "the declared default"
     assert not service.requests[0].params.HasField("cytoplasm_channel"), "the server's choice"
@@ -116,6 +117,8 @@ def test_json(run, service, files):
     assert (done["file"], done["objects"]) == (str(files[1]), 3)
     assert done["params"]["normalization"] == {"rule": "percentiles", "low": 1.0, "high": 99.0, "invert": False}
     assert done["labels"].endswith("b_cp_masks.tif")
+    assert (done["model"]["precision"], done["model"]["runtime"]) == ("bfloat16", "onnxruntime")
+    assert isinstance(done["warnings"], list)
 
 
 def test_all_parameters_arrive(run, service, files):

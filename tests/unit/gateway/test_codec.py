@@ -12,7 +12,7 @@ from cellserve_contract.params import ParameterError, SegmentParams
 from cellserve_contract.warnings import WarningKind
 from cellserve_gateway.app.context import Priority
 from cellserve_gateway.app.decode import limits_of
-from cellserve_gateway.app.networks import Network
+from cellserve_gateway.app.networks import Network, Precision
 from cellserve_gateway.app.params import DiameterSource, resolve
 from cellserve_gateway.app.pipeline import Segmentation
 from cellserve_gateway.errors import InvalidImage, InvalidRequest, NotImplementedYet
@@ -33,7 +33,7 @@ FAMILY = Family(
     tile_size=224,
     networks={"generalist": NetworkFile("0" * 64, "fp16")},
 )
-NETWORK = Network("generalist", "1", "0" * 64, 8, "onnxruntime", "bf16")
+NETWORK = Network("generalist", "1", "0" * 64, 8, "openvino 1.2.3", Precision.BFLOAT16)
 PARAMS = resolve(SegmentParams(model="generalist"), 1, FAMILY)[0]
 LIMITS = limits_of(Settings())
 
@@ -271,7 +271,7 @@ def test_outlines_name_their_plane():
 def test_an_answer_says_how_it_was_made():
     response = encoded(answer(None, warnings=((WarningKind.NOTHING_FOUND, {"largest_logit": "-3"}),)))
     assert (response.model.weights, response.model.precision) == (pb.PRECISION_FLOAT16, pb.PRECISION_BFLOAT16)
-    assert (response.model.family, response.model.runtime) == ("generalist", "onnxruntime")
+    assert (response.model.family, response.model.runtime) == ("generalist", "openvino 1.2.3")
     assert response.server_version == answers.SERVER_VERSION
     (warning,) = response.warnings
     assert (warning.kind, dict(warning.metadata)) == (pb.WARNING_KIND_NOTHING_FOUND, {"largest_logit": "-3"})

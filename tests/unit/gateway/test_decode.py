@@ -68,7 +68,7 @@ def test_shapes_refused(shape, axes, expected):
 
 
 def test_limits_are_exact():
-    assert decode.from_array(bytes(1_000_000), False, UINT8, (1000, 1000), "YX", LIMITS).shape == (1, 1000, 1000)
+    assert decode.from_array(bytes(1_000_000), False, UINT8, (1000, 1000), "YX", LIMITS).planes.shape == (1, 1000, 1000)
     tight = Limits(pixels=1_000_000, bytes=999_999, planes=4)
     with pytest.raises(ImageTooLarge) as error:
         decode.from_array(bytes(1_000_000), False, UINT8, (1000, 1000), "YX", tight)

@@ -23,12 +23,12 @@ from cellserve_gateway.app.context import Priority, RequestContext
 from cellserve_gateway.app.decode import Decoded
 from cellserve_gateway.app.diameter import RAISE, DiameterEstimator
 from cellserve_gateway.app.families import Families
-from cellserve_gateway.app.networks import Network, TileOutputs
+from cellserve_gateway.app.networks import Network, Precision, TileOutputs
 from cellserve_gateway.app.params import DiameterSource
 from cellserve_gateway.app.pipeline import Pipeline
 from cellserve_gateway.app.segmenter import Segmenter
 from cellserve_gateway.app.threads import WorkerThreads
-from cellserve_gateway.errors import DeadlinePassed, InternalError, Overloaded
+from cellserve_gateway.errors import DeadlinePassed, ImageTooLarge, InternalError, Overloaded
 from cellserve_gateway.fronts.grpc import answers, codec, large
 from cellserve_gateway.fronts.grpc.call import Call
 from cellserve_gateway.fronts.grpc.receiver import Received
@@ -92,13 +92,15 @@ class Triton:
 
     async def infer(self, name: str, tiles: np.ndarray, outputs, context: RequestContext) -> TileOutputs:
         self.calls.append(name)
+        network = replace(self.network(name), precision=Precision.BFLOAT16)  # known from answers alone
         if name == "cells_style":
             assert outputs == ("style",)
-            return TileOutputs(None, self.style)
+            return TileOutputs(None, self.style, network)
         inside = tiles[0, 0] > 0.5
         _, labels = cv2.connectedComponents(inside.astype(np.uint8))
         flows = 5 * masks_to_flows(labels.astype(np.uint16))
-        return TileOutputs(np.concatenate([flows, np.where(inside, 5, -5)[None]])[None].astype(np.float32), None)
+        maps = np.concatenate([flows, np.where(inside, 5, -5)[None]])[None].astype(np.float32)
+        return TileOutputs(maps, None, network)
 
 
 @dataclass
@@ -188,7 +190,7 @@ async def test_an_estimate_never_exceeds_the_limits(limits, augment):
     shape = (800, 700)
     with setup(5.0, **limits) as made:
         params, source = await made.resolve(np.zeros((1, *shape), np.uint8), augment=augment)
-        plan = made.pipeline.plan(shape, params, source)
+        plan = made.pipeline.plan(shape, params, source, made.context)
         assert len(plan.grid) <= 50
         smaller = made.pipeline.scaled(shape, replace(params, diameter=params.diameter / RAISE**2))
         assert TileGrid.count(smaller, augment=augment) > 50, "raised no further than needed"
@@ -224,6 +226,16 @@ async def test_deadline():
         with pytest.raises(DeadlinePassed):
             await made.resolve(disks(40))
     assert not made.triton.calls
+
+
+async def test_an_image_that_an_idle_gateway_would_not_admit_is_too_large():
+    """A refusal for want of room would invite the caller to wait for ever."""
+    with setup(None, max_pixels_in_flight=20 * TILE * TILE) as made:
+        params = SegmentParams(model="cells", diameter=30)
+        made.pipeline.plan((800, 600), params, DiameterSource.CALLER, made.context)
+        with pytest.raises(ImageTooLarge) as error:
+            made.pipeline.plan((1100, 1100), params, DiameterSource.CALLER, made.context)
+        assert (error.value.metadata["resource"], error.value.metadata["limit"]) == ("tiles", "20")
 
 
 async def test_every_step_is_admitted():
@@ -280,6 +292,8 @@ async def test_the_service_says_where_a_diameter_comes_from(predicted, stated, e
         estimate = await service.EstimateDiameter(request, made.context)
         assert estimate.diameter == pytest.approx(diameter, rel=0.05)
         assert (estimate.source, estimate.model.name, estimate.request_id) == (source, network, "r")
+        computed = pb.PRECISION_BFLOAT16 if source == pb.DIAMETER_SOURCE_SIZE_MODEL else pb.PRECISION_UNSPECIFIED
+        assert estimate.model.precision == computed, "no network runs for a diameter that is not measured"
         unmeasured = [pb.WARNING_KIND_DIAMETER_NOT_MEASURED] if source == pb.DIAMETER_SOURCE_WORKING_DIAMETER else []
         assert [warning.kind for warning in estimate.warnings] == unmeasured
         made.triton.calls.clear()
@@ -288,6 +302,7 @@ async def test_the_service_says_where_a_diameter_comes_from(predicted, stated, e
         answer = await service.Segment(again, context)
         assert (answer.params.diameter, answer.diameter_source) == (estimate.diameter, source)
         assert answer.model.name == "cells", "the estimate's network is not the answer's"
+        assert answer.model.precision == pb.PRECISION_BFLOAT16
         assert answer.timing.tiles == len(made.triton.calls), "the estimate's tiles count"
 
 

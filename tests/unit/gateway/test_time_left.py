@@ -15,6 +15,7 @@ from cellserve_contract.model_card import Family, NetworkFile
 from cellserve_contract.params import SegmentParams
 from cellserve_gateway.app.admission import Admission
 from cellserve_gateway.app.context import Priority, RequestContext
+from cellserve_gateway.app.decode import Decoded
 from cellserve_gateway.app.families import Families
 from cellserve_gateway.app.networks import Network, TileOutputs
 from cellserve_gateway.app.pipeline import Wanted
@@ -66,7 +67,7 @@ class Networks:
         await self.hold.wait()
         if self.failure:
             raise InternalError("refused") from self.failure
-        return TileOutputs(np.full((len(tiles), 3, 224, 224), -5, np.float32), None)
+        return TileOutputs(np.full((len(tiles), 3, 224, 224), -5, np.float32), None, self.network(name))
 
 
 @contextlib.contextmanager
@@ -84,7 +85,7 @@ async def segment(
 ) -> None:
     with Admission(Settings(), Metrics()).admit(requests=1) as reservation:
         params = SegmentParams(model="cells", diameter=diameter)
-        await segmenter.segment(lambda: image, params, Wanted(), context, reservation)
+        await segmenter.segment(lambda: Decoded(image), params, Wanted(), context, reservation)
 
 
 def seconds_left(seconds: float) -> float:

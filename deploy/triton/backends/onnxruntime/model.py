@@ -1,7 +1,7 @@
 """Triton Python-based backend `onnxruntime`: OpenVINO runs the `model.onnx` of every model that names this backend.
 
 NVIDIA's server wheel has no ONNX Runtime backend. With this file at `<backend directory>/onnxruntime/model.py` one
-model repository serves unchanged both there and under the C++ backend of NVIDIA's container.
+model repository serves unchanged both there and, with `configs/gpu.pbtxt`, under the C++ backend of NVIDIA's container.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ BLOCK_SIZES = (4, 1)
 
 PRECISIONS = ("auto", "bf16", "f32")
 
+STATEMENT = "provenance"
+"""Output that config.pbtxt declares beside those of the graph. Each row is JSON: what computed the row."""
+
 
 class TritonPythonModel:
     """One instance of a model. Triton calls `initialize` once, then `execute` for one batch after the other."""
@@ -36,11 +39,12 @@ class TritonPythonModel:
         """
         config = json.loads(args["model_config"])
         try:
+            self._states = take_statement(config)
             path = Path(pb_utils.get_model_dir()) / (config["default_model_filename"] or "model.onnx")
             check_numpy()
             core = ov.Core()
             properties = compile_properties(config, core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
-            network, self._sha256 = read_network(core, path, config["parameters"].get("sha256", {}).get("string_value"))
+            network, sha256 = read_network(core, path, config["parameters"].get("sha256", {}).get("string_value"))
             check_signature(network, config)
             self._blocks: dict[int, ov.InferRequest] = {}
             for size in BLOCK_SIZES:
@@ -48,6 +52,7 @@ class TritonPythonModel:
                     network.reshape({tensor["name"]: [size, *dims(tensor)] for tensor in config["input"]})
                     check_shapes(network, config, size)
                     self._blocks[size] = core.compile_model(network, "CPU", properties).create_infer_request()
+            self._statement = statement(self._blocks[1].get_compiled_model(), sha256)
         except LoadError as error:
             raise pb_utils.TritonModelException(f"{config['name']}: {error}") from None
         self._inputs = buffers(config["input"], config["max_batch_size"])
@@ -60,20 +65,9 @@ class TritonPythonModel:
         Triton has checked names, types, shapes and the total batch size against the configuration, and `initialize`
         the configuration against the graph, so nothing is left here that one request could break for the others.
         """
-        refusals = [self._refusal(request) for request in requests]
-        answers = iter(
-            self._infer([request for request, refusal in zip(requests, refusals, strict=True) if not refusal])
-        )
-        return [refusal or next(answers) for refusal in refusals]
-
-    def _refusal(self, request: Any) -> Any:
-        """The answer to a request whose caller has gone, or wants another file by its `sha256` parameter; else None."""
-        if request.is_cancelled():
-            return refused(pb_utils.TritonError.CANCELLED, "cancelled")
-        wanted = json.loads(request.parameters()).get("sha256", self._sha256)
-        if wanted != self._sha256:
-            return refused(pb_utils.TritonError.NOT_FOUND, f"the file has sha256 {self._sha256}, not {wanted}")
-        return None
+        gone = [request.is_cancelled() for request in requests]
+        answers = iter(self._infer([request for request, left in zip(requests, gone, strict=True) if not left]))
+        return [cancelled() if left else next(answers) for left in gone]
 
     def _infer(self, requests: list[Any]) -> list[Any]:
         """Runs the requests as one batch; the responses' tensors are views of the result buffers.
@@ -93,10 +87,17 @@ class TritonPythonModel:
         starts = [0, *stops[:-1]]
         return [
             pb_utils.InferenceResponse(
-                [pb_utils.Tensor(name, array[start:stop]) for name, array in self._outputs.items()]
+                [
+                    *(pb_utils.Tensor(name, array[start:stop]) for name, array in self._outputs.items()),
+                    *self._stated(stop - start),
+                ]
             )
             for start, stop in zip(starts, stops, strict=True)
         ]
+
+    def _stated(self, rows: int) -> list[Any]:
+        """Returns the output `provenance` of some rows, if the configuration declares it."""
+        return [pb_utils.Tensor(STATEMENT, np.full((rows, 1), self._statement, object))] if self._states else []
 
     def _cover(self, total: int) -> Iterator[tuple[int, int, ov.InferRequest]]:
         """Splits `total` rows into blocks, large ones first; yields (start, stop, compiled block)."""
@@ -170,6 +171,23 @@ def read_network(core: ov.Core, path: Path, sha256: str | None) -> tuple[ov.Mode
         raise LoadError(f"{path} is not an ONNX file that OpenVINO can read: {first_line(error)}") from None
 
 
+def take_statement(config: dict[str, Any]) -> bool:
+    """Takes the output `provenance`, which no graph has, out of a configuration; returns whether it was declared."""
+    declared = [tensor for tensor in config["output"] if tensor["name"] == STATEMENT]
+    config["output"] = [tensor for tensor in config["output"] if tensor["name"] != STATEMENT]
+    for tensor in declared:
+        if (tensor["data_type"], dims(tensor)) != ("TYPE_STRING", [1]):
+            raise LoadError(f"output '{STATEMENT}' must be TYPE_STRING of dims [ 1 ] in config.pbtxt")
+    return bool(declared)
+
+
+def statement(compiled: ov.CompiledModel, sha256: str) -> bytes:
+    """Returns JSON of the runtime, the precision that OpenVINO computes in, and the SHA-256 of the ONNX file."""
+    precision = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+    runtime = f"openvino {ov.__version__.split('-')[0]}"
+    return json.dumps({"runtime": runtime, "precision": precision, "sha256": sha256}).encode()
+
+
 def check_signature(network: ov.Model, config: dict[str, Any]) -> None:
     """Compares names and element types of inputs and outputs, and the ranks of inputs, with the configuration."""
     if config["max_batch_size"] < 1:
@@ -224,9 +242,9 @@ def joined(requests: list[Any], name: str, buffer: NDArray[Any]) -> NDArray[Any]
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays, out=buffer[: sum(map(len, arrays))])
 
 
-def refused(code: int, message: str) -> Any:
-    """The answer to a request that is not computed."""
-    return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, code))
+def cancelled() -> Any:
+    """The answer to a request whose caller has gone."""
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError("cancelled", pb_utils.TritonError.CANCELLED))
 
 
 def first_line(error: Exception) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from cellserve_postprocess import STYLE_SIZE
 from cellserve_preprocess import TILE
+from numpy.typing import NDArray
 from tritonclient.grpc import InferResult
 from tritonclient.utils import InferenceServerException
 
-from cellserve_gateway.app.networks import TileOutput, TileOutputs
+from cellserve_gateway.app.networks import TileOutput
 from cellserve_gateway.errors import BackendUnavailable, DeadlinePassed, InternalError, Overloaded, ServiceError
 
 OUTPUT_NAMES: dict[TileOutput, str] = {"maps": "flows", "style": "style"}
@@ -21,13 +22,15 @@ class ModelFailed(BackendUnavailable):
     """The model on one server failed, although the server itself may say that it is ready."""
 
 
-def outputs_of(result: InferResult, tiles: int, outputs: tuple[TileOutput, ...], network: str) -> TileOutputs:
+def arrays_of(
+    result: InferResult, tiles: int, outputs: tuple[TileOutput, ...], network: str
+) -> dict[TileOutput, NDArray[np.float32]]:
     """Returns the outputs for some tiles, as views of the answer's bytes.
 
     Raises:
         InternalError: An output is missing, or its type or shape does not fit the tiles.
     """
-    arrays = {}
+    arrays: dict[TileOutput, NDArray[np.float32]] = {}
     for output in outputs:
         expected = (tiles, *SHAPES[output])
         try:
@@ -46,7 +49,7 @@ def outputs_of(result: InferResult, tiles: int, outputs: tuple[TileOutput, ...],
                 expected=f"float32 {list(expected)}",
             )
         arrays[output] = array
-    return TileOutputs(arrays.get("maps"), arrays.get("style"))
+    return arrays
 
 
 def service_error(error: InferenceServerException, network: str) -> ServiceError:

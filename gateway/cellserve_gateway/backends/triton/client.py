@@ -20,7 +20,8 @@ from cellserve_gateway.app.tasks import leaves, start_task
 from cellserve_gateway.errors import BackendUnavailable, DeadlinePassed, InternalError, ServiceError
 from cellserve_gateway.ops.metrics import Metrics
 
-from .answers import OUTPUT_NAMES, ModelFailed, outputs_of, service_error
+from . import provenance
+from .answers import OUTPUT_NAMES, ModelFailed, arrays_of, service_error
 from .connection import Connection
 from .dispatcher import AsyncDispatcher
 from .speed import ModelWork
@@ -41,8 +42,7 @@ class TritonClient:
 
     A server is ready once it has shown, on the present connection, that it serves the expected files. An answer counts
     only if its connection is still the one on which the server has shown so: behind an address, or behind a new
-    connection, there may be another server with other weights. Each request also names the SHA-256 that it wants, and
-    our backend refuses a request that names another.
+    connection, there may be another server with other weights. Our backend also states the SHA-256 in each answer.
 
     A server whose model failed is ready again once the model has computed a tile. Triton itself says that it is ready
     although the process of a model has died.
@@ -68,6 +68,7 @@ class TritonClient:
         self._connection = Connection(address)
         self._client = self._connection.client
         self._expected = expected
+        self._states_provenance: dict[str, bool] = {}
         self._dispatchers = {
             (name, priority): AsyncDispatcher(partial(self._wake, name, priority))
             for name in expected
@@ -189,28 +190,42 @@ class TritonClient:
                 timeout_s = context.deadline - asyncio.get_running_loop().time()
                 if timeout_s <= 0:
                     raise DeadlinePassed("the deadline passed before the inference server was asked", stage="inference")
-                connection = self._connection.number
+                connection, network = self._connection.number, self.networks[name]
                 with self._metrics.triton_request(name, len(tiles)):
                     result = await self._answer(
                         name,
                         self._client.infer(
                             name,
                             [tensor],
-                            outputs=[InferRequestedOutput(OUTPUT_NAMES[output]) for output in outputs],
+                            outputs=self._asked(name, outputs),
                             priority=context.priority,
                             timeout=int(timeout_s * 1e6),
                             headers=self._headers(),
                             client_timeout=timeout_s,
-                            parameters={"sha256": self._expected[name]},
                         ),
                     )
                 if connection != self._connection.number:
                     raise BackendUnavailable("the connection to the inference server was lost; try again", network=name)
-                return outputs_of(result, len(tiles), outputs, name)
+                arrays = arrays_of(result, len(tiles), outputs, name)
+                return TileOutputs(arrays.get("maps"), arrays.get("style"), self._stated(network, result))
         except ServiceError as error:
             if connection == self._connection.number and not isinstance(error, NotSent):
                 self._note(error, name)
             raise
+
+    def _asked(self, name: str, outputs: tuple[TileOutput, ...]) -> list[InferRequestedOutput]:
+        names = [OUTPUT_NAMES[output] for output in outputs] + [provenance.OUTPUT] * self._states_provenance[name]
+        return [InferRequestedOutput(name) for name in names]
+
+    def _stated(self, network: Network, result: InferResult) -> Network:
+        """Returns a network as an answer states it, or else as its configuration does."""
+        statements = result.as_numpy(provenance.OUTPUT)
+        if statements is None:
+            return network
+        stated = provenance.stated(network, statements.item(0))
+        if network.name in self.networks:  # not if the server turned out to serve other files meanwhile
+            self.networks[network.name] = stated
+        return stated
 
     def _note(self, error: ServiceError, name: str) -> None:
         """Takes the server out of use after a failure that is its own."""
@@ -274,7 +289,7 @@ class TritonClient:
                     client_timeout=TRIAL_TIMEOUT_S,
                 )
                 offered = {output: name for output, name in OUTPUT_NAMES.items() if result.get_output(name)}
-                outputs_of(result, 1, tuple(offered), name)
+                arrays_of(result, 1, tuple(offered), name)
                 self._failed_models.pop(name, None)
 
     async def _read_statistics(self) -> None:
@@ -318,22 +333,13 @@ class TritonClient:
                 f"Triton lists no version of '{name}'", reason="TRITON_BAD_ANSWER", server=self.address, network=name
             )
         batch = max(1, config.max_batch_size)
-        network = Network(name, metadata.versions[-1], served, batch, config.backend, _precision(config))
+        self._states_provenance[name] = any(output.name == provenance.OUTPUT for output in config.output)
+        network = Network(name, metadata.versions[-1], served, batch, *provenance.configured(config))
         for priority in Priority:
             self._dispatchers[name, priority].set_batch_size(network.max_batch_size)
         instances = sum(group.count * max(1, len(group.gpus)) for group in config.instance_group)
         self._work[name] = ModelWork(batch, max(1, instances))
         return network
-
-
-def _precision(config: Any) -> str:
-    """Returns the precision that a model's configuration demands, "" where it demands none."""
-    accelerators = config.optimization.execution_accelerators
-    found = (
-        accelerator.parameters.get("precision", "")
-        for accelerator in (*accelerators.cpu_execution_accelerator, *accelerators.gpu_execution_accelerator)
-    )
-    return next((word for word in found if word in ("f32", "bf16")), "")
 
 
 @cache

@@ -15,17 +15,16 @@ from cellserve_proto import v1 as pb
 from numpy.typing import NDArray
 
 from cellserve_gateway.app.context import Timing
-from cellserve_gateway.app.networks import Network
+from cellserve_gateway.app.networks import Network, Precision, weights_of
 from cellserve_gateway.app.params import DiameterSource
 from cellserve_gateway.app.pipeline import Segmentation, Wanted
 from cellserve_gateway.app.segmenter import DiameterEstimate, FamilyStatus
 
 SOURCES = {source: wire.number_of(pb.DiameterSource, source.value, "source") for source in DiameterSource}
-PRECISIONS = {
-    "fp32": pb.PRECISION_FLOAT32,
-    "fp16": pb.PRECISION_FLOAT16,
-    "f32": pb.PRECISION_FLOAT32,
-    "bf16": pb.PRECISION_BFLOAT16,
+PRECISIONS: dict[Precision, Any] = {Precision.UNKNOWN: pb.PRECISION_UNSPECIFIED} | {
+    precision: wire.number_of(pb.Precision, precision.value, "precision")
+    for precision in Precision
+    if precision is not Precision.UNKNOWN
 }
 SERVER_VERSION = metadata.version("cellserve")
 
@@ -142,14 +141,13 @@ def timing(seconds: Timing, total_s: float) -> pb.Timing:
 
 def model_version(family: Family, network: Network) -> pb.ModelVersion:
     """Returns the message of a network of a family."""
-    file = family.networks.get(network.name)
     return pb.ModelVersion(
         family=family.name,
         name=network.name,
         version=network.version,
         sha256=network.sha256,
-        weights=PRECISIONS.get((file.weights if file else None) or "", pb.PRECISION_UNSPECIFIED),
-        precision=PRECISIONS.get(network.precision, pb.PRECISION_UNSPECIFIED),
+        weights=PRECISIONS[weights_of(family, network.name)],
+        precision=PRECISIONS[network.precision],
         runtime=network.runtime,
     )
 

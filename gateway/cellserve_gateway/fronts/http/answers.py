@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from cellserve_gateway import __version__
 from cellserve_gateway.app.context import Timing
 from cellserve_gateway.app.decode import translated_image_errors
-from cellserve_gateway.app.networks import Network
+from cellserve_gateway.app.networks import Network, weights_of
 from cellserve_gateway.app.pipeline import Segmentation
 
 
@@ -76,7 +76,7 @@ class Answer:
 
 
 def by_query_names(params: SegmentParams) -> dict[str, Any]:
-    """Returns parameters by the names of the query: sending them again repeats the result."""
+    """Returns parameters by the names of the query: sending them again repeats the result, as `SegmentParams` says."""
     given = {name: getattr(params, name) for name in PARAMETERS}
     return given | {"normalization": str(params.normalization), "invert": params.normalization.invert}
 
@@ -111,14 +111,13 @@ def table_rows(objects: ObjectTable) -> list[dict[str, int | float]]:
 
 def model_of(family: Family, network: Network) -> dict[str, Any]:
     """Returns the description of a network of a family."""
-    file = family.networks.get(network.name)
     return {
         "family": family.name,
         "name": network.name,
         "version": network.version,
         "sha256": network.sha256,
-        "weights": file.weights if file else None,
-        "precision": network.precision or None,
+        "weights": weights_of(family, network.name).value or None,
+        "precision": network.precision.value or None,
         "runtime": network.runtime or None,
     }
 

@@ -4,7 +4,7 @@ import asyncio
 
 import numpy as np
 from cellserve_gateway.app.context import Priority, RequestContext
-from cellserve_gateway.app.networks import Network, TileOutput, TileOutputs
+from cellserve_gateway.app.networks import Network, Precision, TileOutput, TileOutputs
 from scipy import ndimage
 
 SHA256 = "ab" * 32
@@ -29,7 +29,7 @@ class BrightRegions:
         pass
 
     def network(self, name: str) -> Network:
-        return Network(name, "1", SHA256, 8)
+        return Network(name, "1", SHA256, 8, "numpy", Precision.FLOAT32)
 
     def tiles_ahead(self, network: Network) -> int:
         return 16
@@ -48,7 +48,9 @@ class BrightRegions:
         self.tiles += len(tiles)
         maps = [_maps(tile[0]) for tile in tiles]
         style = np.full((len(tiles), 256), 1 / 16, np.float32)
-        return TileOutputs(maps if "maps" in outputs else None, style if "style" in outputs else None)
+        return TileOutputs(
+            maps if "maps" in outputs else None, style if "style" in outputs else None, self.network(name)
+        )
 
 
 def _maps(plane: np.ndarray) -> np.ndarray:

@@ -44,6 +44,8 @@ async def test_finds_the_disks(serve: Serve, client: httpx.AsyncClient, disks: n
         assert body["params"]["diameter"] == 30
         assert body["diameter_source"] == "caller"
         assert body["model"]["sha256"] == running.backend.network("").sha256
+        assert (body["model"]["weights"], body["model"]["precision"]) == ("float16", "float32"), "the contract's words"
+        assert body["model"]["runtime"] == "numpy"
         assert body["image"]["pixel_size_um"] == {"y": 0.5, "x": 0.5, "z": None}
         assert body["warnings"] == []
         assert body["timing"]["inference_s"] > 0
