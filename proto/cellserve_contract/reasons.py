@@ -165,18 +165,21 @@ class ErrorReason(Reason, Enum):
     )
     TRITON_UNAVAILABLE = (
         "UNAVAILABLE",
-        "No inference server can be reached, or the inference servers still load their models.",
+        "No inference server is ready: none can be reached, all still load their models, or the model has failed.",
         "Repeat the call.",
     )
     DEADLINE_EXCEEDED = (
         "DEADLINE_EXCEEDED",
-        "The caller's deadline or the server's limit passed; `stage` names the stage of the work.",
+        "The caller's deadline or the server's limit passed; `stage` names the stage of the work. Stage `plan`: the work "
+        "was not begun, because its tiles take at least `estimated_s`, by the best speed that the inference servers have "
+        "shown; `left_s` was left.",
         "Give more time, or state the diameter: an estimate costs time, and small objects enlarge the image. Repeating "
         "the call unchanged only adds load.",
     )
     WORK_BUDGET_EXCEEDED = (
         "DEADLINE_EXCEEDED",
-        "The work on the image took longer than the request's `work_budget_s`; `stage` names the stage of the work.",
+        "The work on the image took longer than the request's `work_budget_s`, or would have (stage `plan`); `stage` "
+        "names the stage of the work.",
         "Give a larger work budget, or state the diameter.",
     )
     NOT_IMPLEMENTED = (
@@ -187,12 +190,12 @@ class ErrorReason(Reason, Enum):
     )
     TRITON_REFUSED = (
         "INTERNAL",
-        "The inference server refused a request of the gateway.",
+        "The inference server refused a request of the gateway; `status` names its status.",
         "Report the failure with its request id.",
     )
     TRITON_BAD_ANSWER = (
         "INTERNAL",
-        "The answer of the inference server does not fit its request.",
+        "The answer of the inference server does not fit its request; `output`, `got` and `expected` name the shapes.",
         "Report the failure with its request id.",
     )
     INTERNAL = (

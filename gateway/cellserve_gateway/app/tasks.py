@@ -1,7 +1,8 @@
 """Tasks that somebody may stop waiting for.
 
-A cancelled task keeps its CancelledError, which keeps the frames that it passed. A frame that keeps the task in turn
-closes a cycle, and the pixels in these frames stay until Python collects garbage, which can take thousands of calls.
+A task that failed or was cancelled keeps its exception. The exception keeps the frames that it passed. If one of these
+frames keeps the task, all of them form a cycle. The pixels in the frames then stay until Python collects garbage, which
+can take thousands of calls.
 """
 
 from __future__ import annotations

@@ -40,9 +40,9 @@ class NotSent(BackendUnavailable):
 class TritonClient:
     """A connection to one Triton.
 
-    A server is ready once it has shown, on the present connection, that it serves the expected files. An answer counts
-    only if its connection is still the one on which the server has shown so: behind an address, or behind a new
-    connection, there may be another server with other weights. Our backend also states the SHA-256 in each answer.
+    A server is ready once it has shown, on the present connection, that it serves the expected files. Behind a new
+    connection, there may be another server with other weights. An answer of a connection that has ended does not count.
+    Our backend also states the SHA-256 in each answer (docs/decisions/0019).
 
     A server whose model failed is ready again once the model has computed a tile. Triton itself says that it is ready
     although the process of a model has died.

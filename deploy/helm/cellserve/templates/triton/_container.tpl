@@ -43,7 +43,8 @@
     periodSeconds: 5
     timeoutSeconds: 3
     failureThreshold: {{ div (add $profile.startupSeconds 34) 5 }}
-  # Not ready does not mean dead: the gRPC health service tells the one, this path the other.
+  # Not ready does not mean dead: the gRPC health service tells the one, this path the other. Neither tells of a model
+  # whose process has died; the launcher ends then, and with it the container.
   livenessProbe:
     httpGet: {path: /v2/health/live, port: 8000}
     periodSeconds: 10
