@@ -170,9 +170,9 @@ class ErrorReason(Reason, Enum):
     )
     DEADLINE_EXCEEDED = (
         "DEADLINE_EXCEEDED",
-        "The caller's deadline or the server's limit passed; `stage` names the stage of the work. Stage `plan`: the work "
-        "was not begun, because its tiles take at least `estimated_s`, by the best speed that the inference servers have "
-        "shown; `left_s` was left.",
+        "The caller's deadline or the server's limit passed; `stage` names the stage of the work. Stage `plan`: the "
+        "work was not begun, because its tiles take at least `estimated_s`, by the best speed that the inference "
+        "servers have shown; `left_s` was left.",
         "Give more time, or state the diameter: an estimate costs time, and small objects enlarge the image. Repeating "
         "the call unchanged only adds load.",
     )
