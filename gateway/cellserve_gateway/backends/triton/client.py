@@ -42,7 +42,7 @@ class TritonClient:
 
     A server is ready once it has shown, on the present connection, that it serves the expected files. Behind a new
     connection, there may be another server with other weights. An answer of a connection that has ended does not count.
-    Our backend also states the SHA-256 in each answer (docs/decisions/0019).
+    Our backend also states the SHA-256 in each answer (docs/decisions/0021).
 
     A server whose model failed is ready again once the model has computed a tile. Triton itself says that it is ready
     although the process of a model has died.
