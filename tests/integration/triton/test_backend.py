@@ -132,24 +132,6 @@ def test_bad_requests_do_not_disturb_the_others(server, reference, random):
             assert error.value.status() == str(grpc.StatusCode.INVALID_ARGUMENT)
 
 
-def test_a_request_names_the_file_that_it_wants(server, random):
-    """Requests that want another file are refused, each alone: those of the same batch are computed."""
-    sha256 = hashlib.sha256(graph()).hexdigest()
-    image = client.InferInput("image", [1, 2, 16, 16], "FP32")
-    image.set_data_from_numpy(random.standard_normal((1, 2, 16, 16), np.float32))
-
-    def ask(wanted: str) -> str:
-        try:
-            server.infer("exact", [image], parameters={"sha256": wanted})
-        except InferenceServerException as error:
-            assert sha256 in error.message()
-            return str(error.status())
-        return "computed"
-
-    with ThreadPoolExecutor(16) as pool:
-        assert list(pool.map(ask, [sha256, "0" * 64] * 16)) == ["computed", str(grpc.StatusCode.NOT_FOUND)] * 16
-
-
 def test_generalist_is_near_onnx_runtime(generalist_triton, random):
     tiles = random.standard_normal((2, 2, 224, 224), np.float32)
     session = onnxruntime.InferenceSession(ROOT / "model_repository" / "generalist" / "1" / "model.onnx")
