@@ -6,7 +6,9 @@ from numpy.typing import NDArray
 from ._jit import kernel
 
 SEED_COUNT = 10
-"""More pixels than these must end at a position for it to found an object."""
+"""More pixels than these must end at a position for it to found an object; fewer do if smaller objects are wanted."""
+SPREAD = 1
+"""Pixels that end at most this far from a position may found an object with it: a window of 3 x 3."""
 SEED_REACH = 2
 """A seed is a maximum among the positions at most this far away: a window of 5 x 5."""
 REGION_COUNT = 2
@@ -30,27 +32,37 @@ def count_ends(ends: NDArray[np.int32], first: int, last: int, counts: NDArray[n
 
 
 @kernel
-def find_seeds(counts: NDArray[np.int32], first: int, last: int) -> NDArray[np.int32]:
-    """Flat indices of the seeds in the rows `first` to `last` (exclusive), in row-major order."""
+def find_seeds(counts: NDArray[np.int32], reach: int, count: int, first: int, last: int) -> NDArray[np.int32]:
+    """Flat indices of the seeds in the rows `first` to `last` (exclusive), in row-major order.
+
+    Args:
+        counts: int32 [Y, X], of `count_ends`.
+        reach: pixels that end at most this far from a position count for it; at most SEED_REACH.
+        count: more pixels than these found an object, at least REGION_COUNT.
+        first, last: rows.
+    """
     height, width = counts.shape
     seeds = np.empty((last - first) * width, np.int32)
     found = 0
     for y in range(first, last):
         for x in range(width):
-            if counts[y, x] <= SEED_COUNT:
+            if counts[y, x] <= REGION_COUNT:
                 continue
             highest = counts[y, x]
+            total = 0
             for near_y in range(max(0, y - SEED_REACH), min(height, y + SEED_REACH + 1)):
                 for near_x in range(max(0, x - SEED_REACH), min(width, x + SEED_REACH + 1)):
                     highest = max(highest, counts[near_y, near_x])
-            if counts[y, x] == highest:
+                    if abs(near_y - y) <= reach and abs(near_x - x) <= reach:
+                        total += counts[near_y, near_x]
+            if counts[y, x] == highest and total > count:
                 seeds[found] = y * width + x
                 found += 1
     return seeds[:found].copy()
 
 
 @kernel
-def grow_all(counts: NDArray[np.int32], seeds: NDArray[np.int32], cancelled: NDArray[np.uint8]) -> int:
+def grow_all(counts: NDArray[np.int32], seeds: NDArray[np.int32], reach: int, cancelled: NDArray[np.uint8]) -> int:
     """Let the region of each seed grow through all neighbouring positions that enough pixels end at (paper).
 
     Seeds whose regions touch would contest every position of them, so the largest takes all: they are one object.
@@ -58,6 +70,7 @@ def grow_all(counts: NDArray[np.int32], seeds: NDArray[np.int32], cancelled: NDA
     Args:
         counts: int32 [Y, X], of `count_ends`; positions of object n become -n.
         seeds: of `find_seeds`; objects are numbered in their order.
+        reach: what lies at most this far from a seed that founds an object joins it, however few pixels end there.
         cancelled: uint8 [1]; once not zero, the work ends early.
 
     Returns:
@@ -84,6 +97,11 @@ def grow_all(counts: NDArray[np.int32], seeds: NDArray[np.int32], cancelled: NDA
                         counts[y, x] = -objects
                         stack[depth] = y * width + x
                         depth += 1
+        seed_y, seed_x = divmod(seed, width)
+        for y in range(max(0, seed_y - reach), min(height, seed_y + reach + 1)):
+            for x in range(max(0, seed_x - reach), min(width, seed_x + reach + 1)):
+                if 0 < counts[y, x] <= REGION_COUNT:
+                    counts[y, x] = -objects
     return objects
 
 

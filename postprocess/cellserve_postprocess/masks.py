@@ -1,15 +1,16 @@
 """From network outputs to masks."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from cellserve_contract.params import RecoveryParams
+from cellserve_contract.params import MIN_SIZE, RecoveryParams
 from cellserve_parallel import ThreadGroup, bands
 from numpy.typing import NDArray
 
 from ._arrays import kernel_floats
-from ._clustering import assign, count_ends, find_seeds, grow_all, grow_rounds
+from ._clustering import REGION_COUNT, SEED_COUNT, SPREAD, assign, count_ends, find_seeds, grow_all, grow_rounds
 from ._diffusion import LONGEST, flow_errors
 from ._labels import fill_holes, may_have_holes, renumber
 from ._tracking import SQUARE, find_traps, follow_bilinear, follow_nearest, keep
@@ -37,12 +38,21 @@ class Recovered:
     flow_errors: NDArray[np.float32]
 
 
-def recover_masks(maps: NDArray[np.float32], params: RecoveryParams, threads: ThreadGroup | None = None) -> Recovered:
+def recover_masks(
+    maps: NDArray[np.float32],
+    params: RecoveryParams,
+    threads: ThreadGroup | None = None,
+    shape: tuple[int, int] | None = None,
+) -> Recovered:
     """Recover masks from the outputs of a network (paper, "Mask recovery via gradient flow tracking").
 
     Every pixel above the probability threshold follows the flows; pixels that end together make an object. Objects that
     are too small, too large, at the border (on request) or whose shape does not explain the predicted flows are
     dropped; then holes are filled. Sizes and flow errors are those of the shapes before filling, as in Cellpose.
+
+    The label image may be smaller than the maps: objects of few pixels converge better at the larger scale of the
+    maps. Masks are then read at the pixel centres of the label image. Sizes, borders and holes are those of the label
+    image, flow errors those at the scale of the maps.
 
     Besides the maps it takes 16 bytes a pixel, whatever the number of objects.
 
@@ -50,6 +60,7 @@ def recover_masks(maps: NDArray[np.float32], params: RecoveryParams, threads: Th
         maps: float32 [3, Y, X]: 5 * flow along y, 5 * flow along x, logit of the cell probability.
         params: validated parameters.
         threads: threads that share the work; the calling thread alone if left out. Results do not depend on it.
+        shape: (Y, X) of the label image; that of the maps if left out.
 
     Returns:
         The label image and the flow error of each object. Objects are numbered by the row, then the column, where their
@@ -63,14 +74,18 @@ def recover_masks(maps: NDArray[np.float32], params: RecoveryParams, threads: Th
         raise ValueError(f"network outputs have axes [3, Y, X] and less than 2**31 pixels, not shape {maps.shape}")
     threads = threads or ThreadGroup()
     flow, ends = _follow(kernel_floats(maps), params, threads)
-    labels, count = _cluster(ends, params, threads)
+    shape = maps.shape[1:] if shape is None else shape
+    min_size = MIN_SIZE if params.min_size is None else params.min_size
+    converged, count = _cluster(ends, _seed_rule(params, min_size * ends.size // max(1, math.prod(shape))), threads)
+    labels = _sampled(converged, shape)
     areas, boxes = measure_extents(labels, count, threads)
-    wanted = (areas >= max(1, params.min_size)) & (areas <= params.max_size_fraction * labels.size)
+    wanted = (areas >= max(1, min_size)) & (areas <= params.max_size_fraction * labels.size)
     if params.exclude_on_edges:
         wanted &= (boxes[:, :2] > 0).all(axis=1) & (boxes[:, 2:] < labels.shape).all(axis=1)
     errors = np.zeros(count, np.float32)
-    errors[wanted] = _flow_errors(labels, np.flatnonzero(wanted), boxes[wanted], flow, params, threads)
-    del flow
+    spans = boxes if labels is converged else measure_extents(converged, count, threads)[1]
+    errors[wanted] = _flow_errors(converged, np.flatnonzero(wanted), spans[wanted], flow, params, threads)
+    del flow, converged
     if params.flow_threshold > 0:
         wanted &= errors <= params.flow_threshold
     numbers = np.zeros(count + 1, np.int32)
@@ -103,23 +118,61 @@ def _follow(
     return flow, ends
 
 
-def _cluster(ends: NDArray[np.int32], params: RecoveryParams, threads: ThreadGroup) -> tuple[NDArray[np.int32], int]:
+@dataclass(frozen=True, slots=True)
+class SeedRule:
+    """Where objects are founded, and how far they reach.
+
+    Attributes:
+        reach: pixels that end at most this far from a seed, along both axes, count for it and belong to it.
+        count: more of them found an object.
+        rounds: times that the region of a seed grows; None: until it is complete.
+    """
+
+    reach: int
+    count: int
+    rounds: int | None
+
+
+def _seed_rule(params: RecoveryParams, min_size: int) -> SeedRule:
+    """The rule for objects of at least so many pixels at the scale of the maps."""
+    if params.mask_rules == "cellpose3":
+        return SeedRule(0, SEED_COUNT, CELLPOSE_ROUNDS)
+    count = min(SEED_COUNT, max(REGION_COUNT, min_size - 1))
+    # The few pixels of a small object go to and fro and end around its sink: none of them can be spared.
+    return SeedRule(SPREAD if count < SEED_COUNT else 0, count, None)
+
+
+def _cluster(ends: NDArray[np.int32], rule: SeedRule, threads: ThreadGroup) -> tuple[NDArray[np.int32], int]:
     """Label image of the pixels that end together, in the memory of `ends`; and the highest number in it."""
     counts = np.zeros(ends.shape, np.int32)
     rows = bands(ends.shape)
     for part in rows:  # one after another: pixels of different parts may end at the same position
         threads.cancellation.raise_if_cancelled()
         count_ends(ends, *part, counts)
-    seeds = np.concatenate([np.empty(0, np.int32), *threads.each(lambda rows: find_seeds(counts, *rows), rows)])
-    if params.mask_rules == "cellpose3":
+    found = threads.each(lambda rows: find_seeds(counts, rule.reach, rule.count, *rows), rows)
+    seeds = np.concatenate([np.empty(0, np.int32), *found])
+    if rule.rounds is None:
+        count = grow_all(counts, seeds, rule.reach, threads.cancellation.flag)
+    else:
         # The largest first; of equal ones the last, as a later one writes over an earlier one there.
         order = np.argsort(counts.ravel()[seeds], kind="stable")[::-1].copy()
-        grow_rounds(counts, seeds, order, CELLPOSE_ROUNDS)
+        grow_rounds(counts, seeds, order, rule.rounds)
         count = seeds.size
-    else:
-        count = grow_all(counts, seeds, threads.cancellation.flag)
     threads.each(lambda rows: assign(ends, counts, *rows), rows)
     return ends, count
+
+
+def _sampled(labels: NDArray[np.int32], shape: tuple[int, int]) -> NDArray[np.int32]:
+    """Label image of another shape, read at the centres of its pixels; the argument itself where it has that shape.
+
+    An object that covers no centre vanishes. On average objects keep their area.
+    """
+    if labels.shape == shape:
+        return labels
+    rows, columns = (
+        (2 * np.arange(length) + 1) * own // (2 * length) for length, own in zip(shape, labels.shape, strict=True)
+    )
+    return np.ascontiguousarray(labels[np.ix_(rows, columns)])
 
 
 def _flow_errors(

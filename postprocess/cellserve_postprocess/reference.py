@@ -8,27 +8,35 @@ rounding of a sum.
 import math
 
 import numpy as np
-from cellserve_contract.params import RecoveryParams
+from cellserve_contract.params import MIN_SIZE, RecoveryParams
 from numpy.typing import NDArray
 
-from ._clustering import REGION_COUNT, SEED_COUNT, SEED_REACH
+from ._clustering import REGION_COUNT, SEED_COUNT, SEED_REACH, SPREAD
 from ._diffusion import CELLPOSE_ITERATIONS, FAINTEST, LONGEST
 from .masks import CELLPOSE_ROUNDS, FLOW_SCALE, Recovered
 
 
-def recover_masks(maps: NDArray[np.float32], params: RecoveryParams) -> Recovered:
-    """Recover masks from the outputs of a network."""
+def recover_masks(maps: NDArray[np.float32], params: RecoveryParams, shape: tuple[int, int] | None = None) -> Recovered:
+    """Recover masks from the outputs of a network, in a label image of that shape."""
+    shape = maps.shape[1:] if shape is None else shape
+    min_size = MIN_SIZE if params.min_size is None else params.min_size
+    cellpose = params.mask_rules == "cellpose3"
     flow, ends = keep(maps, params.cellprob_threshold)
     follow = follow_bilinear if params.interpolation == "bilinear" else follow_nearest
-    labels, count = cluster(
-        follow(flow, ends, params.niter), CELLPOSE_ROUNDS if params.mask_rules == "cellpose3" else None
+    reach, seed_count = 0, SEED_COUNT
+    if not cellpose:
+        seed_count = min(SEED_COUNT, max(REGION_COUNT, min_size * ends.size // max(1, math.prod(shape)) - 1))
+        reach = SPREAD if seed_count < SEED_COUNT else 0
+    converged, count = cluster(
+        follow(flow, ends, params.niter), reach, seed_count, CELLPOSE_ROUNDS if cellpose else None
     )
+    labels = sampled(converged, shape)
     areas, boxes = extents(labels, count)
-    wanted = (areas > 0) & (areas >= params.min_size) & (areas <= params.max_size_fraction * labels.size)
+    wanted = (areas > 0) & (areas >= min_size) & (areas <= params.max_size_fraction * labels.size)
     if params.exclude_on_edges:
         wanted &= (boxes[:, :2] > 0).all(axis=1) & (boxes[:, 2:] < labels.shape).all(axis=1)
     numbers = np.flatnonzero(wanted) + 1
-    errors = flow_errors(labels, numbers, boxes[wanted], flow, params.mask_rules == "cellpose3")
+    errors = flow_errors(converged, numbers, extents(converged, count)[1][wanted], flow, cellpose)
     if params.flow_threshold > 0:
         numbers, errors = numbers[errors <= params.flow_threshold], errors[errors <= params.flow_threshold]
     new = np.zeros(count + 1, np.int32)
@@ -86,13 +94,17 @@ def _clamped(position: NDArray[np.float32], length: int) -> NDArray[np.float32]:
     return np.where(position > 0, np.minimum(position, np.float32(length - 1)), np.float32(0))
 
 
-def cluster(ends: NDArray[np.int32], rounds: int | None) -> tuple[NDArray[np.int32], int]:
-    """Label pixels by the region of dense convergence they end in; a region grows so many times, or completely."""
+def cluster(ends: NDArray[np.int32], reach: int, seed_count: int, rounds: int | None) -> tuple[NDArray[np.int32], int]:
+    """Label pixels by the region of dense convergence they end in.
+
+    More than `seed_count` pixels that end within `reach` of a position found a region, which grows `rounds` times, or
+    completely.
+    """
     counts = np.bincount(ends[ends >= 0], minlength=ends.size).reshape(ends.shape)
     seeds = [
         (y, x)
-        for y, x in zip(*(axis.tolist() for axis in np.nonzero(counts > SEED_COUNT)), strict=True)
-        if counts[y, x] == counts[_window(y, x, SEED_REACH)].max()
+        for y, x in zip(*(axis.tolist() for axis in np.nonzero(counts > REGION_COUNT)), strict=True)
+        if counts[y, x] == counts[_window(y, x, SEED_REACH)].max() and counts[_window(y, x, reach)].sum() > seed_count
     ]
     regions = np.zeros(ends.shape, dtype=np.int32)
     if rounds is None:
@@ -101,6 +113,8 @@ def cluster(ends: NDArray[np.int32], rounds: int | None) -> tuple[NDArray[np.int
             if not regions[seed]:
                 objects += 1
                 regions[_grown(counts, seed, ends.size)] = objects
+                near = _window(*seed, reach)
+                regions[near][(regions[near] == 0) & (counts[near] <= REGION_COUNT)] = objects
     else:
         objects = len(seeds)
         for i in sorted(range(objects), key=lambda i: counts[seeds[i]]):
@@ -185,6 +199,15 @@ def _mask_flow(mask: NDArray[np.bool_], cellpose: bool, dtype: type[np.floating]
     slope /= np.where(steepest > 0, steepest, 1)
     length = np.sqrt(slope[0] * slope[0] + slope[1] * slope[1])
     return np.asarray((slope / np.where(length > 0, length, 1))[:, 1:-1, 1:-1])
+
+
+def sampled(labels: NDArray[np.int32], shape: tuple[int, int]) -> NDArray[np.int32]:
+    """Label image of another shape, pixel by pixel."""
+    height, width = labels.shape
+    result = np.zeros(shape, np.int32)
+    for y, x in np.ndindex(*shape):
+        result[y, x] = labels[math.floor((y + 0.5) * height / shape[0]), math.floor((x + 0.5) * width / shape[1])]
+    return result
 
 
 def extents(labels: NDArray[np.int32], count: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:

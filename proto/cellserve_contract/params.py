@@ -13,6 +13,7 @@ from .declarations import Param, ParameterError, make_canonical, parameters
 from .normalization import Normalization
 
 __all__ = [
+    "MIN_SIZE",
     "PARAMETERS",
     "Interpolation",
     "MaskRules",
@@ -21,6 +22,9 @@ __all__ = [
     "RecoveryParams",
     "SegmentParams",
 ]
+
+MIN_SIZE = 15
+"""Default of `min_size` where objects are not so small that it has to be less."""
 
 Interpolation = Literal["bilinear", "nearest"]
 MaskRules = Literal["paper", "cellpose3"]
@@ -41,8 +45,23 @@ class RecoveryParams:
     ] = 0.0
     flow_threshold: Annotated[float, Param("Objects with a larger flow error are dropped; 0 keeps all.", 0, 100)] = 0.4
     niter: Annotated[int, Param("Steps of one pixel that pixels follow the flows.", 1, 10_000)] = 200
-    interpolation: Annotated[Interpolation, Param("How flows between pixels are computed.")] = "bilinear"
-    min_size: Annotated[int, Param("Objects of fewer pixels are dropped.", 0, 1_000_000, unit="pixels")] = 15
+    interpolation: Annotated[
+        Interpolation,
+        Param(
+            "How flows between pixels are computed. nearest, as in the paper, loses objects below 7 pixels of diameter "
+            "among larger ones."
+        ),
+    ] = "bilinear"
+    min_size: Annotated[
+        int | None,
+        Param(
+            "Objects of fewer pixels are dropped. Below 11, fewer pixels than otherwise found an object.",
+            0,
+            1_000_000,
+            unit="pixels",
+            unset="15; a quarter of the area of a disc of the diameter if that is less, for diameters below 8.7 pixels",
+        ),
+    ] = None
     max_size_fraction: Annotated[
         float, Param("Objects larger than this share of the image are dropped.", 0, 1, above_low=True)
     ] = 0.4

@@ -112,9 +112,11 @@ def test_what_goes_to_and_fro_ends_where_every_step_takes_it(along, flows, first
     peaks=st.integers(1, 6),
     spread=st.floats(0, 3),
     pixels=st.integers(0, 190),
-    rules=st.sampled_from(["paper", "cellpose3"]),
+    reach=st.integers(0, 2),
+    seed_count=st.integers(2, 10),
+    rounds=st.sampled_from([None, masks.CELLPOSE_ROUNDS]),
 )
-def test_clusters(shape, seed, peaks, spread, pixels, rules):
+def test_clusters(shape, seed, peaks, spread, pixels, reach, seed_count, rounds):
     height, width = shape
     rng = np.random.default_rng(seed)
     starts = rng.permutation(height * width)[:pixels]
@@ -122,8 +124,8 @@ def test_clusters(shape, seed, peaks, spread, pixels, rules):
     y, x = np.clip(rng.normal(centres, spread).astype(np.int64), 0, np.array(shape) - 1).T
     ends = np.full(shape, -1, np.int32)
     ends.ravel()[starts] = y * width + x
-    expected, expected_count = reference.cluster(ends, masks.CELLPOSE_ROUNDS if rules == "cellpose3" else None)
-    labels, count = masks._cluster(ends, RecoveryParams(mask_rules=rules), ThreadGroup())
+    expected, expected_count = reference.cluster(ends, reach, seed_count, rounds)
+    labels, count = masks._cluster(ends, masks.SeedRule(reach, seed_count, rounds), ThreadGroup())
     assert count == expected_count
     np.testing.assert_array_equal(labels, expected)
 
@@ -217,8 +219,10 @@ def test_objects_said_to_have_no_holes_have_none(labels):
     interpolation=st.sampled_from(["bilinear", "nearest"]),
     rules=st.sampled_from(["paper", "cellpose3"]),
     edges=st.booleans(),
+    min_size=st.none() | st.integers(0, 12),
+    smaller=st.integers(1, 4),
 )
-def test_masks(flow, logits, interpolation, rules, edges):
+def test_masks(flow, logits, interpolation, rules, edges, min_size, smaller):
     """The whole recovery, with every shortcut, against its plain twin."""
     logit = np.random.default_rng(logits).normal(1, 1, flow.shape[1:]).astype(np.float32)
     params = RecoveryParams(
@@ -226,12 +230,13 @@ def test_masks(flow, logits, interpolation, rules, edges):
         interpolation=interpolation,
         mask_rules=rules,
         exclude_on_edges=edges,
-        min_size=3,
+        min_size=min_size,
         max_size_fraction=0.9,
     )
     maps = maps_of(flow, logit)
+    shape = (max(1, logit.shape[0] // smaller), max(1, logit.shape[1] // smaller))
     with np.errstate(invalid="ignore", over="ignore"):
-        expected = reference.recover_masks(maps, params)
-    recovered = recover_masks(maps, params)
+        expected = reference.recover_masks(maps, params, shape)
+    recovered = recover_masks(maps, params, shape=shape)
     np.testing.assert_array_equal(recovered.labels, expected.labels)
     np.testing.assert_allclose(recovered.flow_errors, expected.flow_errors, rtol=1e-6)

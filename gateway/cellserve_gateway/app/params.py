@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from enum import Enum
 
 from cellserve_contract.model_card import Family
-from cellserve_contract.params import SegmentParams
+from cellserve_contract.params import MIN_SIZE, SegmentParams
 from cellserve_preprocess import ParameterError, default_channels
+
+SMALL_DIAMETERS = {"bilinear": 6.0, "nearest": 8.0}
+"""In pixels, by interpolation. Masks of smaller objects are recovered at the networks' scale: on few pixels, paths do
+not converge, least of all along nearest flows, which lead to and fro around a sink."""
+
+TESTED_DIAMETERS = (3.0, 160.0)
+"""In pixels: smallest and largest median diameter at which results were measured; see docs/decisions/0019."""
 
 
 class DiameterSource(Enum):
@@ -51,3 +59,18 @@ def resolve(params: SegmentParams, planes: int, family: Family) -> tuple[Segment
     if family.size_model is not None:
         return channels, DiameterSource.SIZE_MODEL
     return replace(channels, diameter=family.diam_mean), DiameterSource.WORKING_DIAMETER
+
+
+def has_small_objects(params: SegmentParams) -> bool:
+    """Returns whether objects of the diameter are small; never for Cellpose, which recovers at the image's size."""
+    assert params.diameter is not None  # resolved or estimated
+    return params.mask_rules == "paper" and params.diameter < SMALL_DIAMETERS[params.interpolation]
+
+
+def with_min_size(params: SegmentParams) -> SegmentParams:
+    """Resolves `min_size` of parameters that state a diameter: no default drops objects of half the diameter."""
+    if params.min_size is not None:
+        return params
+    assert params.diameter is not None  # resolved or estimated
+    quarter = math.pi / 16 * params.diameter**2  # of the area of a disc: a disc of half the diameter
+    return replace(params, min_size=MIN_SIZE if params.mask_rules == "cellpose3" else min(MIN_SIZE, round(quarter)))

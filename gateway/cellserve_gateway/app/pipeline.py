@@ -34,7 +34,7 @@ from .context import RequestContext
 from .decode import Pixels
 from .families import Families
 from .networks import Backend, Network, TileOutput, TileOutputs, used
-from .params import DiameterSource
+from .params import DiameterSource, has_small_objects, with_min_size
 from .tasks import run_together
 from .threads import WorkerThreads
 
@@ -93,7 +93,7 @@ class NetworkOutputs:
     """What the networks say of an image.
 
     Attributes:
-        maps: float32 [3, Y, X] at the size of the image: 5 * flow along y, 5 * flow along x, logit.
+        maps: float32 [3, Y, X] at the scale of `Plan.recovered`: 5 * flow along y, 5 * flow along x, logit.
         style: float32 [256], unit length. None: not wanted.
     """
 
@@ -108,6 +108,8 @@ class Plan:
     Attributes:
         shape: (Y, X) of the image.
         scaled: (Y, X) of the image at the networks' scale.
+        recovered: (Y, X) of the maps that masks are recovered from: that of the image (paper), or the networks' scale
+            for small objects. Results have the shape of the image.
         grid: Tiles of the scaled image.
     """
 
@@ -116,6 +118,7 @@ class Plan:
     network: Network
     shape: tuple[int, int]
     scaled: tuple[int, int]
+    recovered: tuple[int, int]
     grid: TileGrid
 
     @property
@@ -189,7 +192,8 @@ class Pipeline:
         grid = TileGrid.cover(scaled, params.tile_overlap, params.augment)
         network = self.backend.network(family.network(params.ensemble))
         self._check_time(network, tiles, context)
-        return Plan(params, source, network, shape, scaled, grid)
+        recovered = max(shape, scaled, key=math.prod) if has_small_objects(params) else shape
+        return Plan(with_min_size(params), source, network, shape, scaled, recovered, grid)
 
     def scaled(self, shape: tuple[int, int], params: SegmentParams) -> tuple[int, int]:
         """Returns (Y, X) of an image at the networks' scale; `params` state a diameter."""
@@ -221,7 +225,7 @@ class Pipeline:
             tiles = await self.infer(scaled, plan.grid, plan.network, outputs, context)
         with self.stage(context, "reassemble"):
             group = self.workers.group(context)
-            maps = await self.workers.run(context, assemble, tiles, plan.grid, plan.shape, group)
+            maps = await self.workers.run(context, assemble, tiles, plan.grid, plan.recovered, group)
             return NetworkOutputs(maps, None if tiles.style is None else style_of(tiles))
 
     async def recover(
@@ -294,7 +298,7 @@ class Pipeline:
 
 
 def assemble(tiles: TileOutputs, grid: TileGrid, shape: tuple[int, int], threads: ThreadGroup) -> NDArray[np.float32]:
-    """Returns the networks' maps at a size, [3, Y, X]. Masks are recovered at the size of the image (paper)."""
+    """Returns the networks' maps at a size, [3, Y, X]."""
     assert tiles.maps is not None  # asked for
     return _finite(resize(reassemble(tiles.maps, grid, threads), shape, threads))
 
@@ -319,10 +323,10 @@ def _finite(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _recover(network: NetworkOutputs, plan: Plan, wanted: Wanted, threads: ThreadGroup) -> Segmentation:
-    maps, outputs = network.maps, wanted.outputs
+    outputs, maps = wanted.outputs, resize(network.maps, plan.shape, threads)
     labels, objects = None, ObjectTable.empty()
     if not wanted.maps_only:
-        recovered = recover_masks(maps, plan.params, threads)
+        recovered = recover_masks(network.maps, plan.params, threads, plan.shape)
         labels = recovered.labels
         objects = measure_objects(labels, maps[2], recovered.flow_errors, threads)
     return Segmentation(

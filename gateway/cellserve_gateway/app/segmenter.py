@@ -24,7 +24,7 @@ from .decode import Decoded
 from .diameter import DiameterEstimator
 from .families import Families
 from .networks import Backend, Network
-from .params import DiameterSource, resolve
+from .params import TESTED_DIAMETERS, DiameterSource, resolve
 from .pipeline import NetworkOutputs, Pipeline, Plan, Segmentation, Wanted
 from .threads import WorkerThreads
 
@@ -58,7 +58,7 @@ class Prepared:
 
     Attributes:
         planes: float32 [2, Y, X], normalised.
-        params: Parameters, all resolved.
+        params: Parameters, all resolved but `min_size`, which the plan resolves.
         source: Where the diameter came from.
         warnings: What to know about the image and the diameter.
     """
@@ -220,7 +220,15 @@ class Segmenter:
         elif source is DiameterSource.SIZE_MODEL:
             diameter, doubts = await self._diameters.estimate(normalized.planes, params, context, reservation)
             params, warnings = replace(params, diameter=diameter), (*warnings, *doubts)
-        return Prepared(normalized.planes, params, source, warnings)
+        return Prepared(normalized.planes, params, source, (*warnings, *_untested(params)))
+
+
+def _untested(params: SegmentParams) -> Iterator[Warned]:
+    """Yields a warning if objects of the diameter were never measured; `params` state a diameter."""
+    smallest, largest = TESTED_DIAMETERS
+    if params.diameter is not None and not smallest <= params.diameter <= largest:
+        facts = {"diameter": f"{params.diameter:.3g}", "smallest": f"{smallest:g}", "largest": f"{largest:g}"}
+        yield WarningKind.SIZE_UNTESTED, facts
 
 
 def _ignored(given: SegmentParams, used: SegmentParams, planes: int) -> Iterator[Warned]:

@@ -158,7 +158,7 @@ def test_wrong_types(wrong):
 def test_defaults_are_those_of_the_contract():
     params = SegmentParams()
     assert (params.cellprob_threshold, params.flow_threshold, params.niter) == (0.0, 0.4, 200)
-    assert (params.interpolation, params.min_size, params.max_size_fraction) == ("bilinear", 15, 0.4)
+    assert (params.interpolation, params.min_size, params.max_size_fraction) == ("bilinear", None, 0.4)
     assert (params.fill_holes, params.exclude_on_edges, params.mask_rules) == (True, False, "paper")
 
 

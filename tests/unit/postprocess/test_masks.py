@@ -83,10 +83,76 @@ def test_peaks_that_touch_are_one_object():
     assert recovered.labels.max() == 1
 
 
-def test_ten_pixels_found_no_object_and_eleven_do():
-    for length, objects in ((10, 0), (11, 1)):
-        labels = np.ones((1, length), dtype=np.uint16)
-        assert recover_masks(perfect_maps(labels), KEEP_ALL).labels.max() == objects
+def blobs(area):
+    """144 objects of so many pixels, each the pixels closest to a position between pixels."""
+    rng = np.random.default_rng(area)
+    y, x = np.indices((12, 12))
+    labels = np.zeros((144, 144), np.uint16)
+    for number in range(144):
+        row, column = divmod(number, 12)
+        centre = rng.uniform(5.5, 6.5, 2)
+        closest = np.argsort((y - centre[0]) ** 2 + (x - centre[1]) ** 2, axis=None, kind="stable")[:area]
+        labels[12 * row + closest // 12, 12 * column + closest % 12] = number + 1
+    return labels
+
+
+@pytest.mark.parametrize(("length", "min_size", "objects"), [
+    (3, 3, 1), (3, 0, 1), (2, 0, 0), (5, 5, 1), (5, 6, 0), (10, 10, 1), (10, 11, 0), (11, 11, 1),
+])  # fmt: skip
+def test_as_many_pixels_as_the_smallest_object_has_found_one(length, min_size, objects):
+    """At most eleven: beyond, size alone decides."""
+    maps = np.full((3, 5, 40), -6, np.float32)
+    maps[:2] = 0
+    maps[2, 2, 10 : 10 + length] = 6
+    maps[1, 2, 10 : 10 + length] = 5 * np.sign(length // 2 - np.arange(length))
+    params = RecoveryParams(flow_threshold=0, min_size=min_size)
+    assert recover_masks(maps, params).labels.max() == objects
+
+
+@pytest.mark.parametrize(
+    ("interpolation", "area"),
+    [*(("bilinear", area) for area in (5, 6, 8, 10, 12, 20)), *(("nearest", area) for area in (7, 8, 10, 12, 16, 20))],
+)
+def test_a_small_min_size_finds_objects_of_few_pixels(interpolation, area):
+    labels = blobs(area)
+    recovered = recover_masks(perfect_maps(labels), RecoveryParams(min_size=area // 2, interpolation=interpolation))
+    assert recovered.labels.max() == 144
+    assert min(iou(labels, recovered.labels)) > 0.5
+
+
+def test_objects_of_sixteen_pixels_along_nearest_flows():
+    """Their pixels go to and fro: half of them end on one side of the middle, half on the other."""
+    maps = perfect_maps(blobs(16))
+    for params, objects in (({}, 0), ({"min_size": 8}, 144), ({"min_size": 8, "mask_rules": "cellpose3"}, 0)):
+        assert recover_masks(maps, RecoveryParams(interpolation="nearest", **params)).labels.max() == objects
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+def test_masks_of_larger_maps_keep_the_size_of_their_objects(interpolation):
+    labels = disks((300, 420), [(40, 50), (150, 200), (270, 390)], 18)
+    params = RecoveryParams(min_size=3, interpolation=interpolation)
+    recovered = recover_masks(perfect_maps(labels), params, shape=(40, 60))
+    assert recovered.labels.shape == (40, 60)
+    assert recovered.labels.max() == len(recovered.flow_errors) == 3
+    areas = np.bincount(recovered.labels.ravel())[1:] * (300 / 40) * (420 / 60)
+    np.testing.assert_allclose(areas, np.bincount(labels.ravel())[1:], rtol=0.15)
+    y, x = np.nonzero(recovered.labels == recovered.labels[5, 7])
+    np.testing.assert_allclose([(y.mean() + 0.5) * 300 / 40, (x.mean() + 0.5) * 420 / 60], [40.5, 50.5], atol=2)
+
+
+def test_sizes_and_borders_are_those_of_the_label_image():
+    labels = disks((300, 300), [(40, 40), (150, 150)], 18)  # 1,009 pixels each, about 10 in the label image
+    labels[labels == 2] = 0
+    labels[2:29, 130:157] = 2  # two pixels away from the border of the maps, none in the label image
+    maps = perfect_maps(labels)
+
+    def count(**params):
+        return recover_masks(maps, RecoveryParams(**params), shape=(30, 30)).labels.max()
+
+    assert count(min_size=7) == 2
+    assert count(min_size=15) == 0
+    assert count(min_size=7, max_size_fraction=0.005) == 0
+    assert count(min_size=7, exclude_on_edges=True) == 1
 
 
 def test_the_threshold_is_strict():
