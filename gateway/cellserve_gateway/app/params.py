@@ -10,9 +10,8 @@ from cellserve_contract.model_card import Family
 from cellserve_contract.params import MIN_SIZE, SegmentParams
 from cellserve_preprocess import ParameterError, default_channels
 
-SMALL_DIAMETERS = {"bilinear": 6.0, "nearest": 8.0}
-"""In pixels, by interpolation. Masks of smaller objects are recovered at the networks' scale: on few pixels, paths do
-not converge, least of all along nearest flows, which lead to and fro around a sink."""
+SMALL_DIAMETER = 6.0
+"""In pixels. Masks of smaller objects are recovered at the networks' scale: on few pixels, fewer paths converge."""
 
 TESTED_DIAMETERS = (3.0, 160.0)
 """In pixels: smallest and largest median diameter at which results were measured; see docs/decisions/0019."""
@@ -64,7 +63,7 @@ def resolve(params: SegmentParams, planes: int, family: Family) -> tuple[Segment
 def has_small_objects(params: SegmentParams) -> bool:
     """Returns whether objects of the diameter are small; never for Cellpose, which recovers at the image's size."""
     assert params.diameter is not None  # resolved or estimated
-    return params.mask_rules == "paper" and params.diameter < SMALL_DIAMETERS[params.interpolation]
+    return params.mask_rules == "paper" and params.diameter < SMALL_DIAMETER
 
 
 def with_min_size(params: SegmentParams) -> SegmentParams:

@@ -58,8 +58,7 @@ async def test_min_size_counts_pixels_of_the_image():
     [
         ({"diameter": 5.9}, "scaled"),
         ({"diameter": 6}, "shape"),
-        ({"diameter": 7.9, "interpolation": "nearest"}, "scaled"),
-        ({"diameter": 8, "interpolation": "nearest"}, "shape"),
+        ({"diameter": 4, "interpolation": "nearest"}, "scaled"),
         ({"diameter": 4, "mask_rules": "cellpose3"}, "shape"),
     ],
 )
