@@ -13,7 +13,7 @@ from cellserve_contract.warnings import WarningKind
 from cellserve_gateway.app.context import Priority
 from cellserve_gateway.app.decode import limits_of
 from cellserve_gateway.app.networks import Network, Precision
-from cellserve_gateway.app.params import DiameterSource, resolve
+from cellserve_gateway.app.params import DiameterSource, resolve, with_min_size
 from cellserve_gateway.app.pipeline import Segmentation
 from cellserve_gateway.errors import InvalidImage, InvalidRequest, NotImplementedYet
 from cellserve_gateway.fronts.grpc import answers, codec
@@ -34,7 +34,7 @@ FAMILY = Family(
     networks={"generalist": NetworkFile("0" * 64, "fp16")},
 )
 NETWORK = Network("generalist", "1", "0" * 64, 8, "openvino 1.2.3", Precision.BFLOAT16)
-PARAMS = resolve(SegmentParams(model="generalist"), 1, FAMILY)[0]
+PARAMS = with_min_size(resolve(SegmentParams(model="generalist"), 1, FAMILY)[0])
 LIMITS = limits_of(Settings())
 
 
