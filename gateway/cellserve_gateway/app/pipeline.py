@@ -108,8 +108,8 @@ class Plan:
     Attributes:
         shape: (Y, X) of the image.
         scaled: (Y, X) of the image at the networks' scale.
-        recovered: (Y, X) of the maps that masks are recovered from: that of the image (paper), or the networks' scale
-            for small objects. Results have the shape of the image.
+        recovered: (Y, X) of the maps that masks are recovered from. The image's shape (paper); for small objects, that
+            of the networks' scale. Results always have the image's shape.
         grid: Tiles of the scaled image.
     """
 
