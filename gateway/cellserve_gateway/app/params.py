@@ -14,7 +14,7 @@ SMALL_DIAMETER = 6.0
 """In pixels. Masks of smaller objects are recovered at the networks' scale: on few pixels, fewer paths converge."""
 
 TESTED_DIAMETERS = (3.0, 160.0)
-"""In pixels: smallest and largest median diameter at which results were measured; see docs/decisions/0019."""
+"""In pixels: smallest and largest median diameter at which results were measured; see docs/decisions/0022."""
 
 
 class DiameterSource(Enum):
