@@ -64,7 +64,7 @@ async def test_min_size_counts_pixels_of_the_image():
 )
 async def test_where_masks_are_recovered(params, recovered):
     with setup(None) as made:
-        plan = made.pipeline.plan(SHAPE, SegmentParams(model="cells", **params), None)
+        plan = made.pipeline.plan(SHAPE, SegmentParams(model="cells", **params), None, made.context)
     assert plan.recovered == getattr(plan, recovered)
     assert plan.scaled != plan.shape
 
