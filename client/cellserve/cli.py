@@ -7,8 +7,10 @@ Results go to standard output, progress and errors to standard error. Exit statu
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import sys
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -27,8 +29,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from . import report
 from .channel import DEFAULT_ADDRESS
 from .client import Client
-from .errors import CellServeError
-from .files import Outputs, is_output, plan_outputs, read_image
+from .errors import CellServeError, one_image
+from .files import Outputs, check_names, is_output, plan_outputs, read_image
 from .images import ImageLike
 from .options import parameter_options, params_of
 from .params import Compression, Priority
@@ -54,14 +56,21 @@ Axes = Annotated[
         help="CYX or YXC, for TIFF files of several planes that do not say what these are.", show_default=False
     ),
 ]
+Series = Annotated[
+    int | None,
+    typer.Option(
+        help="Number of the image in a TIFF file that holds several, from 0.", min=0, show_default="the only one"
+    ),
+]
 
 
 @dataclass(frozen=True)
 class _Access:
-    """What a server may ask for before it lets a caller in."""
+    """What a server may ask for before it lets a caller in, and what to print of unforeseen errors."""
 
     credentials: grpc.ChannelCredentials | None = None
     token: str | None = None
+    traceback: bool = False
 
     @property
     def metadata(self) -> list[tuple[str, str]]:
@@ -84,6 +93,7 @@ def segment(
     out: Annotated[Path | None, typer.Option(help="Folder of the results.", show_default="beside each file")] = None,
     address: Address = [DEFAULT_ADDRESS],  # noqa: B006  # typer reads it, nothing changes it
     axes: Axes = None,
+    series: Series = None,
     csv: Annotated[bool, typer.Option(help="Write the table of objects.")] = True,
     overlay: Annotated[bool, typer.Option(help="Write a picture of the outlines.")] = True,
     concurrency: Annotated[int, typer.Option(help="Images in work at a time.", min=1, max=256)] = 8,
@@ -100,7 +110,7 @@ def segment(
 ) -> None:
     """Segments images: FILE_cp_masks.tif (labels), FILE_objects.csv and FILE_overlay.png for each."""
     params = params_of(values)
-    output, errors = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
+    output, errors = _console(), _console(stderr=True)
     inputs = [path for path in files if not is_output(path)]
     if len(inputs) < len(files):
         _say(errors, f"left out {len(files) - len(inputs)} files that an earlier run wrote")
@@ -108,6 +118,8 @@ def segment(
         plan = plan_outputs(inputs, out)
     except CellServeError as error:
         raise typer.BadParameter(error.message) from error
+    if len(plan) < len(inputs):
+        _say(errors, f"{len(inputs) - len(plan)} files were given twice; each file is segmented once")
 
     failures: list[Path] = []
 
@@ -116,13 +128,15 @@ def segment(
         if as_json:
             _say(output, json.dumps(report.error_record(path, error)))
         else:
-            # Files name themselves in their own errors.
-            _say(errors, f"error: {error}" if str(path) in error.message else f"error: {path}: {error}")
+            _say(errors, report.error_line(path, error))
+        _say_cause(context, errors, error)
 
     def images() -> Iterator[tuple[_InputFile, ImageLike]]:
         for path in plan:
             try:
-                image = read_image(path, axes)
+                with one_image():
+                    check_names(plan[path])
+                    image = read_image(path, axes, series)
             except CellServeError as error:
                 fail(path, error)
                 progress.advance(bar)
@@ -141,12 +155,14 @@ def segment(
                 continue
             outputs = plan[file.path]
             try:
-                written = _write(file.image, result, outputs, csv=csv, overlay=overlay)
-            except OSError as error:
-                fail(file.path, CellServeError(f"cannot write: {error}", reason="FILE_UNWRITABLE"))
+                with one_image():
+                    written = _write(file.image, result, outputs, csv=csv, overlay=overlay)
+                    record = json.dumps(report.record(file.path, result, outputs, written))
+            except CellServeError as error:
+                fail(file.path, error)
                 continue
             if as_json:
-                _say(output, json.dumps(report.record(file.path, result, outputs, written)))
+                _say(output, record)
             elif len(plan) == 1:
                 if result.objects:
                     output.print(report.object_table(result))
@@ -166,21 +182,24 @@ def diameter(
     files: Files,
     address: Address = [DEFAULT_ADDRESS],  # noqa: B006  # typer reads it, nothing changes it
     axes: Axes = None,
+    series: Series = None,
     deadline_s: DeadlineS = 300.0,
     **values: Any,
 ) -> None:
     """Estimates the median diameter of the objects in each image, and tells where the number comes from."""
     params = params_of(values)
-    output, errors = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
+    output, errors = _console(), _console(stderr=True)
     failed = False
     with _client(context, address, deadline_s, errors) as client:
         client.health()
         for path in files:
             try:
-                estimate = client.estimate_diameter(read_image(path, axes), params)
+                with one_image():
+                    estimate = client.estimate_diameter(read_image(path, axes, series), params)
             except CellServeError as error:
                 failed = True
-                _say(errors, f"error: {path}: {error}")
+                _say(errors, report.error_line(path, error))
+                _say_cause(context, errors, error)
             else:
                 line = f"{path}: {estimate.diameter:.1f} px ({report.diameter_source(estimate.source)})"
                 _say(output, "\n".join([line, *report.warning_lines(estimate.warnings)]))
@@ -209,6 +228,7 @@ def _common(
             envvar="CELLSERVE_TOKEN", help="Token to send; better in the environment, where others do not see it."
         ),
     ] = None,
+    traceback: Annotated[bool, typer.Option("--traceback", help="Print where an unforeseen error happened.")] = False,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", callback=_show_version, is_eager=True)
     ] = False,
@@ -216,13 +236,16 @@ def _common(
     """Finds cells and nuclei in microscope images, on a CellServe server."""
     if (certificate is None) != (key is None):
         raise typer.BadParameter("--certificate and --key belong together")
-    context.obj = _Access(token=token)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")  # names of files can be any bytes
+    context.obj = _Access(token=token, traceback=traceback)
     if tls or ca or certificate:
         try:
             files = [path.read_bytes() if path else None for path in (ca, key, certificate)]
         except OSError as error:
             raise typer.BadParameter(f"{error.filename}: {error.strerror}") from error
-        context.obj = _Access(grpc.ssl_channel_credentials(*files), token)
+        context.obj = _Access(grpc.ssl_channel_credentials(*files), token, traceback)
 
 
 @app.command()
@@ -232,9 +255,9 @@ def models(
     deadline_s: AnswerS = 10.0,
 ) -> None:
     """Lists the model families of the server; an asterisk marks the one used when none is named."""
-    with _client(context, address, deadline_s, Console(stderr=True, highlight=False, soft_wrap=True)) as client:
+    with _client(context, address, deadline_s, _console(stderr=True)) as client:
         listed = client.models()
-    output = Console(highlight=False)
+    output = _console(wrap=True)
     output.print(report.model_table(listed))
     _say(output, report.model_notes(listed))
 
@@ -246,7 +269,7 @@ def health(
     deadline_s: AnswerS = 10.0,
 ) -> None:
     """Asks each server whether it is ready: prints SERVING (exit status 0) or what else it is (1)."""
-    output, errors = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
+    output, errors = _console(), _console(stderr=True)
     failed = False
     for server in address:
         with contextlib.suppress(typer.Exit), _client(context, [server], deadline_s, errors) as client:
@@ -291,21 +314,40 @@ def _progress(errors: Console) -> Progress:
     )
 
 
+def _console(*, stderr: bool = False, wrap: bool = False) -> Console:
+    """Returns a console for tables and progress that prints text as it is."""
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=not wrap)
+
+
 def _say(console: Console, line: str) -> None:
-    """Prints text as it is."""
-    console.print(line, markup=False)
+    """Prints a line to the stream of a console; a console itself would expand tabs."""
+    print(line, file=sys.stderr if console.stderr else sys.stdout, flush=True)
+
+
+def _say_cause(context: typer.Context, errors: Console, error: CellServeError) -> None:
+    """Prints where an unforeseen error happened, if the caller asked."""
+    access: _Access = context.obj
+    if access.traceback and error.reason == "CLIENT_FAILED" and error.__cause__ is not None:
+        _say(errors, "".join(traceback.format_exception(error.__cause__)).rstrip())
 
 
 def _write(image: Image, result: Segmentation, outputs: Outputs, *, csv: bool, overlay: bool) -> list[Path]:
-    """Writes the results of one image; returns the files."""
-    write_labels_tiff(outputs.labels, result.labels, image.pixel_size)
-    written = [outputs.labels]
-    if csv:
-        write_table_csv(outputs.table, (entry.row() for entry in result.objects))
-        written.append(outputs.table)
-    if overlay:
-        cytoplasm, nucleus = result.params.cytoplasm_channel, result.params.nucleus_channel
-        channels = (-1 if channel is None else channel for channel in (cytoplasm, nucleus))
-        write_overlay(outputs.overlay, image, result.labels, *channels)
-        written.append(outputs.overlay)
+    """Writes the results of one image; returns the files.
+
+    Raises:
+        CellServeError: FILE_UNWRITABLE: a file cannot be written.
+    """
+    try:
+        write_labels_tiff(outputs.labels, result.labels, image.pixel_size)
+        written = [outputs.labels]
+        if csv:
+            write_table_csv(outputs.table, (entry.row() for entry in result.objects), image.pixel_size)
+            written.append(outputs.table)
+        if overlay:
+            cytoplasm, nucleus = result.params.cytoplasm_channel, result.params.nucleus_channel
+            channels = (-1 if channel is None else channel for channel in (cytoplasm, nucleus))
+            write_overlay(outputs.overlay, image, result.labels, *channels)
+            written.append(outputs.overlay)
+    except OSError as error:
+        raise CellServeError(f"cannot write: {error}", reason="FILE_UNWRITABLE") from error
     return written

@@ -10,13 +10,15 @@ CellServeError                                  what to do
 └── ServerError                                 report it, with the request id: the fault is the server's
 
 Exceptions of `grpc` and of `cellserve_formats` are translated here and nowhere else. Reasons are listed in
-docs/errors.md; the client adds FILE_UNREADABLE, MESSAGE_TOO_LARGE, FRAME_SKIPPED and ANSWER_INVALID.
+docs/errors.md; the client adds FILE_UNREADABLE, FILE_UNWRITABLE, MESSAGE_TOO_LARGE, FRAME_SKIPPED, ANSWER_INVALID and
+CLIENT_FAILED.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import grpc
 from cellserve_contract.reasons import ErrorReason
@@ -112,6 +114,22 @@ _CLASSES: dict[grpc.StatusCode, type[CellServeError]] = {
 def refusal(message: str, reason: str, **metadata: str) -> InvalidRequestError:
     """Makes the error of a request that the client itself refuses to send; `reason` is the name of an `ErrorReason`."""
     return InvalidRequestError(message, grpc.StatusCode.INVALID_ARGUMENT, ErrorReason[reason].name, metadata)
+
+
+@contextlib.contextmanager
+def one_image() -> Iterator[None]:
+    """The boundary around the work on one image: an exception that nobody foresaw fails this image and no other.
+
+    Raises:
+        CellServeError: As raised inside; CLIENT_FAILED, with the exception as `__cause__`, for any other exception.
+    """
+    try:
+        yield
+    except CellServeError:
+        raise
+    except Exception as error:
+        message = f"unforeseen {type(error).__name__}: {error}"
+        raise CellServeError(message, grpc.StatusCode.INTERNAL, ErrorReason.CLIENT_FAILED.name) from error
 
 
 def from_image_error(error: ImageError, source: object = None) -> InvalidRequestError:

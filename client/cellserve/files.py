@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,11 +12,14 @@ from pathlib import Path
 import cellserve_formats
 from cellserve_formats import Image, ImageError
 
-from .errors import from_image_error, refusal
+from .errors import CellServeError, from_image_error, refusal
 
 LABELS_SUFFIX = "_cp_masks.tif"
 TABLE_SUFFIX = "_objects.csv"
 OVERLAY_SUFFIX = "_overlay.png"
+SUFFIXES = (LABELS_SUFFIX, TABLE_SUFFIX, OVERLAY_SUFFIX)
+NAME_BYTES = 255
+"""Longest name of a file on common file systems."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +41,19 @@ def plan_outputs(inputs: Sequence[Path], folder: Path | None) -> dict[Path, Outp
     """Names the result files of every input, making sure that no two inputs share any.
 
     Args:
-        inputs: Image files; one given twice counts once.
+        inputs: Image files. A file given twice counts once. Two names (links) of a file count twice.
         folder: Where all results go; None: beside each input.
 
     Returns:
-        Result files by input, in the order given.
+        Result files by input, in the order given. Names longer than a file system takes are shortened.
 
     Raises:
         InvalidRequestError: Two inputs would write the same files.
     """
     plan: dict[Path, Outputs] = {}
     owners: dict[Path, Path] = {}
-    for path in {path.resolve(): path for path in reversed(inputs)}.values():
-        stem = (folder or path.parent) / path.stem
+    for path in {_entry(path): path for path in reversed(inputs)}.values():
+        stem = (folder or path.parent) / _short(path.stem)
         owner = owners.setdefault(stem.resolve(), path)
         if owner is not path:
             raise refusal(
@@ -56,33 +61,69 @@ def plan_outputs(inputs: Sequence[Path], folder: Path | None) -> dict[Path, Outp
                 "rename one, or segment them into different folders",
                 "FIELD_INVALID",
             )
-        plan[path] = Outputs(
-            *(stem.with_name(stem.name + end) for end in (LABELS_SUFFIX, TABLE_SUFFIX, OVERLAY_SUFFIX))
-        )
+        plan[path] = Outputs(*(stem.with_name(stem.name + end) for end in SUFFIXES))
     return {path: plan[path] for path in reversed(plan)}
+
+
+def check_names(outputs: Outputs) -> None:
+    """Checks, before any work, that the file system takes the names of the results.
+
+    Raises:
+        CellServeError: FILE_UNWRITABLE: a name or path is too long.
+    """
+    for path in (outputs.labels, outputs.table, outputs.overlay):
+        try:
+            os.lstat(path)
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                raise CellServeError(
+                    f"cannot write {path}: {error.strerror}; shorten the name of the file or of its folder, or choose "
+                    "another folder with --out",
+                    reason="FILE_UNWRITABLE",
+                ) from error
+
+
+def _entry(path: Path) -> Path:
+    """Returns what makes two paths the same entry of a folder: the folder without links, and the name as it is."""
+    return path.parent.resolve() / path.name
+
+
+def _short(stem: str) -> str:
+    """Returns the name of a file without ending; longer ones than results can have end in a checksum instead."""
+    name, most = os.fsencode(stem), NAME_BYTES - max(map(len, SUFFIXES))
+    if len(name) <= most:
+        return stem
+    mark = f"~{hashlib.sha256(name).hexdigest()[:8]}"
+    kept = stem
+    while len(os.fsencode(kept)) > most - len(mark):  # whole characters
+        kept = kept[:-1]
+    return kept + mark
 
 
 def is_output(path: Path) -> bool:
     """Tells whether a file name is one that `plan_outputs` makes."""
-    return path.name.endswith((LABELS_SUFFIX, TABLE_SUFFIX, OVERLAY_SUFFIX))
+    return path.name.endswith(SUFFIXES)
 
 
-def read_image(path: str | os.PathLike[str], axes: str | None = None) -> Image:
+def read_image(path: str | os.PathLike[str], axes: str | None = None, series: int | None = None) -> Image:
     """Reads a TIFF (OME and ImageJ files too), PNG or JPEG file, whatever its name ends in.
 
     Args:
         path: The file.
         axes: Axes of a TIFF file that does not name them itself, once those of length one are gone; other files
             ignore it.
+        series: Number of the image in a TIFF file that holds several, from 0.
 
     Returns:
-        Pixels in the type of the file, their axes, and the pixel size where the file states it. Alpha is left out.
+        Pixels, their axes, and the pixel size where the file states it, as `cellserve_formats.read_image` reads them.
+        The planes of an OME-TIFF image that are in other files of the same folder are read, too.
 
     Raises:
-        InvalidRequestError: The file cannot be read, or holds a z stack, a time series or several images.
+        InvalidRequestError: The file cannot be read, or holds a z stack, a time series, or several images of which none
+            is chosen.
     """
     try:
-        return cellserve_formats.read_image(path, axes=axes, stacks=False, threads=None)
+        return cellserve_formats.read_image(path, axes=axes, stacks=False, threads=None, series=series)
     except OSError as error:
         raise refusal(f"{path}: {error.strerror or error}", "FILE_UNREADABLE") from error
     except ImageError as error:

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 from cellserve_contract.arrays import Packing, describe_array, view_array
-from cellserve_contract.packing import IMAGE_DTYPES
-from cellserve_formats import EncodedImage, Image, ImageError, check_axes, guess_axes
+from cellserve_formats import EncodedImage, Image, ImageError, check_axes, guess_axes, image_dtype
 from cellserve_proto import v1 as pb
 from numpy.typing import ArrayLike, NDArray
 
@@ -16,8 +15,11 @@ from .errors import from_image_error, refusal
 
 AXES = ("YX", "CYX", "YXC")
 
-_FILE_FORMATS = {"png": pb.EncodedImage.FORMAT_PNG, "tiff": pb.EncodedImage.FORMAT_TIFF}
-_DTYPES = {dtype.name: dtype for dtype in IMAGE_DTYPES}
+_FILE_FORMATS = {
+    "png": pb.EncodedImage.FORMAT_PNG,
+    "tiff": pb.EncodedImage.FORMAT_TIFF,
+    "jpeg": pb.EncodedImage.FORMAT_JPEG,
+}
 
 
 # An array (or what NumPy makes one of), pixels with their axes, the bytes of a file, or the path of a file to read
@@ -84,8 +86,8 @@ def decode_array(array: pb.Array, data: bytes | memoryview | None = None) -> NDA
 def _file_format(image: EncodedImage) -> pb.EncodedImage.Format:
     try:
         return _FILE_FORMATS[image.format]
-    except (ImageError, KeyError) as error:
-        raise refusal("the encoded image is neither PNG nor TIFF", "IMAGE_UNDECODABLE") from error
+    except ImageError as error:
+        raise from_image_error(error) from error
 
 
 def _guess_axes(shape: tuple[int, ...]) -> str:
@@ -103,24 +105,14 @@ def _asarray(image: ArrayLike) -> NDArray[Any]:
 
 
 def _sendable(pixels: NDArray[Any]) -> NDArray[Any]:
-    """Returns the pixels in a little-endian dtype of the wire that holds their values, as they are where possible."""
+    """Returns the pixels in a little-endian type of the contract that holds their values, as they are where possible.
+
+    Booleans and bytes have the same memory.
+    """
+    try:
+        dtype = image_dtype(pixels)
+    except ImageError as error:
+        raise from_image_error(error) from error
     if pixels.dtype == bool:
         return pixels.view(np.uint8)
-    if pixels.dtype.name in _DTYPES:
-        name = pixels.dtype.name
-    elif pixels.dtype.kind in "iu":
-        name = _smallest_integer(pixels)
-    elif pixels.dtype.kind == "f":
-        name = "float32" if pixels.dtype.itemsize < 4 else "float64"
-    else:
-        raise refusal(f"pixels of type {pixels.dtype} are not real numbers", "DATA_TYPE_UNSUPPORTED")
-    return pixels.astype(_DTYPES[name], copy=False)
-
-
-def _smallest_integer(pixels: NDArray[Any]) -> str:
-    """Names the smallest integer type of the wire that holds all values, or float64."""
-    low, high = (int(pixels.min()), int(pixels.max())) if pixels.size else (0, 0)
-    for name in ("uint8", "uint16", "int16", "uint32"):
-        if np.iinfo(name).min <= low and high <= np.iinfo(name).max:
-            return name
-    return "float64"
+    return pixels.astype(dtype.newbyteorder("<"), copy=False)

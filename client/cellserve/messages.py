@@ -14,12 +14,12 @@ from cellserve_contract import wire
 from cellserve_contract.arrays import Detached, Packing
 from cellserve_contract.params import PARAMETERS, ParameterError
 from cellserve_contract.warnings import Warned, Warnings
-from cellserve_formats import Image, PixelSize
+from cellserve_formats import EncodedImage, Image, PixelSize
 from cellserve_proto import v1 as pb
 from google.protobuf.message import Message
 from numpy.typing import NDArray
 
-from .errors import CellServeError, invalid_answer, refusal
+from .errors import CellServeError, invalid_answer, one_image, refusal
 from .files import read_image
 from .images import ImageLike, decode_array, describe_image
 from .params import DiameterSource, SegmentOptions, SegmentParams
@@ -45,12 +45,14 @@ class Template:
     Attributes:
         request: The request, without id and image.
         axes: Axes of plain arrays, or None.
+        series: Number of the image in files that hold several, or None.
         packing: How pixels are packed on their way to the server.
         deadline_s: Deadline of each call in seconds, None for the client's.
     """
 
     request: pb.SegmentRequest
     axes: str | None
+    series: int | None
     packing: Packing
     deadline_s: float | None
 
@@ -62,7 +64,7 @@ class Template:
             TypeError: A keyword that does not exist, or a value of a wrong type.
             InvalidRequestError: A word that is not among the allowed ones, or a parameter out of range.
         """
-        axes = options.pop("axes", None)
+        axes, series = options.pop("axes", None), options.pop("series", None)
         compression = options.pop("compression", "auto")
         deadline_s = options.pop("deadline_s", None)
         work_budget_s = options.pop("work_budget_s", None)
@@ -85,7 +87,7 @@ class Template:
         except ParameterError as error:
             facts = {"parameter": error.parameter, "allowed": error.allowed}
             raise refusal(str(error), "PARAMETER_OUT_OF_RANGE", **facts) from error
-        return cls(request, axes, "zlib" if compression == "zlib" else "none", deadline_s)
+        return cls(request, axes, series, "zlib" if compression == "zlib" else "none", deadline_s)
 
     def segment(self, image: ImageLike, request_id: str | None = None) -> ImageRequest[pb.SegmentRequest]:
         """Makes the request for one image; a random id, if none is given, names even a call that gets lost.
@@ -110,9 +112,12 @@ class Template:
     def _describe_image(
         self, message: pb.Image, image: ImageLike
     ) -> tuple[tuple[str, ...], bytes | memoryview, Warnings]:
-        if isinstance(image, str | os.PathLike):
-            image = read_image(image, self.axes)
-        path, data = describe_image(message, image, self.axes, self.packing)
+        with one_image():
+            if isinstance(image, str | os.PathLike):
+                image = read_image(image, self.axes, self.series)
+            path, data = describe_image(message, image, self.axes, self.packing)
+            if isinstance(image, EncodedImage) and self.series is not None:
+                message.encoded.series = self.series
         return ("image", *path), data, image.warnings if isinstance(image, Image) else ()
 
 

@@ -37,6 +37,7 @@ class DiameterOptions(ParamFields, total=False):
     Attributes:
         axes: One letter per axis of an array, out of TCZYX and S. Left out: "YX" for two axes, "YXC" for a trailing
             axis of 3 or 4.
+        series: Number of the image in a TIFF file that holds several, from 0. Left out: the only one.
         compression: "zlib" packs pixels both ways: for slow networks. "none" packs nothing. "auto" (default) sends
             plain pixels and lets the server pack large label images.
         priority: "acquisition" (a microscope waits for the answer) overtakes "batch", the default.
@@ -45,6 +46,7 @@ class DiameterOptions(ParamFields, total=False):
     """
 
     axes: str | None
+    series: int | None
     compression: Compression
     priority: Priority
     work_budget_s: float | None

@@ -89,6 +89,7 @@ def record(path: Path, result: Segmentation, outputs: Outputs, written: list[Pat
         "labels": str(outputs.labels),
         "table": str(outputs.table) if outputs.table in written else None,
         "overlay": str(outputs.overlay) if outputs.overlay in written else None,
+        "pixel_size_um": result.pixel_size and result.pixel_size._asdict(),
         "params": dataclasses.asdict(result.params),
         "diameter_source": result.diameter_source,
         "model": dataclasses.asdict(result.model),
@@ -96,6 +97,11 @@ def record(path: Path, result: Segmentation, outputs: Outputs, written: list[Pat
         "warnings": [dataclasses.asdict(warning) for warning in result.warnings],
         "request_id": result.request_id,
     }
+
+
+def error_line(path: Path, error: CellServeError) -> str:
+    """Returns one image's failure as a line. Files name themselves in their own errors."""
+    return f"error: {error}" if str(path) in error.message else f"error: {path}: {error}"
 
 
 def error_record(path: Path, error: CellServeError) -> dict[str, Any]:

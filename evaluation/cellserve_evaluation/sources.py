@@ -159,7 +159,7 @@ class Folder:
         if path is None:
             raise PredictionError(f"{self.path} has no {sample.group}/{sample.name}_masks.png")
         try:
-            read = planes(read_image(path, stacks=False))
+            read = planes(read_image(path, stacks=False, as_stored=True))
         except (ImageError, OSError) as error:
             raise PredictionError(f"{path}: {error}") from error
         if len(read) != 1:

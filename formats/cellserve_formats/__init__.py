@@ -1,5 +1,6 @@
 """Image files: the one reader, and one writer per output format."""
 
+from .dtypes import image_dtype
 from .encoded import EncodedImage, FileFormat, file_format
 from .errors import ImageError
 from .files import replacing
@@ -18,6 +19,7 @@ __all__ = [
     "check_pixels",
     "file_format",
     "guess_axes",
+    "image_dtype",
     "planes",
     "read_image",
     "replacing",

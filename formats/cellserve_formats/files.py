@@ -6,8 +6,8 @@ import contextlib
 import json
 import os
 import re
+import secrets
 import stat
-import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -23,7 +23,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         OSError: The file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    part = path.with_name(f".{secrets.token_hex(8)}.part")  # short: file systems bound names
     try:
         with part.open("xb") as file:
             yield file

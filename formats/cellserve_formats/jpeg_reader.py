@@ -1,18 +1,24 @@
-"""JPEG files to pixels, and the sizes that JPEG streams announce."""
+"""JPEG files to pixels, and what JPEG streams say of themselves."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import imagecodecs
 
 from .errors import ImageError
+from .exif import UPRIGHT, exif_orientation
 from .image import Image
 from .limits import Limits
+from .losses import orientation_ignored
 
 # Start of frame markers, each of another coding process. C4, C8 and CC are no start of frame.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _WITHOUT_LENGTH = frozenset(range(0xD0, 0xD9)) | {0x01}
+_START_OF_SCAN, _APP1 = 0xDA, 0xE1
+_END_OF_IMAGE = b"\xff\xd9"
+_EXIF = b"Exif\0\0"
 
 
 class JpegFrame(NamedTuple):
@@ -30,27 +36,25 @@ def jpeg_frame(data: bytes | memoryview) -> JpegFrame | None:
     Args:
         data: The stream.
     """
-    at = 2
-    while at + 4 <= len(data):
-        if data[at] != 0xFF:
-            return None
-        marker = data[at + 1]
-        if marker == 0xFF:  # a fill byte
-            at += 1
-        elif marker in _WITHOUT_LENGTH:
-            at += 2
-        elif marker in _FRAMES and at + 10 <= len(data):
-            height, width = int.from_bytes(data[at + 5 : at + 7]), int.from_bytes(data[at + 7 : at + 9])
-            return JpegFrame(height, width, data[at + 9], data[at + 4])
-        elif marker == 0xDA:  # pixels begin
-            return None
-        else:
-            at += 2 + int.from_bytes(data[at + 2 : at + 4])
+    for marker, start, _ in _segments(data):
+        if marker in _FRAMES and start + 6 <= len(data):
+            height, width = int.from_bytes(data[start + 1 : start + 3]), int.from_bytes(data[start + 3 : start + 5])
+            return JpegFrame(height, width, data[start + 5], data[start])
     return None
 
 
+def is_cut_off(data: bytes) -> bool:
+    """Tells whether a JPEG stream stops before its end. The decoder makes up the rest of such an image.
+
+    Args:
+        data: The stream.
+    """
+    scan = next((start for marker, start, _ in _segments(data) if marker == _START_OF_SCAN), None)
+    return scan is None or data.find(_END_OF_IMAGE, scan) < 0  # in a scan, 0 follows every FF that is no marker
+
+
 def read_jpeg(data: bytes, limits: Limits, name: str = "") -> Image:
-    """Reads a JPEG file; its orientation tag is ignored, so that labels fit the stored pixels.
+    """Reads a JPEG file. The pixels are in the order of the file, whatever orientation EXIF states.
 
     Args:
         data: The file.
@@ -72,11 +76,40 @@ def read_jpeg(data: bytes, limits: Limits, name: str = "") -> Image:
     if frame.bits != 8:
         raise ImageError(f"the JPEG file has {frame.bits} bits per sample; only 8 are read", "IMAGE_UNDECODABLE")
     limits.check(frame.samples, frame.height, frame.width, 1)
+    if is_cut_off(data):
+        raise _damaged()
     try:
         pixels = imagecodecs.jpeg8_decode(data)
     except Exception as error:  # the codec's own exception types are not public
         raise _damaged() from error
-    return Image(pixels, "YX" if pixels.ndim == 2 else "YXS", name=name)
+    axes = "YX" if pixels.ndim == 2 else "YXS"
+    return Image(pixels, axes, name=name, warnings=orientation_ignored(_orientation(data)))
+
+
+def _orientation(data: bytes) -> int:
+    for marker, start, end in _segments(data):
+        if marker == _APP1 and data[start : start + len(_EXIF)] == _EXIF:
+            return exif_orientation(data[start + len(_EXIF) : end])
+    return UPRIGHT
+
+
+def _segments(data: bytes | memoryview) -> Iterator[tuple[int, int, int]]:
+    """Yields marker, start and end of the content of each segment, up to the first scan."""
+    at = 2
+    while at + 4 <= len(data):
+        if data[at] != 0xFF:
+            return
+        marker = data[at + 1]
+        if marker == 0xFF:  # a fill byte
+            at += 1
+        elif marker in _WITHOUT_LENGTH:
+            at += 2
+        else:
+            end = at + 2 + int.from_bytes(data[at + 2 : at + 4])
+            yield marker, at + 4, end
+            if marker == _START_OF_SCAN:
+                return
+            at = end
 
 
 def _damaged() -> ImageError:

@@ -10,16 +10,18 @@ from numpy.typing import NDArray
 
 from .errors import ImageError
 from .files import write_bytes
+from .image import PixelSize
 from .png import png_bytes
 
 MOST_OBJECTS = 65535
 
 
-def labels_png_bytes(labels: NDArray[Any]) -> bytes:
+def labels_png_bytes(labels: NDArray[Any], pixel_size: PixelSize | None = None) -> bytes:
     """Returns a label image as a PNG file of uint16, whatever the type of the labels.
 
     Args:
         labels: Unsigned integers [Y, X], 0 is background.
+        pixel_size: That of the segmented image, micrometres.
 
     Raises:
         ImageError: IMAGE_TOO_LARGE if a label is above 65,535.
@@ -33,13 +35,13 @@ def labels_png_bytes(labels: NDArray[Any]) -> bytes:
             value=count,
             limit=MOST_OBJECTS,
         )
-    return png_bytes(labels.astype(np.uint16, copy=False))
+    return png_bytes(labels.astype(np.uint16, copy=False), pixel_size)
 
 
-def write_labels_png(path: Path, labels: NDArray[Any]) -> None:
+def write_labels_png(path: Path, labels: NDArray[Any], pixel_size: PixelSize | None = None) -> None:
     """Writes a label image as a PNG file; arguments and errors as in `labels_png_bytes`.
 
     Raises:
         OSError: The file cannot be written.
     """
-    write_bytes(path, labels_png_bytes(labels))
+    write_bytes(path, labels_png_bytes(labels, pixel_size))

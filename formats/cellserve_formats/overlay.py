@@ -60,7 +60,7 @@ def draw_overlay(image: Image, labels: NDArray[Any], cytoplasm: int = -1, nucleu
 
 def overlay_bytes(image: Image, labels: NDArray[Any], cytoplasm: int = -1, nucleus: int = -1) -> bytes:
     """Returns the picture of `draw_overlay` as a PNG file; arguments as there."""
-    return png_bytes(draw_overlay(image, labels, cytoplasm, nucleus))
+    return png_bytes(draw_overlay(image, labels, cytoplasm, nucleus), image.pixel_size)
 
 
 def write_overlay(path: Path, image: Image, labels: NDArray[Any], cytoplasm: int = -1, nucleus: int = -1) -> None:
@@ -159,6 +159,8 @@ def _shifts(
 
 def _stretch(plane: NDArray[Any]) -> NDArray[np.float32]:
     """Maps the 1st and 99th percentile (where equal: the extremes) to 0 and 1, and clips; a constant is zeros."""
+    if plane.dtype == bool:  # percentiles subtract, which booleans do not
+        plane = plane.view(np.uint8)
     low, high = np.percentile(plane, (1, 99))
     if low == high:
         low, high = float(plane.min()), float(plane.max())

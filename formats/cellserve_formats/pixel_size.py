@@ -43,6 +43,13 @@ def pixel_size(file: tifffile.TiffFile, page: Any, ome: ElementTree.Element | No
     return _by_resolution(page, _RESOLUTION_UNITS.get(_value(page, "ResolutionUnit")))
 
 
+def by_pixels_per_metre(y: float, x: float) -> PixelSize | None:
+    """Returns the pixel size by resolutions in pixels per metre; None if it is implausible for a microscope."""
+    along_y, along_x = (_MICROMETRES["m"] / resolution if resolution else math.nan for resolution in (y, x))
+    size = _plausible(along_y, along_x, math.nan)
+    return None if size is not None and max(size.y, size.x) > _LARGEST_OF_A_MICROSCOPE else size
+
+
 def _ome_pixel_size(root: ElementTree.Element) -> PixelSize | None:
     """Returns the pixel size of the first image of an OME-XML document."""
     for element in root.iter():

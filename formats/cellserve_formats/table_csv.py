@@ -10,17 +10,21 @@ from pathlib import Path
 from cellserve_contract.objects import columns
 
 from .files import write_bytes
+from .image import PixelSize
 
 Row = Mapping[str, int | float]
 """One object: a number per column."""
 
 
-def table_csv_bytes(rows: Iterable[Row], axes: str = "YX") -> bytes:
+def table_csv_bytes(rows: Iterable[Row], axes: str = "YX", pixel_size: PixelSize | None = None) -> bytes:
     """Returns the objects as CSV, one row each, under a header; floating-point numbers with seven digits.
+
+    The last columns, `pixel_size_y_um` and so on, repeat the pixel size in each row; they are empty if it is unknown.
 
     Args:
         rows: One mapping of all columns of `cellserve_contract.objects` per object.
         axes: Axes of the label image.
+        pixel_size: That of the segmented image, micrometres.
 
     Raises:
         KeyError: A column is missing.
@@ -28,19 +32,23 @@ def table_csv_bytes(rows: Iterable[Row], axes: str = "YX") -> bytes:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     names = [column.name for column in columns(axes)]
-    table.writerow(names)
-    table.writerows([_text(row[name]) for name in names] for row in rows)
+    sizes = {f"pixel_size_{axis.lower()}_um": getattr(pixel_size, axis.lower(), None) for axis in axes}
+    table.writerow([*names, *sizes])
+    size = [_text(value) for value in sizes.values()]
+    table.writerows([*(_text(row[name]) for name in names), *size] for row in rows)
     return text.getvalue().encode()
 
 
-def write_table_csv(path: Path, rows: Iterable[Row]) -> None:
+def write_table_csv(path: Path, rows: Iterable[Row], pixel_size: PixelSize | None = None) -> None:
     """Writes the objects as CSV; arguments and errors as in `table_csv_bytes`.
 
     Raises:
         OSError: The file cannot be written.
     """
-    write_bytes(path, table_csv_bytes(rows))
+    write_bytes(path, table_csv_bytes(rows, pixel_size=pixel_size))
 
 
-def _text(value: int | float) -> str:
+def _text(value: int | float | None) -> str:
+    if value is None:
+        return ""
     return f"{value:.7g}" if isinstance(value, float) else str(value)

@@ -64,6 +64,8 @@ def check_directories(data: bytes, limits: Limits) -> None:
         for entry in entries:
             metadata += _ENTRY_BYTES + entry.size
             for below in entry.offsets:
+                if below >= len(data):  # metadata that the parser leaves out
+                    continue
                 smaller += entry.tag == _SUB_IFDS
                 metadata += sum(_ENTRY_BYTES + part.size for part in _directory(data, below, layout)[0])
                 limits.check_one("metadata_bytes", metadata)
@@ -77,16 +79,20 @@ def damaged(why: str = "it is damaged or cut off") -> ImageError:
 
 
 def _directory(data: bytes, offset: int, layout: _Layout) -> tuple[Iterator[_Entry], int]:
-    """Returns the entries of a directory and the offset of the next one; none and 0 where the file ends before."""
+    """Returns the entries of a directory and the offset of the next one, 0 after the last one.
+
+    Raises:
+        ImageError: IMAGE_UNDECODABLE: the file ends before.
+    """
     start = offset + struct.calcsize(layout.count)
     if start > len(data):
-        return iter(()), 0
+        raise damaged("it is cut off: a page of it is not there")
     (count,) = struct.unpack_from(layout.count, data, offset)
     if count > _MOST_ENTRIES:
         raise damaged(f"a page has {count} tags")
     end = start + count * struct.calcsize(layout.entry)
     if end > len(data):
-        return iter(()), 0
+        raise damaged("it is cut off: a page of it is not there")
     entries = (_entry(data, layout, *fields) for fields in struct.iter_unpack(layout.entry, data[start:end]))
     return entries, _number(data, end, layout)
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import math
 from typing import Any
-from xml.etree import ElementTree
 
 import tifffile
 from cellserve_contract.axes import LETTERS
 
+from . import tiff_values
 from .errors import ImageError
 from .image import Image, check_axes, check_flat, check_pixels
-from .jpeg_reader import jpeg_frame
+from .jpeg_reader import is_cut_off, jpeg_frame
 from .limits import Limits
+from .options import ReadOptions
 from .pixel_size import pixel_size
-from .tiff_directories import check_directories, damaged
+from .tiff_directories import damaged
+from .tiff_file import OpenImage, TiffSource, opened
 
 # Codecs that unpack into the memory the tags announce, no more.
 _CODECS = frozenset(
@@ -27,29 +28,18 @@ _PHOTOMETRIC = tifffile.PHOTOMETRIC
 _GREY_OR_RGB = (_PHOTOMETRIC.MINISWHITE, _PHOTOMETRIC.MINISBLACK, _PHOTOMETRIC.RGB, _PHOTOMETRIC.PALETTE)
 # Packed pixels read at a time. They take up to three times as much memory beside the image. Several threads need more.
 _BUFFER_BYTES, _SHARED_BUFFER_BYTES = 1 << 20, 1 << 25
-_UNSPECIFIED, _ALPHAS = 0, (1, 2)  # TIFF ExtraSamples
 
 
-def read_tiff(
-    data: bytes,
-    limits: Limits,
-    name: str = "",
-    *,
-    axes: str | None = None,
-    stacks: bool = True,
-    threads: int | None = 1,
-) -> Image:
-    """Reads the only image of a TIFF file; smaller copies of it (pyramids) and masks do not count.
+def read_tiff(source: TiffSource, limits: Limits, options: ReadOptions) -> Image:
+    """Reads one image of a TIFF file; smaller copies of it (pyramids) and masks do not count.
 
-    Values are those of the file: indices of a palette stay indices, because microscopes use palettes for display.
+    A palette becomes its colours (see `tiff_values.colour_table`). Greys whose value 0 is white are inverted. The
+    pixels are in the order of the file, whatever orientation its tags state.
 
     Args:
-        data: The file.
+        source: The file.
         limits: Largest image taken, compared with the tags of the file.
-        name: Name of the image.
-        axes: As for `read_image`.
-        stacks: As for `read_image`.
-        threads: As for `read_image`.
+        options: As for `read_image`.
 
     Returns:
         Axes in the order of the file.
@@ -57,60 +47,54 @@ def read_tiff(
     Raises:
         ImageError: As `read_image`.
     """
-    check_directories(data, limits)
     try:
-        # The parsers of these two formats follow tables that nothing bounds. OME or ImageJ metadata beside are read.
-        with tifffile.TiffFile(io.BytesIO(data), is_mmstack=False, is_ndtiff=False) as file:
-            return _read(file, data, limits, name, axes, stacks, threads)
+        with opened(source, limits, options.series) as image:
+            return _read(image, source, limits, options)
     except ImageError:
         raise
     except Exception as error:  # a damaged file fails in many ways inside the parser and the codecs
+        if isinstance(error, OSError) and source.path is not None:  # another file of the set
+            raise
         raise damaged() from error
 
 
-def _read(
-    file: tifffile.TiffFile,
-    data: bytes,
-    limits: Limits,
-    name: str,
-    given: str | None,
-    stacks: bool,
-    threads: int | None,
-) -> Image:
-    ome = _ome_root(file, limits)
-    images = [series for series in file.series if not (series.keyframe.is_reduced or series.keyframe.is_mask)]
-    if not images:
-        raise damaged("it holds no image")
-    if len(images) > 1:
-        raise ImageError(f"the TIFF file holds {len(images)} images; save the one to segment", "AXES_UNKNOWN")
-    series = images[0]
-    page: Any = series.keyframe
+def _read(image: OpenImage, source: TiffSource, limits: Limits, options: ReadOptions) -> Image:
+    series, page = image.series, image.series.keyframe
     found = [(letter, length) for letter, length in zip(series.axes, series.shape, strict=True)]
     kept = [(letter, length) for letter, length in found if length != 1 or letter in "YX"]
     shape = tuple(length for _, length in kept)
-    axes = _known_axes("".join(letter for letter, _ in kept), shape, given)
-    if not stacks:
+    axes = _known_axes("".join(letter for letter, _ in kept), shape, options.axes)
+    if not options.stacks:
         check_flat(axes, shape)
     if series.dtype is None or series.dtype.kind not in "biuf":
         raise ImageError(f"pixels of type {series.dtype} are not real numbers", "DATA_TYPE_UNSUPPORTED")
-    samples = _colours(page, dict(found).get("S", 1))
+    table = None if options.as_stored else tiff_values.colour_table(image.file, page, axes)
+    samples = tiff_values.colours(page, dict(found).get("S", 1))
     length = dict(zip(axes, shape, strict=True))
-    if "S" in length:
-        length["S"] = samples
-    limits.check(
-        math.prod(length.values()) // max(1, length["Y"] * length["X"]), length["Y"], length["X"], series.dtype.itemsize
-    )
-    _check_storage(series, page, data, limits)
-    buffer = _BUFFER_BYTES if threads == 1 else _SHARED_BUFFER_BYTES
-    pixels = series.asarray(maxworkers=threads, buffersize=buffer).reshape(shape)
+    if "S" in length or table is not None:
+        length["S"] = samples if table is None else table.shape[1]
+    itemsize = (series if table is None else table).dtype.itemsize
+    limits.check(math.prod(length.values()) // max(1, length["Y"] * length["X"]), length["Y"], length["X"], itemsize)
+    _check_storage(series, page, source, limits)
+    buffer = _BUFFER_BYTES if options.threads == 1 else _SHARED_BUFFER_BYTES
+    pixels = series.asarray(maxworkers=options.threads, buffersize=buffer).reshape(shape)
+    warnings = tiff_values.orientation(page)
     if "S" in axes and samples < shape[axes.index("S")]:
         at = axes.index("S")
-        pixels = pixels[(slice(None),) * at + (slice(samples),)]
+        before = (slice(None),) * at
+        warnings += tiff_values.left_out(page, pixels[(*before, -1)])
+        pixels = pixels[(*before, slice(samples))]
         if samples == 1:
             pixels, axes = pixels.squeeze(at), axes.replace("S", "")
+    if table is not None:
+        pixels = table[pixels]
+        pixels, axes = (pixels[:, :, 0], axes) if table.shape[1] == 1 else (pixels, axes + "S")
+    elif not options.as_stored and tiff_values.is_inverted(page, pixels.dtype):
+        pixels = tiff_values.inverted(pixels, page)
     pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     check_pixels(pixels)
-    return Image(pixels, axes, pixel_size(file, page, ome), name)
+    name = source.path.name if source.path else ""
+    return Image(pixels, axes, pixel_size(image.file, page, image.ome), name, warnings)
 
 
 def _known_axes(found: str, shape: tuple[int, ...], given: str | None) -> str:
@@ -126,20 +110,8 @@ def _known_axes(found: str, shape: tuple[int, ...], given: str | None) -> str:
     )
 
 
-def _colours(page: Any, samples: int) -> int:
-    """Returns how many samples of a pixel are left without alpha."""
-    extra = tuple(page.extrasamples)
-    if extra and extra[-1] in _ALPHAS:
-        return samples - 1
-    if page.photometric == _PHOTOMETRIC.RGB and samples == 4 and extra in ((), (_UNSPECIFIED,)):
-        return 3  # a fourth sample after red, green and blue
-    return samples
-
-
-def _check_storage(series: Any, page: Any, data: bytes, limits: Limits) -> None:
-    """Checks how the pixels are stored: codec, colour space, and the memory that unpacking takes."""
-    if any(part is None for part in series.pages):
-        raise damaged("parts of it are missing, or in other files")
+def _check_storage(series: Any, page: Any, source: TiffSource, limits: Limits) -> None:
+    """Checks how the pixels are stored: codec, colour space, parts that are there, and the memory to unpack them."""
     if page.compression not in _CODECS and page.compression != _JPEG:
         raise ImageError(
             f"the TIFF file is compressed with {_name(page.compression)}; "
@@ -159,8 +131,16 @@ def _check_storage(series: Any, page: Any, data: bytes, limits: Limits) -> None:
     if page.is_tiled:  # a tile can be larger than the image, and is unpacked whole
         limits.check_one("pixels", page.tilelength * page.tilewidth)
         limits.check_one("bytes", math.prod(page.chunks) * itemsize)
+    for part in series.pages:
+        there = [bool(offset and size) for offset, size in zip(part.dataoffsets, part.databytecounts, strict=True)]
+        if not (any(there) if page.is_tiled else all(there)):  # slide scanners leave out empty tiles
+            raise damaged("parts of a plane are not there")
     if page.compression == _JPEG:
-        _check_jpeg(series, page, data)
+        if series.is_multifile:
+            raise ImageError(
+                "the image is spread over several files with JPEG inside; save it as one file", "IMAGE_UNDECODABLE"
+            )
+        _check_jpeg(series, page, source.data)
 
 
 def _name(code: Any) -> str:
@@ -169,51 +149,14 @@ def _name(code: Any) -> str:
 
 
 def _check_jpeg(series: Any, page: Any, data: bytes) -> None:
-    """Checks that no JPEG stream is larger than its tile or strip."""
+    """Checks that every JPEG stream is whole, and not larger than its tile or strip."""
     view = memoryview(data)
     height, width = page.chunks[-3:-1] if page.planarconfig == 1 and page.samplesperpixel > 1 else page.chunks[-2:]
     for part in series.pages:
         for offset, size in zip(part.dataoffsets, part.databytecounts, strict=True):
-            frame = jpeg_frame(view[offset : offset + size]) if size else None
-            if size and (frame is None or frame.height > height or frame.width > width or frame.samples > 4):
-                raise damaged("a JPEG tile in it is damaged, or larger than its tags say")
-
-
-def _ome_root(file: tifffile.TiffFile, limits: Limits) -> ElementTree.Element | None:
-    """Returns the OME-XML of a file, its counts checked: the parser makes lists as long as they say.
-
-    Returns None for documents that are not well-formed, which the parser ignores.
-    """
-    text = file.ome_metadata if file.is_ome else None
-    if not text:
-        return None
-    if "<!ENTITY" in text:
-        raise damaged("its OME-XML defines entities")
-    try:
-        root = ElementTree.fromstring(text)
-    except ElementTree.ParseError:
-        return None
-    # A sound file has each plane once in the sizes of an image and once in TiffData.
-    described, most = sum(_described_planes(element, len(file.pages)) for element in root.iter()), 4 * limits.pages
-    if described > most:
-        raise ImageError(
-            f"the OME-XML describes {described:,} planes; the limit is {most:,}",
-            "IMAGE_TOO_LARGE",
-            resource="pages",
-            value=described,
-            limit=most,
-        )
-    return root
-
-
-def _described_planes(element: ElementTree.Element, pages: int) -> int:
-    """Returns how many planes an element of OME-XML stands for."""
-    attributes, tag = element.attrib, element.tag.rpartition("}")[2]
-    if tag == "Pixels":
-        return math.prod(int(attributes[f"Size{letter}"]) for letter in "TCZ")
-    if tag == "TiffData":
-        return int(attributes.get("PlaneCount", attributes.get("NumPlanes", 1 if "IFD" in attributes else pages)))
-    if "Along" in tag and "Start" in attributes:  # a modulo annotation: T, C or Z split into steps
-        start, end, step = float(attributes["Start"]), float(attributes["End"]), float(attributes.get("Step", 1))
-        return math.ceil(abs((end - start) / step))
-    return 0
+            if not size:
+                continue
+            frame = jpeg_frame(view[offset : offset + size])
+            too_large = frame is None or frame.height > height or frame.width > width or frame.samples > 4
+            if too_large or is_cut_off(bytes(view[offset : offset + size])):
+                raise damaged("a JPEG tile in it is damaged, cut off, or larger than its tags say")

@@ -44,13 +44,20 @@ class ErrorReason(Reason, Enum):
     )
     IMAGE_UNDECODABLE = (
         "INVALID_ARGUMENT",
-        "The bytes are neither a PNG nor a TIFF file nor a zlib stream, or they are damaged. TIFF files with an image "
-        "codec inside (JPEG, JPEG 2000, ...) or with parts in other files have this reason, too.",
+        "The bytes are neither a PNG, TIFF or JPEG file nor a zlib stream, or they are damaged or cut off. TIFF files "
+        "that are compressed with JPEG 2000 or another image codec, colours such as CMYK, and images with planes in "
+        "other files (`missing` names them) have this reason, too.",
         "Send the pixels raw, or repair the file.",
+    )
+    IMAGE_UNKNOWN = (
+        "INVALID_ARGUMENT",
+        "The file holds several images and the request chooses none, or one that is not there. The message lists the "
+        "images; `available` is their number.",
+        "Choose one by its number, from 0: `series`.",
     )
     AXES_UNKNOWN = (
         "INVALID_ARGUMENT",
-        "The axes are not distinct letters of TCZYX and S with Y and X, or a file holds a stack or several images.",
+        "The axes are not distinct letters of TCZYX and S with Y and X, or a file holds a stack.",
         "Name the axes, or send one plane or channel image at a time.",
     )
     DATA_TYPE_UNSUPPORTED = (
@@ -233,6 +240,12 @@ class ErrorReason(Reason, Enum):
         "INTERNAL",
         "The client cannot make sense of the server's answer.",
         "Report the failure with its request id.",
+        "client",
+    )
+    CLIENT_FAILED = (
+        "INTERNAL",
+        "An unforeseen error happened in the client while it worked on one image. The other images are not concerned.",
+        "Report the error. `cellserve --traceback` prints where it happened; in Python, see `__cause__`.",
         "client",
     )
 

@@ -183,11 +183,12 @@ def _first(files: dict[str, Path], stems: Sequence[str]) -> Path | None:
     return next((files[s + e] for s in stems for e in (*IMAGE_ENDINGS, ".npy") if s + e in files), None)
 
 
-def read_planes(path: Path) -> NDArray[Any]:
+def read_planes(path: Path, *, as_stored: bool = False) -> NDArray[Any]:
     """Reads an image or a label image.
 
     Args:
         path: TIFF, PNG or JPEG file.
+        as_stored: As for `cellserve_formats.read_image`: True for label images, whose palettes are for display.
 
     Returns:
         [C, Y, X] of one, two or three planes, in the type of the file, finite.
@@ -196,7 +197,7 @@ def read_planes(path: Path) -> NDArray[Any]:
         DataError: The file cannot be read, or has more planes.
     """
     try:
-        pixels = planes(read_image(path, stacks=False, threads=None))
+        pixels = planes(read_image(path, stacks=False, threads=None, as_stored=as_stored))
     except OSError as error:
         raise DataError(path, error.strerror or str(error)) from error
     except ImageError as error:
@@ -235,7 +236,7 @@ def _read_label_array(path: Path) -> NDArray[Any]:
         if not isinstance(content, np.ndarray):
             raise DataError(path, "it holds no masks")
         return content
-    image = read_planes(path)
+    image = read_planes(path, as_stored=True)
     if len(image) != 1:
         raise DataError(path, f"labels of {len(image)} planes, expected one")
     plane: NDArray[Any] = image[0]

@@ -108,39 +108,38 @@ def from_array(
     return Decoded.of(Image(pixels, axes))
 
 
-def from_file(data: bytes | memoryview, kind: FileFormat, limits: Limits) -> Decoded:
+def from_file(data: bytes | memoryview, kind: FileFormat, limits: Limits, series: int | None = None) -> Decoded:
     """Returns the image of a file.
 
     Args:
         data: The file.
         kind: Its format, as the caller named it.
         limits: Largest image taken.
+        series: Number of the image in a file that holds several. None: the only one.
 
     Raises:
         InvalidImage, ImageTooLarge: As `read_file` and `planes`; also for another format.
     """
     if file_format(bytes(data[:_HEAD_BYTES])) != kind:
         raise InvalidImage(f"the data is not a {kind.upper()} file", reason="IMAGE_UNDECODABLE")
-    return Decoded.of(read_file(bytes(data), limits))  # the parsers need bytes of their own
+    return Decoded.of(read_file(bytes(data), limits, series=series))  # the parsers need bytes of their own
 
 
-def read_file(data: bytes, limits: Limits, axes: str | None = None) -> Image:
+def read_file(data: bytes, limits: Limits, axes: str | None = None, series: int | None = None) -> Image:
     """Reads an image file.
 
     Args:
         data: The file.
         limits: Largest image taken.
         axes: Axes of a TIFF file that does not name its axes; None: the reader's guess.
+        series: As for `from_file`.
 
     Raises:
-        InvalidImage, ImageTooLarge: As `cellserve_formats.read_image`; also for another pixel type than IMAGE_DTYPES.
+        InvalidImage, ImageTooLarge: As `cellserve_formats.read_image`.
     """
     with translated_image_errors():
         # One decoding thread: requests share the processor through the gateway's own pool.
-        image = read_image(data, limits=limits, axes=axes, stacks=False, threads=1)
-    if image.pixels.dtype not in IMAGE_DTYPES:
-        raise unsupported_dtype(str(image.pixels.dtype))
-    return image
+        return read_image(data, limits=limits, axes=axes, stacks=False, threads=1, series=series)
 
 
 def unsupported_dtype(name: str) -> InvalidImage:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63\x65llserve/v1/image.proto\x12\x0c\x63\x65llserve.v1\"\x7f\n\x05\x41rray\x12)\n\tdata_type\x18\x01 \x01(\x0e\x32\x16.cellserve.v1.DataType\x12\r\n\x05shape\x18\x02 \x03(\x03\x12.\n\x0b\x63ompression\x18\x03 \x01(\x0e\x32\x19.cellserve.v1.Compression\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\"=\n\x08RawImage\x12#\n\x06pixels\x18\x01 \x01(\x0b\x32\x13.cellserve.v1.Array\x12\x0c\n\x04\x61xes\x18\x02 \x01(\t\"\x92\x01\n\x0c\x45ncodedImage\x12\x31\n\x06\x66ormat\x18\x01 \x01(\x0e\x32!.cellserve.v1.EncodedImage.Format\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"A\n\x06\x46ormat\x12\x16\n\x12\x46ORMAT_UNSPECIFIED\x10\x00\x12\x0e\n\nFORMAT_PNG\x10\x01\x12\x0f\n\x0b\x46ORMAT_TIFF\x10\x02\"C\n\tPixelSize\x12\x0c\n\x04y_um\x18\x01 \x01(\x01\x12\x0c\n\x04x_um\x18\x02 \x01(\x01\x12\x11\n\x04z_um\x18\x03 \x01(\x01H\x00\x88\x01\x01\x42\x07\n\x05_z_um\"+\n\x08Position\x12\t\n\x01z\x18\x01 \x01(\x03\x12\t\n\x01y\x18\x02 \x01(\x03\x12\t\n\x01x\x18\x03 \x01(\x03\")\n\x06\x45xtent\x12\t\n\x01z\x18\x01 \x01(\x03\x12\t\n\x01y\x18\x02 \x01(\x03\x12\t\n\x01x\x18\x03 \x01(\x03\"}\n\x05\x42lock\x12&\n\x06offset\x18\x01 \x01(\x0b\x32\x16.cellserve.v1.Position\x12#\n\x05whole\x18\x02 \x01(\x0b\x32\x14.cellserve.v1.Extent\x12\'\n\x0binner_edges\x18\x03 \x03(\x0e\x32\x12.cellserve.v1.Edge\"\xb9\x01\n\x05Image\x12%\n\x03raw\x18\x01 \x01(\x0b\x32\x16.cellserve.v1.RawImageH\x00\x12-\n\x07\x65ncoded\x18\x02 \x01(\x0b\x32\x1a.cellserve.v1.EncodedImageH\x00\x12+\n\npixel_size\x18\x03 \x01(\x0b\x32\x17.cellserve.v1.PixelSize\x12\"\n\x05\x62lock\x18\x04 \x01(\x0b\x32\x13.cellserve.v1.BlockB\t\n\x07\x63ontent*\xc0\x01\n\x08\x44\x61taType\x12\x19\n\x15\x44\x41TA_TYPE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x44\x41TA_TYPE_UINT8\x10\x01\x12\x14\n\x10\x44\x41TA_TYPE_UINT16\x10\x02\x12\x14\n\x10\x44\x41TA_TYPE_UINT32\x10\x03\x12\x13\n\x0f\x44\x41TA_TYPE_INT16\x10\x04\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT32\x10\x05\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT64\x10\x06\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT16\x10\x07*V\n\x0b\x43ompression\x12\x1b\n\x17\x43OMPRESSION_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43OMPRESSION_NONE\x10\x01\x12\x14\n\x10\x43OMPRESSION_ZLIB\x10\x02*|\n\x04\x45\x64ge\x12\x14\n\x10\x45\x44GE_UNSPECIFIED\x10\x00\x12\x0e\n\nEDGE_Z_MIN\x10\x01\x12\x0e\n\nEDGE_Z_MAX\x10\x02\x12\x0e\n\nEDGE_Y_MIN\x10\x03\x12\x0e\n\nEDGE_Y_MAX\x10\x04\x12\x0e\n\nEDGE_X_MIN\x10\x05\x12\x0e\n\nEDGE_X_MAX\x10\x06\x42I\n\x10org.cellserve.v1B\nImageProtoP\x01Z\x18\x63\x65llserve/v1;cellservev1\xaa\x02\x0c\x43\x65llServe.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63\x65llserve/v1/image.proto\x12\x0c\x63\x65llserve.v1\"\x7f\n\x05\x41rray\x12)\n\tdata_type\x18\x01 \x01(\x0e\x32\x16.cellserve.v1.DataType\x12\r\n\x05shape\x18\x02 \x03(\x03\x12.\n\x0b\x63ompression\x18\x03 \x01(\x0e\x32\x19.cellserve.v1.Compression\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\"=\n\x08RawImage\x12#\n\x06pixels\x18\x01 \x01(\x0b\x32\x13.cellserve.v1.Array\x12\x0c\n\x04\x61xes\x18\x02 \x01(\t\"\xc3\x01\n\x0c\x45ncodedImage\x12\x31\n\x06\x66ormat\x18\x01 \x01(\x0e\x32!.cellserve.v1.EncodedImage.Format\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x13\n\x06series\x18\x03 \x01(\x05H\x00\x88\x01\x01\"R\n\x06\x46ormat\x12\x16\n\x12\x46ORMAT_UNSPECIFIED\x10\x00\x12\x0e\n\nFORMAT_PNG\x10\x01\x12\x0f\n\x0b\x46ORMAT_TIFF\x10\x02\x12\x0f\n\x0b\x46ORMAT_JPEG\x10\x03\x42\t\n\x07_series\"C\n\tPixelSize\x12\x0c\n\x04y_um\x18\x01 \x01(\x01\x12\x0c\n\x04x_um\x18\x02 \x01(\x01\x12\x11\n\x04z_um\x18\x03 \x01(\x01H\x00\x88\x01\x01\x42\x07\n\x05_z_um\"+\n\x08Position\x12\t\n\x01z\x18\x01 \x01(\x03\x12\t\n\x01y\x18\x02 \x01(\x03\x12\t\n\x01x\x18\x03 \x01(\x03\")\n\x06\x45xtent\x12\t\n\x01z\x18\x01 \x01(\x03\x12\t\n\x01y\x18\x02 \x01(\x03\x12\t\n\x01x\x18\x03 \x01(\x03\"}\n\x05\x42lock\x12&\n\x06offset\x18\x01 \x01(\x0b\x32\x16.cellserve.v1.Position\x12#\n\x05whole\x18\x02 \x01(\x0b\x32\x14.cellserve.v1.Extent\x12\'\n\x0binner_edges\x18\x03 \x03(\x0e\x32\x12.cellserve.v1.Edge\"\xb9\x01\n\x05Image\x12%\n\x03raw\x18\x01 \x01(\x0b\x32\x16.cellserve.v1.RawImageH\x00\x12-\n\x07\x65ncoded\x18\x02 \x01(\x0b\x32\x1a.cellserve.v1.EncodedImageH\x00\x12+\n\npixel_size\x18\x03 \x01(\x0b\x32\x17.cellserve.v1.PixelSize\x12\"\n\x05\x62lock\x18\x04 \x01(\x0b\x32\x13.cellserve.v1.BlockB\t\n\x07\x63ontent*\xc0\x01\n\x08\x44\x61taType\x12\x19\n\x15\x44\x41TA_TYPE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x44\x41TA_TYPE_UINT8\x10\x01\x12\x14\n\x10\x44\x41TA_TYPE_UINT16\x10\x02\x12\x14\n\x10\x44\x41TA_TYPE_UINT32\x10\x03\x12\x13\n\x0f\x44\x41TA_TYPE_INT16\x10\x04\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT32\x10\x05\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT64\x10\x06\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT16\x10\x07*V\n\x0b\x43ompression\x12\x1b\n\x17\x43OMPRESSION_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43OMPRESSION_NONE\x10\x01\x12\x14\n\x10\x43OMPRESSION_ZLIB\x10\x02*|\n\x04\x45\x64ge\x12\x14\n\x10\x45\x44GE_UNSPECIFIED\x10\x00\x12\x0e\n\nEDGE_Z_MIN\x10\x01\x12\x0e\n\nEDGE_Z_MAX\x10\x02\x12\x0e\n\nEDGE_Y_MIN\x10\x03\x12\x0e\n\nEDGE_Y_MAX\x10\x04\x12\x0e\n\nEDGE_X_MIN\x10\x05\x12\x0e\n\nEDGE_X_MAX\x10\x06\x42I\n\x10org.cellserve.v1B\nImageProtoP\x01Z\x18\x63\x65llserve/v1;cellservev1\xaa\x02\x0c\x43\x65llServe.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,28 +32,28 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'cellserve_proto.v1.image_pb
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\020org.cellserve.v1B\nImageProtoP\001Z\030cellserve/v1;cellservev1\252\002\014CellServe.V1'
-  _globals['_DATATYPE']._serialized_start=856
-  _globals['_DATATYPE']._serialized_end=1048
-  _globals['_COMPRESSION']._serialized_start=1050
-  _globals['_COMPRESSION']._serialized_end=1136
-  _globals['_EDGE']._serialized_start=1138
-  _globals['_EDGE']._serialized_end=1262
+  _globals['_DATATYPE']._serialized_start=905
+  _globals['_DATATYPE']._serialized_end=1097
+  _globals['_COMPRESSION']._serialized_start=1099
+  _globals['_COMPRESSION']._serialized_end=1185
+  _globals['_EDGE']._serialized_start=1187
+  _globals['_EDGE']._serialized_end=1311
   _globals['_ARRAY']._serialized_start=42
   _globals['_ARRAY']._serialized_end=169
   _globals['_RAWIMAGE']._serialized_start=171
   _globals['_RAWIMAGE']._serialized_end=232
   _globals['_ENCODEDIMAGE']._serialized_start=235
-  _globals['_ENCODEDIMAGE']._serialized_end=381
-  _globals['_ENCODEDIMAGE_FORMAT']._serialized_start=316
-  _globals['_ENCODEDIMAGE_FORMAT']._serialized_end=381
-  _globals['_PIXELSIZE']._serialized_start=383
-  _globals['_PIXELSIZE']._serialized_end=450
-  _globals['_POSITION']._serialized_start=452
-  _globals['_POSITION']._serialized_end=495
-  _globals['_EXTENT']._serialized_start=497
-  _globals['_EXTENT']._serialized_end=538
-  _globals['_BLOCK']._serialized_start=540
-  _globals['_BLOCK']._serialized_end=665
-  _globals['_IMAGE']._serialized_start=668
-  _globals['_IMAGE']._serialized_end=853
+  _globals['_ENCODEDIMAGE']._serialized_end=430
+  _globals['_ENCODEDIMAGE_FORMAT']._serialized_start=337
+  _globals['_ENCODEDIMAGE_FORMAT']._serialized_end=419
+  _globals['_PIXELSIZE']._serialized_start=432
+  _globals['_PIXELSIZE']._serialized_end=499
+  _globals['_POSITION']._serialized_start=501
+  _globals['_POSITION']._serialized_end=544
+  _globals['_EXTENT']._serialized_start=546
+  _globals['_EXTENT']._serialized_end=587
+  _globals['_BLOCK']._serialized_start=589
+  _globals['_BLOCK']._serialized_end=714
+  _globals['_IMAGE']._serialized_start=717
+  _globals['_IMAGE']._serialized_end=902
 # @@protoc_insertion_point(module_scope)

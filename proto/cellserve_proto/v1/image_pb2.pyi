@@ -73,20 +73,24 @@ class RawImage(_message.Message):
     def __init__(self, pixels: _Optional[_Union[Array, _Mapping]] = ..., axes: _Optional[str] = ...) -> None: ...
 
 class EncodedImage(_message.Message):
-    __slots__ = ("format", "data")
+    __slots__ = ("format", "data", "series")
     class Format(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         FORMAT_UNSPECIFIED: _ClassVar[EncodedImage.Format]
         FORMAT_PNG: _ClassVar[EncodedImage.Format]
         FORMAT_TIFF: _ClassVar[EncodedImage.Format]
+        FORMAT_JPEG: _ClassVar[EncodedImage.Format]
     FORMAT_UNSPECIFIED: EncodedImage.Format
     FORMAT_PNG: EncodedImage.Format
     FORMAT_TIFF: EncodedImage.Format
+    FORMAT_JPEG: EncodedImage.Format
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
+    SERIES_FIELD_NUMBER: _ClassVar[int]
     format: EncodedImage.Format
     data: bytes
-    def __init__(self, format: _Optional[_Union[EncodedImage.Format, str]] = ..., data: _Optional[bytes] = ...) -> None: ...
+    series: int
+    def __init__(self, format: _Optional[_Union[EncodedImage.Format, str]] = ..., data: _Optional[bytes] = ..., series: _Optional[int] = ...) -> None: ...
 
 class PixelSize(_message.Message):
     __slots__ = ("y_um", "x_um", "z_um")

@@ -13,7 +13,7 @@ from cellserve_contract.arrays import DTYPES, ArrayError, is_packed
 from cellserve_contract.axes import axes_problem
 from cellserve_contract.packing import IMAGE_DTYPES
 from cellserve_contract.params import SegmentParams
-from cellserve_formats import Limits
+from cellserve_formats import FileFormat, Limits
 from cellserve_proto import v1 as pb
 
 from cellserve_gateway.app import decode
@@ -36,6 +36,11 @@ MAP_TYPES: dict[int, type[np.floating[Any]]] = {
     pb.DATA_TYPE_UNSPECIFIED: np.float32,
     pb.DATA_TYPE_FLOAT32: np.float32,
     pb.DATA_TYPE_FLOAT16: np.float16,
+}
+FILE_FORMATS: dict[int, FileFormat] = {
+    pb.EncodedImage.FORMAT_PNG: "png",
+    pb.EncodedImage.FORMAT_TIFF: "tiff",
+    pb.EncodedImage.FORMAT_JPEG: "jpeg",
 }
 MOST_OUTPUTS = 16  # entries of `outputs`; there are fewer different ones
 MOST_AXES = 8  # entries of `shape`; there are fewer letters
@@ -69,12 +74,12 @@ def to_image(image: pb.Image, payload: Payload, limits: Limits) -> Decoded:
             compressed = _is_packed(array)
             data = _data(array.data, payload, "raw.pixels.data")
             return decode.from_array(data, compressed, DTYPES[array.data_type], shape, axes, limits)
-        case "encoded" if image.encoded.format == pb.EncodedImage.FORMAT_PNG:
-            return decode.from_file(_data(image.encoded.data, payload, "encoded.data"), "png", limits)
-        case "encoded" if image.encoded.format == pb.EncodedImage.FORMAT_TIFF:
-            return decode.from_file(_data(image.encoded.data, payload, "encoded.data"), "tiff", limits)
+        case "encoded" if image.encoded.format in FILE_FORMATS:
+            series = image.encoded.series if image.encoded.HasField("series") else None
+            data = _data(image.encoded.data, payload, "encoded.data")
+            return decode.from_file(data, FILE_FORMATS[image.encoded.format], limits, series)
         case "encoded":
-            raise InvalidImage("the file format is not set; PNG and TIFF are taken", reason="IMAGE_UNDECODABLE")
+            raise InvalidImage("the file format is not set; PNG, TIFF and JPEG are taken", reason="IMAGE_UNDECODABLE")
         case _:
             raise InvalidImage("the request holds no image", reason="IMAGE_EMPTY")
 

@@ -153,7 +153,7 @@ def as_labels_png(answer: Answer) -> bytes:
         ImageTooLarge: There are more than 65,535 objects.
     """
     with translated_image_errors():
-        return labels_png_bytes(answer.labels)
+        return labels_png_bytes(answer.labels, answer.image.pixel_size)
 
 
 def as_labels_tiff(answer: Answer) -> bytes:
@@ -168,7 +168,7 @@ def as_geojson(answer: Answer) -> bytes:
 
 def as_csv(answer: Answer) -> bytes:
     """Returns the table of objects."""
-    return table_csv_bytes(answer.rows)
+    return table_csv_bytes(answer.rows, pixel_size=answer.image.pixel_size)
 
 
 def as_overlay(answer: Answer) -> bytes:

@@ -18,6 +18,7 @@ PriorityName = Literal["batch", "acquisition"]
 View = Literal["labels", "overlay"]
 PRIORITIES: dict[str, Priority] = {"batch": Priority.BATCH, "acquisition": Priority.ACQUISITION}
 LONGEST_S = 86_400
+MOST_SERIES = 65_535
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,10 @@ class RequestOptions:
         str,
         Param("Axes of a TIFF file that does not name them itself, such as CYX or YXC.", unset="read from the file"),
     ] = ""
+    series: Annotated[
+        int | None,
+        Param("Number of the image in a TIFF file that holds several, from 0.", 0, MOST_SERIES, unset="the only one"),
+    ] = None
     invert: Annotated[bool, Param("True for dark objects on a bright ground.")] = False
     priority: Annotated[PriorityName, Param("Priority class: images of an acquisition overtake images of a batch.")] = (
         "batch"

@@ -42,7 +42,7 @@ from .uploads import Upload
 
 IMAGE_BODY = {
     "required": True,
-    "description": "The file itself, not a form: TIFF (OME and ImageJ files too), PNG or JPEG, one image.",
+    "description": "The file itself, not a form: TIFF (OME and ImageJ files too), PNG or JPEG, with a whole image.",
     "content": {
         kind: {"schema": {"type": "string", "format": "binary"}}
         for kind in ("application/octet-stream", "image/tiff", "image/png", "image/jpeg")
@@ -134,7 +134,7 @@ class RestInterface:
         context.work_budget_s = chosen.work_budget_s
         if chosen.deadline_s is not None:
             context.deadline = loop.time() + min(chosen.deadline_s, self._settings.max_deadline_s)
-        return Upload(await call.body(), chosen.axes or None, self._limits), call.reservation
+        return Upload(await call.body(), chosen.axes or None, self._limits, chosen.series), call.reservation
 
     def _json(self, context: RequestContext, content: Mapping[str, Any]) -> Response:
         return self._answer(context, json.dumps(content).encode(), "application/json", {})

@@ -14,12 +14,14 @@ class Upload:
         data: The file: TIFF, PNG or JPEG.
         axes: Axes of a TIFF file that does not name its axes. None if the caller names none.
         limits: Largest image taken.
+        series: Number of the image in a TIFF file that holds several. None: the only one.
     """
 
-    def __init__(self, data: bytes, axes: str | None, limits: Limits) -> None:
+    def __init__(self, data: bytes, axes: str | None, limits: Limits, series: int | None = None) -> None:
         self._data: bytes | None = data
         self._axes = axes
         self._limits = limits
+        self._series = series
         self._image: Image | None = None
 
     @property
@@ -36,5 +38,5 @@ class Upload:
         """
         data, self._data = self._data, None
         assert data is not None
-        self._image = read_file(data, self._limits, self._axes)
+        self._image = read_file(data, self._limits, self._axes, self._series)
         return Decoded.of(self._image)

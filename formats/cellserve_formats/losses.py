@@ -1,0 +1,32 @@
+"""Warnings about what of a file the pixels of an image leave out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from cellserve_contract.warnings import WarningKind, Warnings
+from numpy.typing import NDArray
+
+from .exif import UPRIGHT
+
+
+def orientation_ignored(orientation: int) -> Warnings:
+    """Returns the warning about an orientation that viewers apply; none for upright images."""
+    if orientation == UPRIGHT:
+        return ()
+    return ((WarningKind.ORIENTATION_IGNORED, {"orientation": str(orientation)}),)
+
+
+def alpha_ignored(alpha: NDArray[Any]) -> Warnings:
+    """Returns the warning about transparency; none if it is the same everywhere, as in an opaque image."""
+    return ((WarningKind.ALPHA_IGNORED, {}),) if _varies(alpha) else ()
+
+
+def planes_ignored(left_out: NDArray[Any]) -> Warnings:
+    """Returns the warning about samples of a pixel beyond its colours; none if they are the same everywhere."""
+    return ((WarningKind.PLANES_IGNORED, {"planes": "1"}),) if _varies(left_out) else ()
+
+
+def _varies(values: NDArray[Any]) -> bool:
+    return bool(values.size and np.any(values != values.flat[0]))

@@ -1,0 +1,147 @@
+"""OME-XML of TIFF files: its images, and the files that their planes are in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from xml.etree import ElementTree
+
+from .errors import ImageError
+from .limits import Limits
+from .tiff_directories import damaged
+
+Element = ElementTree.Element
+
+
+@dataclass(frozen=True, slots=True)
+class OmeImage:
+    """One image of a document.
+
+    Attributes:
+        element: Its element `Image`.
+        files: Names of the other files that hold planes of it.
+    """
+
+    element: Element
+    files: tuple[str, ...]
+
+    def __str__(self) -> str:
+        pixels = _children(self.element, "Pixels")[0].attrib
+        sizes = " x ".join(f"{pixels[f'Size{axis}']} {axis}" for axis in "TCZYX" if pixels.get(f"Size{axis}") != "1")
+        return f"{sizes} {pixels.get('Type', '')} {self.element.get('Name', '')!r}"
+
+
+class OmeDocument:
+    """An OME-XML document, seen from one of the files that it describes.
+
+    Args:
+        root: Its root element.
+        name: Name of the file; "" if the file has none.
+        uuid: UUID of the file, None where it has none.
+        master: Name of the file with the document, if that is another file.
+    """
+
+    def __init__(self, root: Element, name: str, uuid: str | None, master: str = "") -> None:
+        self.root = root
+        self.is_rewritten = bool(master)
+        places = [(data, _children(data, "UUID")) for data in root.iter() if _is(data, "TiffData")]
+        for data, uuids in places:
+            if master and not uuids:
+                ElementTree.SubElement(data, "UUID", FileName=master).text = "the file of the document"
+        named = {place.text: place.get("FileName", "") for _, uuids in places for place in uuids}
+        own = {text for text, file in named.items() if text == uuid or (name and file.lower() == name.lower())}
+        if not own and uuid is None and not master and len(named) == 1:
+            own = set(named)  # a file that was renamed, or has no name here
+        for data, uuids in places:  # what is not said to be elsewhere is in this file
+            for place in uuids:
+                if place.text in own:
+                    data.remove(place)
+                    self.is_rewritten = True
+        images = [OmeImage(image, _files(image)) for image in _children(root, "Image") if _children(image, "Pixels")]
+        self.images = [image for image in images if not image.files or _has_own_planes(image.element)]
+
+    @classmethod
+    def parse(cls, text: str, pages: int, limits: Limits) -> Element | None:
+        """Parses a document, its counts checked: the parser of TIFF files makes lists as long as they say.
+
+        Args:
+            text: The document.
+            pages: Pages of the file.
+            limits: `pages` is compared.
+
+        Returns:
+            The root; None for documents that are not well-formed, which the parser of TIFF files ignores.
+
+        Raises:
+            ImageError: The document defines entities, or describes more planes than is allowed.
+        """
+        if "<!ENTITY" in text:
+            raise damaged("its OME-XML defines entities")
+        try:
+            root = ElementTree.fromstring(text)
+        except ElementTree.ParseError:
+            return None
+        # A sound file has each plane once in the sizes of an image and once in TiffData.
+        described, most = sum(_described_planes(element, pages) for element in root.iter()), 4 * limits.pages
+        if described > most:
+            raise ImageError(
+                f"the OME-XML describes {described:,} planes; the limit is {most:,}",
+                "IMAGE_TOO_LARGE",
+                resource="pages",
+                value=described,
+                limit=most,
+            )
+        return root
+
+    def keep(self, chosen: OmeImage) -> None:
+        """Removes all other images."""
+        for image in _children(self.root, "Image"):
+            if image is not chosen.element:
+                self.root.remove(image)
+                self.is_rewritten = True
+
+    def text(self) -> str:
+        """Returns the document as it is now."""
+        return ElementTree.tostring(self.root, encoding="unicode")
+
+
+def master_of(root: Element) -> str | None:
+    """Returns the name of the file that has the document of a set, where that is another file."""
+    return next((child.get("MetadataFile", "") for child in root if _is(child, "BinaryOnly")), None)
+
+
+def _is(element: Element, tag: str) -> bool:
+    return element.tag.rpartition("}")[2] == tag
+
+
+def _children(element: Element, tag: str) -> list[Element]:
+    return [child for child in element if _is(child, tag)]
+
+
+def _tiff_data(image: Element) -> Iterator[Element]:
+    return (data for data in image.iter() if _is(data, "TiffData"))
+
+
+def _files(image: Element) -> tuple[str, ...]:
+    """Returns the names of the other files of an image, in order."""
+    places = (place for data in _tiff_data(image) for place in _children(data, "UUID"))
+    return tuple(dict.fromkeys(place.get("FileName", "") for place in places))
+
+
+def _has_own_planes(image: Element) -> bool:
+    return any(not _children(data, "UUID") for data in _tiff_data(image))
+
+
+def _described_planes(element: Element, pages: int) -> int:
+    """Returns how many planes an element of OME-XML stands for."""
+    attributes: Mapping[str, str] = element.attrib
+    tag = element.tag.rpartition("}")[2]
+    if tag == "Pixels":
+        return math.prod(int(attributes[f"Size{letter}"]) for letter in "TCZ")
+    if tag == "TiffData":
+        return int(attributes.get("PlaneCount", attributes.get("NumPlanes", 1 if "IFD" in attributes else pages)))
+    if "Along" in tag and "Start" in attributes:  # a modulo annotation: T, C or Z split into steps
+        start, end, step = float(attributes["Start"]), float(attributes["End"]), float(attributes.get("Step", 1))
+        return math.ceil(abs((end - start) / step))
+    return 0
