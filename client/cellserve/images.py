@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 from cellserve_contract.arrays import Packing, describe_array, view_array
-from cellserve_formats import EncodedImage, Image, ImageError, check_axes, guess_axes, image_dtype
+from cellserve_contract.warnings import Warnings
+from cellserve_formats import EncodedImage, Image, ImageError, alpha_ignored, guess_axes, image_dtype
 from cellserve_proto import v1 as pb
 from numpy.typing import ArrayLike, NDArray
 
@@ -27,43 +28,55 @@ _FILE_FORMATS = {
 ImageLike = ArrayLike | Image | EncodedImage | str | os.PathLike[str]
 
 
+def with_axes(image: ArrayLike | Image | EncodedImage, axes: str | None) -> Image | EncodedImage:
+    """Names the axes of an array; other images are returned as they are.
+
+    Args:
+        image: An array, pixels with their axes, or the bytes of a file.
+        axes: Axes of an array; None guesses them. A guessed RGBA image loses its alpha.
+
+    Raises:
+        InvalidRequestError: The axes are ambiguous or unknown.
+    """
+    if isinstance(image, Image | EncodedImage):
+        return image
+    pixels = _asarray(image)
+    warnings: Warnings = ()
+    try:
+        if not axes:
+            axes = guess_axes(pixels.shape)
+            if axes == "YXS" and pixels.shape[2] == 4:
+                pixels, warnings = pixels[..., :3], alpha_ignored(pixels[..., 3])
+        return Image(pixels, axes, warnings=warnings)
+    except ImageError as error:
+        raise from_image_error(error) from error
+
+
 def describe_image(
-    message: pb.Image, image: ArrayLike | Image | EncodedImage, axes: str | None, packing: Packing
+    message: pb.Image, image: Image | EncodedImage, packing: Packing
 ) -> tuple[tuple[str, ...], bytes | memoryview]:
     """Fills all of an image's message but its bytes.
 
     Args:
         message: Empty.
-        image: An array, pixels with their axes, or the bytes of a file.
-        axes: Axes of an array; None guesses them.
+        image: Pixels with their axes, or the bytes of a file.
         packing: "none" or "zlib".
 
     Returns:
         The fields that lead to the bytes, and the bytes: the image's own memory where possible.
 
     Raises:
-        InvalidRequestError: The axes are ambiguous or unknown, the pixels are not real numbers, or the file is unknown.
+        InvalidRequestError: The pixels are not real numbers, or the file is unknown.
     """
     if isinstance(image, EncodedImage):
         message.encoded.format = _file_format(image)
         return ("encoded", "data"), image.data
-    if isinstance(image, Image):
-        pixels, axes = image.pixels, image.axes
-        if image.pixel_size is not None:
-            message.pixel_size.y_um, message.pixel_size.x_um = image.pixel_size.y, image.pixel_size.x
-            if image.pixel_size.z is not None:
-                message.pixel_size.z_um = image.pixel_size.z
-    else:
-        pixels = _asarray(image)
-        if not axes:
-            axes = _guess_axes(pixels.shape)
-            pixels = pixels[..., :3] if axes == "YXS" else pixels  # RGBA: alpha is no channel
-    try:
-        check_axes(axes, pixels.ndim)
-    except ImageError as error:
-        raise from_image_error(error) from error
-    message.raw.axes = axes
-    return ("raw", "pixels", "data"), describe_array(message.raw.pixels, _sendable(pixels), packing)
+    if image.pixel_size is not None:
+        message.pixel_size.y_um, message.pixel_size.x_um = image.pixel_size.y, image.pixel_size.x
+        if image.pixel_size.z is not None:
+            message.pixel_size.z_um = image.pixel_size.z
+    message.raw.axes = image.axes
+    return ("raw", "pixels", "data"), describe_array(message.raw.pixels, _sendable(image.pixels), packing)
 
 
 def decode_array(array: pb.Array, data: bytes | memoryview | None = None) -> NDArray[Any]:
@@ -86,13 +99,6 @@ def decode_array(array: pb.Array, data: bytes | memoryview | None = None) -> NDA
 def _file_format(image: EncodedImage) -> pb.EncodedImage.Format:
     try:
         return _FILE_FORMATS[image.format]
-    except ImageError as error:
-        raise from_image_error(error) from error
-
-
-def _guess_axes(shape: tuple[int, ...]) -> str:
-    try:
-        return guess_axes(shape)
     except ImageError as error:
         raise from_image_error(error) from error
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from .errors import CellServeError, invalid_answer, one_image, refusal
 from .files import read_image
-from .images import ImageLike, decode_array, describe_image
+from .images import ImageLike, decode_array, describe_image, with_axes
 from .params import DiameterSource, SegmentOptions, SegmentParams
 from .results import DiameterEstimate, Model, ModelList, ModelVersion, Object, ResultWarning, Segmentation, Timing
 
@@ -115,7 +115,8 @@ class Template:
         with one_image():
             if isinstance(image, str | os.PathLike):
                 image = read_image(image, self.axes, self.series)
-            path, data = describe_image(message, image, self.axes, self.packing)
+            image = with_axes(image, self.axes)
+            path, data = describe_image(message, image, self.packing)
             if isinstance(image, EncodedImage) and self.series is not None:
                 message.encoded.series = self.series
         return ("image", *path), data, image.warnings if isinstance(image, Image) else ()

@@ -6,6 +6,7 @@ from .errors import ImageError
 from .files import replacing
 from .image import Image, PixelSize, check_axes, check_pixels, guess_axes, planes
 from .limits import Limits
+from .losses import alpha_ignored
 from .read import read_image
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "ImageError",
     "Limits",
     "PixelSize",
+    "alpha_ignored",
     "check_axes",
     "check_pixels",
     "file_format",

@@ -10,11 +10,12 @@ from typing import Any
 from numpy.typing import NDArray
 
 from .files import write_bytes
+from .image import PixelSize
 from .polygons import Ring, trace_polygons
 from .table_csv import Row
 
 
-def geojson_bytes(labels: NDArray[Any], rows: Iterable[Row] = ()) -> bytes:
+def geojson_bytes(labels: NDArray[Any], rows: Iterable[Row] = (), pixel_size: PixelSize | None = None) -> bytes:
     """Returns the objects as a FeatureCollection with one detection of QuPath per object.
 
     Coordinates are pixels, (x, y), with (0, 0) at the outer corner of the first pixel. Geometries run along the edges
@@ -23,6 +24,7 @@ def geojson_bytes(labels: NDArray[Any], rows: Iterable[Row] = ()) -> bytes:
     Args:
         labels: Unsigned integers [Y, X], 0 is background.
         rows: Columns of objects by name, as for `table_csv_bytes`; all but `label` become measurements.
+        pixel_size: That of the segmented image, micrometres: the member `pixel_size_um` of the collection.
     """
     measurements = {row["label"]: {name: value for name, value in row.items() if name != "label"} for row in rows}
     features = [
@@ -38,16 +40,21 @@ def geojson_bytes(labels: NDArray[Any], rows: Iterable[Row] = ()) -> bytes:
         }
         for label, polygons in trace_polygons(labels)
     ]
-    return json.dumps({"type": "FeatureCollection", "features": features}, separators=(",", ":")).encode()
+    collection: dict[str, Any] = {"type": "FeatureCollection", "features": features}
+    if pixel_size is not None:
+        collection["pixel_size_um"] = pixel_size._asdict()
+    return json.dumps(collection, separators=(",", ":")).encode()
 
 
-def write_geojson(path: Path, labels: NDArray[Any], rows: Iterable[Row] = ()) -> None:
+def write_geojson(
+    path: Path, labels: NDArray[Any], rows: Iterable[Row] = (), pixel_size: PixelSize | None = None
+) -> None:
     """Writes the objects as GeoJSON; arguments as in `geojson_bytes`.
 
     Raises:
         OSError: The file cannot be written.
     """
-    write_bytes(path, geojson_bytes(labels, rows))
+    write_bytes(path, geojson_bytes(labels, rows, pixel_size))
 
 
 def _geometry(polygons: list[list[Ring]]) -> dict[str, Any]:

@@ -9,7 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 from cellserve_contract.packing import IMAGE_DTYPES, PackingError, inflate
 from cellserve_contract.warnings import Warnings
-from cellserve_formats import FileFormat, Image, ImageError, Limits, check_pixels, file_format, planes, read_image
+from cellserve_formats import (
+    FileFormat,
+    Image,
+    ImageError,
+    Limits,
+    PixelSize,
+    check_pixels,
+    file_format,
+    planes,
+    read_image,
+)
 from numpy.typing import NDArray
 
 from cellserve_gateway.errors import ImageTooLarge, InvalidImage
@@ -31,16 +41,18 @@ class Decoded:
     Attributes:
         planes: [C, Y, X] of one of IMAGE_DTYPES, without alpha, finite.
         warnings: What the reader of its file left out or did not heed.
+        pixel_size: As the file states it. None: unknown.
     """
 
     planes: Pixels
     warnings: Warnings = ()
+    pixel_size: PixelSize | None = None
 
     @classmethod
     def of(cls, image: Image) -> Decoded:
-        """Returns the planes of an image and the warnings of its reader. Raises InvalidImage for a stack."""
+        """Returns the planes of an image, and what its reader says of it. Raises InvalidImage for a stack."""
         with translated_image_errors():
-            return cls(planes(image), image.warnings)
+            return cls(planes(image), image.warnings, image.pixel_size)
 
 
 def limits_of(settings: Settings) -> Limits:

@@ -8,7 +8,7 @@ import cellserve
 import numpy as np
 import pytest
 from cellserve import EncodedImage, Image
-from cellserve.images import decode_array, describe_image
+from cellserve.images import decode_array, describe_image, with_axes
 from cellserve_contract.arrays import Detached
 from cellserve_formats import PixelSize
 from cellserve_proto import v1 as pb
@@ -22,7 +22,7 @@ from .scripted_server import pack, unpack
 def encode_image(image, axes, packing):
     """The image as a server receives it."""
     message = pb.Image()
-    return pb.Image.FromString(Detached(message, *describe_image(message, image, axes, packing)).serialize())
+    return pb.Image.FromString(Detached(message, *describe_image(message, with_axes(image, axes), packing)).serialize())
 
 
 def test_ambiguous_axes_are_refused():
@@ -125,11 +125,12 @@ def test_encoded_images_go_as_they_are():
     for data, number in (
         (b"\x89PNG\r\n\x1a\nrest", pb.EncodedImage.FORMAT_PNG),
         (b"II*\0rest", pb.EncodedImage.FORMAT_TIFF),
+        (b"\xff\xd8\xff rest", pb.EncodedImage.FORMAT_JPEG),
     ):
         message = encode_image(EncodedImage(data), None, "none")
         assert (message.encoded.format, message.encoded.data) == (number, data)
-    with pytest.raises(cellserve.InvalidRequestError, match="neither PNG nor TIFF"):
-        encode_image(EncodedImage(b"\xff\xd8\xff jpeg"), None, "none")
+    with pytest.raises(cellserve.InvalidRequestError, match="neither TIFF nor PNG nor JPEG"):
+        encode_image(EncodedImage(b"GIF89a"), None, "none")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 from cellserve_contract.objects import columns
-from cellserve_formats import ImageError, planes, read_image, replacing
+from cellserve_formats import ImageError, PixelSize, planes, read_image, replacing
 from cellserve_formats.labels_png import labels_png_bytes, write_labels_png
 from cellserve_formats.labels_tiff import labels_tiff_bytes, write_labels_tiff
 from cellserve_formats.overlay import draw_overlay, overlay_bytes, write_overlay
@@ -76,7 +76,9 @@ def test_pictures(picture):
 
 def test_table():
     (row,) = csv.DictReader(io.StringIO(table_csv_bytes([ROW]).decode()))
-    assert list(row) == list(NAMES)
+    sizes = ["pixel_size_y_um", "pixel_size_x_um"]
+    assert list(row) == [*NAMES, *sizes]
+    assert [row.pop(size) for size in sizes] == ["", ""]
     assert row == {
         "label": "7",
         "bbox-0": "1",
@@ -90,7 +92,9 @@ def test_table():
         "mean_probability": "0.875",
         "flow_error": "0.015625",
     }
-    assert table_csv_bytes([]).decode() == ",".join(NAMES) + "\n"
+    assert table_csv_bytes([]).decode() == ",".join([*NAMES, *sizes]) + "\n"
+    (row,) = csv.DictReader(io.StringIO(table_csv_bytes([ROW], pixel_size=PixelSize(0.5, 0.25)).decode()))
+    assert [row[size] for size in sizes] == ["0.5", "0.25"]
 
 
 def test_columns_have_the_names_of_scikit_image():

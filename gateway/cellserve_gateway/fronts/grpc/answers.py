@@ -11,6 +11,7 @@ from cellserve_contract import wire
 from cellserve_contract.arrays import Packing, fill_array, packing_of_labels
 from cellserve_contract.model_card import Family
 from cellserve_contract.warnings import WarningKind
+from cellserve_formats import PixelSize
 from cellserve_proto import v1 as pb
 from numpy.typing import NDArray
 
@@ -38,12 +39,14 @@ class Result:
         family: The family that answered.
         wanted: Parts of the answer.
         compression: Number of the contract's Compression.
+        pixel_size: As the file of the image states it; None: unknown.
     """
 
     found: Segmentation
     family: Family
     wanted: Wanted
     compression: int
+    pixel_size: PixelSize | None = None
 
     def arrays(self) -> Iterator[tuple[str, NDArray[Any], Packing]]:
         """Yields the arrays of the answer: field of SegmentResponse, array, and how the array is packed."""
@@ -58,7 +61,7 @@ class Result:
 
 
 def fill_response(message: pb.SegmentResponse, result: Result) -> None:
-    """Fills an answer, complete but for its id, its pixel size and its timing.
+    """Fills an answer, complete but for its id, its timing, and a pixel size that the request states.
 
     Args:
         message: Empty, already in its place: nothing is copied twice.
@@ -79,6 +82,10 @@ def fill_facts(message: pb.SegmentResponse, result: Result) -> None:
     wire.write_params(message.params, found.params)
     message.model.CopyFrom(model_version(result.family, found.network))
     _fill_warnings(message.warnings, found.warnings)
+    if (size := result.pixel_size) is not None:
+        message.pixel_size.y_um, message.pixel_size.x_um = size.y, size.x
+        if size.z is not None:
+            message.pixel_size.z_um = size.z
     if found.style is not None:
         message.style.extend(found.style.tolist())
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -13,7 +13,7 @@ from cellserve_contract.arrays import DTYPES, ArrayError, is_packed
 from cellserve_contract.axes import axes_problem
 from cellserve_contract.packing import IMAGE_DTYPES
 from cellserve_contract.params import SegmentParams
-from cellserve_formats import FileFormat, Limits
+from cellserve_formats import FileFormat, Limits, PixelSize
 from cellserve_proto import v1 as pb
 
 from cellserve_gateway.app import decode
@@ -82,6 +82,26 @@ def to_image(image: pb.Image, payload: Payload, limits: Limits) -> Decoded:
             raise InvalidImage("the file format is not set; PNG, TIFF and JPEG are taken", reason="IMAGE_UNDECODABLE")
         case _:
             raise InvalidImage("the request holds no image", reason="IMAGE_EMPTY")
+
+
+@dataclass
+class ImageDecoder:
+    """Decodes the image of a request, once.
+
+    Attributes:
+        pixel_size: As the file of the image states it; None before the call, and where it is unknown.
+    """
+
+    image: pb.Image
+    take: Callable[[], Payload]
+    limits: Limits
+    pixel_size: PixelSize | None = None
+
+    def __call__(self) -> Decoded:
+        """Returns the image; errors as in `to_image`."""
+        decoded = to_image(self.image, self.take(), self.limits)
+        self.pixel_size = decoded.pixel_size
+        return decoded
 
 
 def to_params(message: pb.SegmentParams, default_model: str) -> SegmentParams:

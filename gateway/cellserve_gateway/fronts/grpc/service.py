@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator
-from functools import partial
 from typing import Any
 
 from cellserve_proto import v1 as pb
@@ -13,7 +12,7 @@ from cellserve_proto import v1 as pb
 from cellserve_gateway.app.admission import Reservation
 from cellserve_gateway.app.calls import check_id
 from cellserve_gateway.app.context import RequestContext
-from cellserve_gateway.app.decode import Decoded, limits_of
+from cellserve_gateway.app.decode import limits_of
 from cellserve_gateway.app.segmenter import ANSWER_COPIES, Segmenter
 from cellserve_gateway.errors import InvalidRequest, ServiceError
 from cellserve_gateway.settings import Settings
@@ -128,7 +127,7 @@ class SegmentationService:
         params = codec.to_params(message.params, self._segmenter.families.default)
         context.priority, context.work_budget_s = codec.to_priority(message.priority), codec.to_work_budget(message)
         request.reservation.start()
-        decode = partial(self._image, message.image, request)
+        decode = codec.ImageDecoder(message.image, request.take, self._limits)
         estimate = await self._segmenter.estimate_diameter(decode, params, context, request.reservation)
         return answers.diameter_response(estimate, context.request_id)
 
@@ -163,18 +162,17 @@ class SegmentationService:
         wanted, compression = codec.to_wanted(request), codec.to_compression(request)
         context.priority, context.work_budget_s = codec.to_priority(request.priority), codec.to_work_budget(request)
         received.reservation.start()
+        decode = codec.ImageDecoder(request.image, received.take, self._limits)
         found = await self._segmenter.segment(
-            partial(self._image, request.image, received),
+            decode,
             params,
             wanted,
             context,
             received.reservation,
             most_bytes=None if compression == pb.COMPRESSION_ZLIB else most_bytes,
         )
-        return answers.Result(found, self._segmenter.families[params.model], wanted, compression)
-
-    def _image(self, image: pb.Image, received: Received[Any]) -> Decoded:
-        return codec.to_image(image, received.take(), self._limits)
+        family = self._segmenter.families[params.model]
+        return answers.Result(found, family, wanted, compression, decode.pixel_size)
 
     async def _frame(self, frame: Received[pb.SegmentStreamRequest], number: int, call: Call, in_use: bool) -> bytes:
         """Segments one frame of a stream; its failure becomes its answer. `in_use`: its id is not answered yet."""

@@ -163,7 +163,7 @@ def as_labels_tiff(answer: Answer) -> bytes:
 
 def as_geojson(answer: Answer) -> bytes:
     """Returns the objects as GeoJSON."""
-    return geojson_bytes(answer.labels, answer.rows)
+    return geojson_bytes(answer.labels, answer.rows, answer.image.pixel_size)
 
 
 def as_csv(answer: Answer) -> bytes:

@@ -76,7 +76,9 @@ async def test_all_forms_agree(serve: Serve, client: httpx.AsyncClient, disks: n
         features = (await ask("application/geo+json")).json()["features"]
         assert len(features) == labels.max()
         table = (await ask("text/csv")).text.splitlines()
-        assert table[0].split(",") == [column.name for column in columns()]
+        sizes = ["pixel_size_y_um", "pixel_size_x_um"]
+        assert table[0].split(",") == [*(column.name for column in columns()), *sizes]
+        assert {row.rpartition(",0.5,")[2] for row in table[1:]} == {"0.5"}
         assert len(table) == labels.max() + 1
         with zipfile.ZipFile(io.BytesIO((await ask("application/zip")).content)) as archive:
             names = {"result.json", "labels.png", "labels.tif", "objects.geojson", "objects.csv", "overlay.png"}
