@@ -151,10 +151,10 @@ def check_pixels(pixels: NDArray[Any]) -> None:
     if pixels.dtype.kind not in "biuf":
         raise ImageError(f"pixels of type {pixels.dtype} are not real numbers", "DATA_TYPE_UNSUPPORTED")
     if pixels.dtype.kind == "f" and pixels.size:
-        # NaN in a minimum or maximum makes both comparisons false.
-        if pixels.min() >= -MAX_INTENSITY and pixels.max() <= MAX_INTENSITY:
+        # NaN in a minimum or maximum makes both comparisons false. Half precision cannot hold the limit.
+        if float(pixels.min()) >= -MAX_INTENSITY and float(pixels.max()) <= MAX_INTENSITY:
             return
-        bad = pixels.size - int(np.count_nonzero(np.abs(pixels) <= MAX_INTENSITY))
+        bad = pixels.size - int(np.count_nonzero(np.abs(pixels) <= np.float64(MAX_INTENSITY)))
         raise ImageError(
             f"{bad:,} pixels are NaN, infinite or beyond {MAX_INTENSITY:g}", "PIXELS_NOT_FINITE", pixels=bad
         )

@@ -40,6 +40,10 @@ class OmeDocument:
         name: Name of the file; "" if the file has none.
         uuid: UUID of the file, None where it has none.
         master: Name of the file with the document, if that is another file.
+
+    Attributes:
+        images: The images with planes in this file; all images if no plane is known to be in this file.
+        is_rewritten: Whether the document differs from the text that was parsed.
     """
 
     def __init__(self, root: Element, name: str, uuid: str | None, master: str = "") -> None:
@@ -59,7 +63,7 @@ class OmeDocument:
                     data.remove(place)
                     self.is_rewritten = True
         images = [OmeImage(image, _files(image)) for image in _children(root, "Image") if _children(image, "Pixels")]
-        self.images = [image for image in images if not image.files or _has_own_planes(image.element)]
+        self.images = [image for image in images if not image.files or _has_own_planes(image.element)] or images
 
     @classmethod
     def parse(cls, text: str, pages: int, limits: Limits) -> Element | None:

@@ -98,9 +98,10 @@ def _choose(images: Sequence[object], chosen: int | None) -> int:
         return chosen
     listed = "; ".join(f"{number}: {image}" for number, image in enumerate(images[:_MOST_LISTED]))
     more = f"; and {len(images) - _MOST_LISTED} more" if len(images) > _MOST_LISTED else ""
-    problem = "name one by its number" if chosen is None else f"it has no image {chosen}"
+    problem = "choose one" if chosen is None else f"there is no image {chosen}; choose one"
     raise ImageError(
-        f"the TIFF file holds {len(images)} image{'s' * (len(images) > 1)} ({listed}{more}); {problem}, as series",
+        f"the TIFF file holds {len(images)} image{'s' * (len(images) > 1)} ({listed}{more}); {problem} by its number: series "
+        "(--series N on the command line)",
         "IMAGE_UNKNOWN",
         available=len(images),
     )

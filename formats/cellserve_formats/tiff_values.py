@@ -51,8 +51,12 @@ def colour_table(file: tifffile.TiffFile, page: Any, axes: str) -> NDArray[np.ui
 
 
 def is_inverted(page: Any, dtype: np.dtype[Any]) -> bool:
-    """Tells whether 0 is white: the brightest value. Only whole numbers without sign have a largest value."""
-    return page.photometric == _PHOTOMETRIC.MINISWHITE and dtype.kind in "bu"
+    """Tells whether 0 is white: the brightest value. Only whole numbers without sign have a largest value.
+
+    tifffile calls the 0 of all boolean arrays white, whatever they mean, and reads them as they were.
+    """
+    kinds = "u" if page.software.startswith("tifffile") else "bu"
+    return page.photometric == _PHOTOMETRIC.MINISWHITE and dtype.kind in kinds
 
 
 def inverted(pixels: NDArray[Any], page: Any) -> NDArray[Any]:

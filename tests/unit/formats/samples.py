@@ -49,3 +49,36 @@ def patched_tag(data: bytes, tag: int, value: int) -> bytes:
         if struct.unpack_from("<H", data, at)[0] == tag:
             return data[: at + 2] + struct.pack("<HII", 4, 1, value) + data[at + 12 :]
     raise AssertionError(f"no tag {tag}")
+
+
+def small_tiff(pixels: bytes, height: int, width: int, **tags: int | list[int]) -> bytes:
+    """A classic TIFF of one strip with the given tags; for what tifffile does not write, such as 4 bits per sample."""
+    values = {
+        "ImageWidth": width,
+        "ImageLength": height,
+        "Compression": 1,
+        "SamplesPerPixel": 1,
+        "RowsPerStrip": height,
+        "StripByteCounts": len(pixels),
+        "StripOffsets": 8,
+        **tags,
+    }
+    entries = {
+        tifffile.TIFF.TAGS[name]: value if isinstance(value, list) else [value] for name, value in values.items()
+    }
+    behind = 8 + len(pixels) + 2 + 12 * len(entries) + 4
+    directory, long_values = struct.pack("<H", len(entries)), b""
+    for tag, numbers in sorted(entries.items()):
+        packed = struct.pack(f"<{len(numbers)}H", *numbers)
+        if len(packed) > 4:
+            directory += struct.pack("<HHII", tag, 3, len(numbers), behind + len(long_values))
+            long_values += packed
+        else:
+            directory += struct.pack("<HHI", tag, 3, len(numbers)) + packed.ljust(4, b"\0")
+    return struct.pack("<2sHI", b"II", 42, 8 + len(pixels)) + pixels + directory + struct.pack("<I", 0) + long_values
+
+
+def exif(orientation: int, order: str = "<") -> bytes:
+    """EXIF data that state an orientation."""
+    start = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8)
+    return start + struct.pack(order + "HHHIHHI", 1, 0x0112, 3, 1, orientation, 0, 0)

@@ -197,12 +197,17 @@ def test_ome_documents_that_lack_planes():
     refused(ome(frames=3), "IMAGE_UNDECODABLE")
 
 
-def test_parts_in_other_files(tmp_path):
-    part = '<TiffData FirstT="1" IFD="0" PlaneCount="1"><UUID FileName="other.tif">urn:uuid:1</UUID></TiffData>'
+@pytest.mark.parametrize("other", ["endless_pages.tif", "../other.tif", "/etc/passwd", "folder", "text.tif"])
+def test_parts_in_other_files(tmp_path, other):
+    part = f'<TiffData FirstT="1" IFD="0" PlaneCount="1"><UUID FileName="{other}">urn:uuid:1</UUID></TiffData>'
     data = ome(frames=2, data='<TiffData IFD="0" PlaneCount="1"/>' + part)
+    folder = tmp_path / "files"
+    (folder / "folder").mkdir(parents=True)
     (tmp_path / "other.tif").write_bytes(tiff(GREY))
-    (tmp_path / "first.ome.tif").write_bytes(data)
-    for source in (data, tmp_path / "first.ome.tif"):
+    (folder / "text.tif").write_text("no pixels")
+    (folder / "endless_pages.tif").write_bytes((Path(__file__).parents[2] / "data" / "endless_pages.tif").read_bytes())
+    (folder / "first.ome.tif").write_bytes(data)
+    for source in (data, folder / "first.ome.tif"):
         with pytest.raises(ImageError) as caught:
             read_image(source, limits=LIMITS)
         assert caught.value.reason == "IMAGE_UNDECODABLE"
@@ -248,6 +253,7 @@ def test_damaged_files_are_refused_or_read_within_the_limits(kind, changes, cut,
             "IMAGE_EMPTY",
             "IMAGE_UNDECODABLE",
             "AXES_UNKNOWN",
+            "IMAGE_UNKNOWN",
             "DATA_TYPE_UNSUPPORTED",
             "PIXELS_NOT_FINITE",
             "IMAGE_TOO_LARGE",

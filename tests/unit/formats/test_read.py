@@ -34,8 +34,8 @@ def refused(data: bytes, **options: object) -> ImageError:
         (GREY, {"compression": "packbits"}, "YX"),
         (GREY, {"compression": "lzma"}, "YX"),
         (GREY.astype(np.float32), {"compression": "zlib"}, "YX"),
-        (GREY.astype(np.int32) - 2000, {}, "YX"),
-        (GREY > 2000, {}, "YX"),
+        (GREY.astype(np.int16) - 2000, {}, "YX"),
+        (GREY.astype(np.float64), {}, "YX"),
         (GREY, {"bigtiff": True}, "YX"),
         (GREY, {"bigtiff": True, "byteorder": ">", "compression": "zlib", "rowsperstrip": 3}, "YX"),
         (GREY, {"tile": (16, 16)}, "YX"),
@@ -58,6 +58,28 @@ def test_tiff(pixels, options, axes):
     assert image.pixels.dtype == pixels.dtype.newbyteorder("=")
     assert image.pixels.dtype.isnative
     np.testing.assert_array_equal(image.pixels, pixels.reshape(image.pixels.shape))
+
+
+@pytest.mark.parametrize(
+    ("pixels", "dtype"),
+    [
+        (GREY > 2000, np.uint8),
+        (GREY.astype(np.int8), np.int16),
+        (GREY.astype(np.int32), np.uint16),
+        (GREY.astype(np.int32) - 2000, np.int16),
+        (GREY.astype(np.int64) * 100_000, np.uint32),
+        (GREY.astype(np.uint64) * 10_000_000, np.float64),
+        (GREY.astype(np.float16), np.float32),
+    ],
+)
+def test_types_that_the_service_does_not_take_become_one_that_holds_the_values(pixels, dtype):
+    data = tiff(pixels)
+    image = read_image(data)
+    assert image.pixels.dtype == dtype
+    np.testing.assert_array_equal(image.pixels, pixels)
+    stored = read_image(data, as_stored=True).pixels
+    assert stored.dtype == pixels.dtype
+    np.testing.assert_array_equal(stored, pixels)
 
 
 @pytest.mark.parametrize("layout", [{}, {"tile": (16, 16)}, {"rowsperstrip": 8}])
@@ -97,9 +119,22 @@ def test_several_images_in_a_file(tmp_path):
     with tifffile.TiffWriter(tmp_path / "two.tif") as file:
         file.write(GREY, metadata=None)
         file.write(COLOUR, metadata=None)
-    with pytest.raises(ImageError, match="holds 2 images") as caught:
+    with pytest.raises(
+        ImageError, match=r"holds 2 images \(0: 20 Y x 30 X uint16; 1: 20 Y x 30 X x 3 S uint8\)"
+    ) as caught:
         read_image(tmp_path / "two.tif")
-    assert caught.value.reason == "AXES_UNKNOWN"
+    assert (caught.value.reason, caught.value.metadata) == ("IMAGE_UNKNOWN", {"available": 2})
+    for series, pixels in enumerate((GREY, COLOUR)):
+        np.testing.assert_array_equal(read_image(tmp_path / "two.tif", series=series).pixels, pixels)
+    with pytest.raises(ImageError, match="there is no image 2") as caught:
+        read_image(tmp_path / "two.tif", series=2)
+    assert caught.value.reason == "IMAGE_UNKNOWN"
+
+
+def test_files_of_one_image_have_no_second_one():
+    for data in (tiff(GREY), imagecodecs.png_encode(GREY), imagecodecs.jpeg8_encode(ALPHA)):
+        assert read_image(data, series=0).axes == "YX"
+        assert refused(data, series=1).reason == "IMAGE_UNKNOWN"
 
 
 @pytest.mark.parametrize("inside", [True, False])
@@ -135,11 +170,6 @@ def test_alpha_of_a_tiff_is_dropped(pixels, options, expected):
     assert len(image.axes) == expected.ndim
 
 
-def test_a_palette_of_a_tiff_is_for_display():
-    colours = np.zeros((3, 256), np.uint16)
-    np.testing.assert_array_equal(read_image(tiff(ALPHA, colormap=colours)).pixels, ALPHA)
-
-
 @pytest.mark.parametrize(
     ("pixels", "options", "word"),
     [
@@ -160,8 +190,10 @@ def test_tiff_of_complex_numbers():
     assert refused(tiff(np.zeros((9, 11), np.complex64))).reason == "DATA_TYPE_UNSUPPORTED"
 
 
-def test_tiff_with_nan():
-    error = refused(tiff(np.full((9, 11), np.nan, np.float32)))
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_tiff_with_values_that_are_no_numbers(dtype, value):
+    error = refused(tiff(np.full((9, 11), value, dtype)))
     assert (error.reason, error.metadata) == ("PIXELS_NOT_FINITE", {"pixels": 99})
 
 
