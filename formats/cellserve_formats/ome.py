@@ -55,7 +55,7 @@ class OmeDocument:
                 ElementTree.SubElement(data, "UUID", FileName=master).text = "the file of the document"
         named = {place.text: place.get("FileName", "") for _, uuids in places for place in uuids}
         own = {text for text, file in named.items() if text == uuid or (name and file.lower() == name.lower())}
-        if not own and uuid is None and not master and len(named) == 1:
+        if len(named) == 1 and uuid is None and not master and all(uuids for _, uuids in places):
             own = set(named)  # a file that was renamed, or has no name here
         for data, uuids in places:  # what is not said to be elsewhere is in this file
             for place in uuids:
