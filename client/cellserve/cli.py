@@ -119,7 +119,8 @@ def segment(
     except CellServeError as error:
         raise typer.BadParameter(error.message) from error
     if len(plan) < len(inputs):
-        _say(errors, f"{len(inputs) - len(plan)} files were given twice; each file is segmented once")
+        twice = len(inputs) - len(plan)
+        _say(errors, f"{twice} file{' was' if twice == 1 else 's were'} given twice; each file is segmented once")
 
     failures: list[Path] = []
 

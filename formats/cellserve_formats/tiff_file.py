@@ -98,10 +98,10 @@ def _choose(images: Sequence[object], chosen: int | None) -> int:
         return chosen
     listed = "; ".join(f"{number}: {image}" for number, image in enumerate(images[:_MOST_LISTED]))
     more = f"; and {len(images) - _MOST_LISTED} more" if len(images) > _MOST_LISTED else ""
-    problem = "choose one" if chosen is None else f"there is no image {chosen}; choose one"
+    held = f"{len(images)} image{'s' * (len(images) > 1)} ({listed}{more})"
+    problem = "" if chosen is None else f"there is no image {chosen}; "
     raise ImageError(
-        f"the TIFF file holds {len(images)} image{'s' * (len(images) > 1)} ({listed}{more}); {problem} by its number: series "
-        "(--series N on the command line)",
+        f"the TIFF file holds {held}; {problem}choose one by its number: series (--series N on the command line)",
         "IMAGE_UNKNOWN",
         available=len(images),
     )

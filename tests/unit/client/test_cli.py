@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
+from cellserve import cli, read_image
 from cellserve.cli import app
 from typer.testing import CliRunner
 
@@ -160,6 +162,126 @@ def test_senseless_normalizations(run, files, text):
     result = run("segment", files[0], "--normalization", text)
     assert result.exit_code == 2
     assert "allowed: percentiles:LOW,HIGH" in usage_error(result)
+
+
+def test_a_file_given_twice_is_segmented_once(run, files):
+    result = run("segment", files[0], files[1], files[0])
+    assert result.exit_code == 0
+    assert "1 file was given twice" in result.stderr
+    assert "2 of 2 images segmented" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["segment", "diameter"])
+@pytest.mark.parametrize("as_json", [True, False])
+def test_whatever_goes_wrong_with_one_file_the_others_are_done(run, files, monkeypatch, command, as_json):
+    real = cli.read_image
+
+    def read(path, *arguments):
+        if path == files[0]:
+            raise RecursionError("a bug")
+        return real(path, *arguments)
+
+    monkeypatch.setattr(cli, "read_image", read)
+    json_option = ["--json"] if as_json and command == "segment" else []
+    result = run(command, *files, *json_option)
+    assert result.exit_code == 1
+    assert str(files[1]) in result.stdout
+    assert "unforeseen RecursionError: a bug" in (result.stdout if json_option else result.stderr)
+    assert "CLIENT_FAILED" in result.output
+    assert "Traceback" not in result.output
+    assert 'raise RecursionError("a bug")' in run("--traceback", command, *files, *json_option).stderr
+
+
+def test_whatever_goes_wrong_with_one_result_the_others_are_written(run, files, monkeypatch, tmp_path):
+    real = cli.write_overlay
+
+    def write(path, *arguments):
+        if path.name.startswith("a_"):
+            raise TypeError("a bug")
+        real(path, *arguments)
+
+    monkeypatch.setattr(cli, "write_overlay", write)
+    result = run("segment", *files, "--concurrency", 1)
+    assert result.exit_code == 1
+    assert f"error: {files[0]}: unforeseen TypeError: a bug [CLIENT_FAILED]" in result.stderr
+    assert "1 of 2 images segmented, 1 failed" in result.stderr
+    assert (tmp_path / "b_overlay.png").exists()
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int8, np.int64, np.float16])
+@pytest.mark.parametrize("shape", [(), (3,)])
+def test_images_of_any_type_and_layout(run, image, tmp_path, dtype, shape):
+    """Planes first, or types that the service itself does not take."""
+    pixels = np.broadcast_to((image > 1000).astype(dtype), (*shape, *image.shape))
+    tifffile.imwrite(tmp_path / "odd.tif", pixels, photometric="minisblack")
+    tifffile.imwrite(tmp_path / "plain.tif", image)
+    result = run("segment", tmp_path / "odd.tif", tmp_path / "plain.tif", "--axes", "CYX", "--concurrency", 1)
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "odd_overlay.png").exists()
+
+
+AWKWARD = ":a:[red]:smile: \t\u00b5 \udce9.tif"
+
+
+def test_names_are_printed_as_they_are(run, image, tmp_path):
+    folder = tmp_path / ":b:[bold]"
+    folder.mkdir()
+    path = folder / AWKWARD.replace("\udce9", "")
+    tifffile.imwrite(path, image)
+    out = tmp_path / ":out:"
+    assert f"wrote     {out}/:a:[red]:smile:" in run("segment", path, "--out", out).stdout
+    assert json.loads(run("segment", path, "--json").stdout)["file"] == str(path)
+    assert run("segment", path, path.with_name("missing.tif")).stdout.startswith(f"{path}: 3 objects")
+    assert run("diameter", path).stdout.startswith(f"{path}: 30.1 px")
+    assert f"error: {folder}/:c:.tif: No such file" in run("segment", folder / ":c:.tif").stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "encoding"),
+    [("segment", "ascii"), ("segment --json", "ascii"), ("diameter", "ascii"), ("segment", "utf-8")],
+)
+def test_names_that_a_locale_cannot_print(address, image, tmp_path, command, encoding):
+    path = tmp_path / AWKWARD
+    tifffile.imwrite(path, image)
+    tifffile.imwrite(tmp_path / "b.tif", image)
+    line = [sys.executable, "-c", "from cellserve.cli import app; app()", *command.split(), "-a", address]
+    locale = {"PYTHONUTF8": "0", "LC_ALL": "C", "PYTHONIOENCODING": f"{encoding}:strict"}
+    done = subprocess.run(
+        [*line, path, tmp_path / "b.tif", tmp_path / "no\udce9"],
+        env=os.environ | locale,
+        capture_output=True,
+        timeout=60,
+    )
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.count(b"\n") == 2 + ("--json" in command)
+    assert b"No such file" in done.stdout + done.stderr
+    assert b"Traceback" not in done.stderr
+    if "--json" in command:
+        names = [json.loads(line)["file"] for line in done.stdout.splitlines()]
+        assert os.fsencode(path) in [name.encode(errors="surrogateescape") for name in names]
+
+
+def test_one_of_several_images(run, image, tmp_path):
+    with tifffile.TiffWriter(tmp_path / "two.tif") as file:
+        file.write(image, metadata=None)
+        file.write(image[:50], metadata=None)
+    refused = run("segment", tmp_path / "two.tif")
+    assert refused.exit_code == 1
+    assert "holds 2 images" in refused.stderr
+    assert "--series" in refused.stderr
+    assert run("segment", tmp_path / "two.tif", "--series", 1).exit_code == 0
+    assert tifffile.imread(tmp_path / "two_cp_masks.tif").shape == (50, image.shape[1])
+    assert run("diameter", tmp_path / "two.tif", "--series", 0).exit_code == 0
+
+
+def test_results_have_the_pixel_size(run, image, tmp_path):
+    path = tmp_path / "sized.tif"
+    tifffile.imwrite(path, image, imagej=True, resolution=(4, 2), metadata={"axes": "YX", "unit": "um"})
+    (record,) = [json.loads(line) for line in run("segment", path, "--json").stdout.splitlines()]
+    assert record["pixel_size_um"] == {"y": 0.5, "x": 0.25, "z": None}
+    assert (tmp_path / "sized_objects.csv").read_text().splitlines()[1].endswith(",0.5,0.25")
+    for name in ("sized_cp_masks.tif", "sized_overlay.png"):
+        assert read_image(tmp_path / name).pixel_size == pytest.approx((0.5, 0.25, None))
 
 
 def test_shared_result_names_are_wrong_usage(run, files, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cellserve
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 from cellserve import Object, PixelSize, read_image
-from cellserve.files import is_output, plan_outputs
+from cellserve.files import check_names, is_output, plan_outputs
 from cellserve_contract.objects import columns
 
 GREY = np.random.default_rng(0).integers(0, 4096, (20, 30), np.uint16)
@@ -97,3 +98,60 @@ def test_results_never_share_a_name():
         Path("a/x.tif"),
         Path("y.tif"),
     ]
+
+
+def test_two_names_of_one_file_have_two_results(tmp_path):
+    (tmp_path / "folder").mkdir()
+    real = tmp_path / "folder" / "real.tif"
+    real.touch()
+    links = [tmp_path / "link.tif", tmp_path / "folder" / "other.tif"]
+    for link in links:
+        link.symlink_to(real)
+    assert [outputs.labels.name for outputs in plan_outputs([real, *links], None).values()] == [
+        "real_cp_masks.tif",
+        "link_cp_masks.tif",
+        "other_cp_masks.tif",
+    ]
+    assert len(plan_outputs([real, *links], tmp_path / "out")) == 3
+    (tmp_path / "way").symlink_to(tmp_path / "folder")
+    assert list(plan_outputs([real, tmp_path / "way" / "real.tif"], None)) == [real], (
+        "the same entry of the same folder"
+    )
+
+
+@pytest.mark.parametrize("letter", ["n", "\u00e9", "\u6f22", "\udce9"])
+def test_names_of_results_fit_the_file_system(tmp_path, letter):
+    size = len(os.fsencode(letter))
+    for length in (229, 242, 243, 255):
+        name = letter * ((length - 4) // size) + ".tif"
+        others = [tmp_path / name, tmp_path / name.replace(letter, "x", 1)]
+        plan = plan_outputs(others, None)
+        for path, outputs in plan.items():
+            for result in (outputs.labels, outputs.table, outputs.overlay):
+                assert len(os.fsencode(result.name)) <= 255
+                result.touch()
+                assert is_output(result)
+            if length <= 242:
+                assert outputs.labels.name.startswith(path.stem)
+            check_names(outputs)
+        assert len({outputs.labels for outputs in plan.values()}) == 2
+
+
+def test_paths_that_are_too_long_are_noticed_before_the_work(tmp_path):
+    deep = tmp_path
+    while len(os.fsencode(deep)) < 4096:
+        deep /= "d" * 200
+    ((_, outputs),) = plan_outputs([Path("a.tif")], deep).items()
+    with pytest.raises(cellserve.CellServeError, match=r"too long.*--out") as caught:
+        check_names(outputs)
+    assert caught.value.reason == "FILE_UNWRITABLE"
+
+
+def test_one_of_several_images_is_chosen(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "two.tif") as file:
+        file.write(GREY, metadata=None)
+        file.write(GREY[:10], metadata=None)
+    with pytest.raises(cellserve.InvalidRequestError, match=r"2 images.*--series") as caught:
+        read_image(tmp_path / "two.tif")
+    assert (caught.value.reason, caught.value.metadata) == ("IMAGE_UNKNOWN", {"available": "2"})
+    assert read_image(tmp_path / "two.tif", series=1).pixels.shape == (10, 30)

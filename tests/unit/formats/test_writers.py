@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 
 import imagecodecs
 import numpy as np
 import pytest
 import tifffile
 from cellserve_contract.objects import columns
-from cellserve_formats import ImageError, PixelSize, planes, read_image, replacing
+from cellserve_formats import Image, ImageError, PixelSize, planes, read_image, replacing
+from cellserve_formats.geojson import geojson_bytes
 from cellserve_formats.labels_png import labels_png_bytes, write_labels_png
 from cellserve_formats.labels_tiff import labels_tiff_bytes, write_labels_tiff
 from cellserve_formats.overlay import draw_overlay, overlay_bytes, write_overlay
@@ -150,3 +152,40 @@ def test_files_are_replaced_not_overwritten(tmp_path):
     write_png(path, np.zeros((4, 5, 3), np.uint8))
     assert held.read_bytes() == b"old"
     assert path.read_bytes() != b"old"
+
+
+@pytest.mark.parametrize("axes", ["YX", "CYX", "SYX", "YXS", "YXC", "YCX"])
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int16, np.uint32, np.float64])
+def test_overlays_of_every_layout_are_the_same(axes, count, dtype):
+    """Planes first or last, contiguous or not: the picture shows the same planes."""
+    stack = np.random.default_rng(0).integers(0, 2 if dtype is bool else 200, (count, 9, 14)).astype(dtype)
+    labels = np.pad(np.ones((4, 6), np.uint16), ((2, 3), (4, 4)))
+    expected = draw_overlay(Image(stack, "CYX"), labels)
+    if axes == "YX":
+        stack, expected = stack[0], draw_overlay(Image(stack[:1], "CYX"), labels)
+    else:
+        stack = np.moveaxis(stack, 0, [letter in "CS" for letter in axes].index(True))
+    for pixels in (np.ascontiguousarray(stack), np.asfortranarray(stack), stack):
+        written = read_image(overlay_bytes(Image(pixels, axes, PixelSize(0.5, 0.25)), labels))
+        np.testing.assert_array_equal(written.pixels, expected)
+        assert written.pixel_size == PixelSize(0.5, 0.25)
+
+
+@pytest.mark.parametrize("size", [PixelSize(0.325, 0.325), PixelSize(0.1, 0.25, 2.0), PixelSize(12.5, 0.001), None])
+def test_every_writer_that_can_carries_the_pixel_size(size):
+    labels = np.pad(np.ones((6, 7), np.uint16), 3)
+    for data in (labels_tiff_bytes(labels, size), labels_png_bytes(labels, size), png_bytes(labels, size)):
+        read = read_image(data).pixel_size
+        if size is None:
+            assert read is None
+        else:
+            assert read == PixelSize(pytest.approx(size.y, rel=1e-3), pytest.approx(size.x, rel=1e-3))
+    collection = json.loads(geojson_bytes(labels, pixel_size=size))
+    assert collection.get("pixel_size_um") == (size and size._asdict())
+
+
+def test_names_that_are_as_long_as_a_file_system_takes(tmp_path):
+    path = tmp_path / ("n" * 255)
+    write_png(path, np.zeros((4, 5), np.uint8))
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]

@@ -1,0 +1,131 @@
+"""Every way of an image file to the pipeline gives the same pixels, warnings and refusals."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+from cellserve import CellServeError, EncodedImage
+from cellserve.messages import Template
+from cellserve_formats import Limits
+from cellserve_gateway.app.decode import Decoded
+from cellserve_gateway.errors import ServiceError
+from cellserve_gateway.fronts.grpc.codec import ImageDecoder
+from cellserve_gateway.fronts.grpc.wire import NO_PAYLOAD
+from cellserve_gateway.fronts.http.uploads import Upload
+from cellserve_proto import v1 as pb
+
+RNG = np.random.default_rng(0)
+GREY = RNG.integers(0, 4096, (40, 30), np.uint16)
+BYTES = RNG.integers(0, 256, (40, 30), np.uint8)
+COLOUR = RNG.integers(0, 256, (40, 30, 3), np.uint8)
+RGBA = np.dstack([COLOUR, BYTES])
+PLANES_FIRST = np.moveaxis(RGBA, 2, 0)
+ALPHA = {"photometric": "rgb", "extrasamples": ["unassalpha"]}
+TABLE = np.stack([RNG.permutation(256) for _ in range(3)]).astype(np.uint16) * 257
+LIMITS = Limits(pixels=1_000_000, bytes=8_000_000, planes=8, pages=100, metadata_bytes=1_000_000)
+
+
+def tiff(pixels: np.ndarray, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, pixels, **options)
+    return buffer.getvalue()
+
+
+FILES = {
+    "grey": tiff(GREY),
+    "bits": tiff(GREY > 2000),
+    "int8": tiff(GREY.astype(np.int8)),
+    "int32": tiff(GREY.astype(np.int32) - 2000),
+    "int64": tiff(GREY.astype(np.int64) << 40),
+    "float16": tiff(GREY.astype(np.float16)),
+    "float64": tiff(GREY + 1e9),
+    "zero is white": tiff(GREY, photometric="miniswhite"),
+    "palette": tiff(BYTES, colormap=TABLE),
+    "grey palette": tiff(BYTES, colormap=np.stack([TABLE[0]] * 3)),
+    "rgb": tiff(COLOUR, photometric="rgb"),
+    "rgba": tiff(RGBA, **ALPHA),
+    "planar rgba": tiff(PLANES_FIRST, planarconfig="separate", **ALPHA),
+    "channels": tiff(
+        np.stack([GREY] * 3), ome=True, metadata={"axes": "CYX", "PhysicalSizeX": 0.5, "PhysicalSizeY": 1}
+    ),
+    "imagej": tiff(np.stack([GREY] * 2), imagej=True, resolution=(4, 2), metadata={"axes": "CYX", "unit": "um"}),
+    "turned": tiff(GREY, extratags=[(274, 3, 1, 6, True)]),
+    "jpeg inside": tiff(COLOUR, photometric="rgb", compression="jpeg", tile=(16, 16)),
+    "png": imagecodecs.png_encode(GREY),
+    "png rgba": imagecodecs.png_encode(RGBA),
+    "jpeg": imagecodecs.jpeg8_encode(COLOUR),
+    "jpeg cmyk": imagecodecs.jpeg8_encode(RGBA, colorspace="CMYK", outcolorspace="CMYK"),
+    "jpeg cut off": imagecodecs.jpeg8_encode(COLOUR)[:-100],
+    "tiff cut off": tiff(np.stack([GREY] * 3), imagej=True, metadata={"axes": "CYX"})[:5000],
+    "stack": tiff(np.stack([GREY] * 3), imagej=True, metadata={"axes": "ZYX"}),
+    "unnamed planes": tiff(np.stack([GREY] * 3), photometric="minisblack"),
+    "not finite": tiff(np.full((9, 11), np.inf, np.float16)),
+    "complex": tiff(GREY.astype(np.complex64)),
+    "text": b"no image at all",
+}
+
+
+def over_grpc(image: object) -> tuple[Decoded, object, object]:
+    """The way of an image through the client and the gRPC front: what arrives, and the pixel size of the answer."""
+    request = Template.of(None).segment(image)
+    message = pb.SegmentRequest.FromString(request.serialize()).image
+    decoder = ImageDecoder(message, lambda: NO_PAYLOAD, LIMITS)
+    decoded = decoder()
+    size = decoder.pixel_size
+    if message.HasField("pixel_size"):
+        size = (message.pixel_size.y_um, message.pixel_size.x_um, None)
+    return decoded, (*request.warnings, *decoded.warnings), size and tuple(size)
+
+
+def over_http(data: bytes) -> tuple[Decoded, object, object]:
+    upload = Upload(data, None, LIMITS)
+    decoded = upload.decode()
+    return decoded, decoded.warnings, upload.image.pixel_size and tuple(upload.image.pixel_size)
+
+
+def outcome(call, argument: object) -> tuple[object, ...]:
+    try:
+        decoded, warnings, size = call(argument)
+    except (CellServeError, ServiceError) as error:
+        return ("refused", error.reason)
+    return (decoded.planes.shape, decoded.planes.dtype, decoded.planes.tobytes(), warnings, size)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_is_the_same_image_whichever_way_it_comes(tmp_path: Path, name: str):
+    data, path = FILES[name], tmp_path / "file"
+    path.write_bytes(data)
+    expected = outcome(over_grpc, path)
+    assert outcome(over_grpc, EncodedImage(data)) == expected
+    assert outcome(over_http, data) == expected
+
+
+def test_the_list_has_images_and_refusals():
+    refused = {name for name, data in FILES.items() if outcome(over_http, data)[0] == "refused"}
+    assert refused == {
+        "jpeg cmyk", "jpeg cut off", "tiff cut off", "stack", "unnamed planes", "not finite", "complex", "text"
+    }  # fmt: skip
+    assert all(outcome(over_http, FILES[name])[3] for name in ("rgba", "planar rgba", "turned", "png rgba"))
+
+
+def test_one_of_several_images_is_chosen_over_every_way(tmp_path: Path):
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as file:
+        file.write(GREY, metadata=None)
+        file.write(GREY[:10], metadata=None)
+    path = tmp_path / "two.tif"
+    path.write_bytes(buffer.getvalue())
+    for image in (path, EncodedImage(buffer.getvalue())):
+        for series, height in enumerate((40, 10)):
+            request = Template.of(None, series=series).segment(image)
+            message = pb.SegmentRequest.FromString(request.serialize()).image
+            assert ImageDecoder(message, lambda: NO_PAYLOAD, LIMITS)().planes.shape == (1, height, 30)
+    for series, height in enumerate((40, 10)):
+        assert Upload(buffer.getvalue(), None, LIMITS, series).decode().planes.shape == (1, height, 30)
+    for refused in (outcome(over_grpc, EncodedImage(buffer.getvalue())), outcome(over_http, buffer.getvalue())):
+        assert refused == ("refused", "IMAGE_UNKNOWN")
