@@ -162,6 +162,13 @@ def test_label_images_of_other_programs_are_found(tmp_path):
     assert "no b/w_masks.png" in missing
 
 
+def test_label_images_with_a_palette_are_its_indices(tmp_path):
+    table = np.random.default_rng(0).integers(0, 65536, (3, 256), np.uint16)
+    tifffile.imwrite(tmp_path / "x_masks.tif", sample("x").labels.astype(np.uint8), colormap=table)
+    (scored,) = run_pass(Folder(tmp_path), [sample("x")]).scored
+    assert scored.score.average_precision[0] == 1
+
+
 def test_predictions_that_are_no_labels_are_failures(tmp_path):
     samples = [sample("x"), sample("y")]
     tifffile.imwrite(tmp_path / "x_masks.tif", samples[0].labels.astype(np.float32))

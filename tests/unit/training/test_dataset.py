@@ -55,6 +55,13 @@ def test_pair_of_png_files(tmp_path, image, labels, one):
     assert sample.labels.dtype == np.uint16
 
 
+def test_labels_with_a_palette_are_its_indices(tmp_path, image, labels, one):
+    table = np.random.default_rng(0).integers(0, 65536, (3, 256), np.uint16)
+    write_png(tmp_path / "a_img.png", image)
+    tifffile.imwrite(tmp_path / "a_masks.tif", labels.astype(np.uint8), colormap=table)
+    np.testing.assert_array_equal(one().labels, np.searchsorted([0, 3, 7], labels))
+
+
 @pytest.mark.parametrize("image_name", ["a_img.tif", "a.tif"])
 @pytest.mark.parametrize("labels_name", ["{stem}_masks.tif", "{stem}_seg.npy", "{stem}_masks.npy"])
 def test_cellpose_training_folder(tmp_path, image, labels, one, image_name, labels_name):
