@@ -28,7 +28,7 @@ Output = Literal["outlines", "flows", "cell_probability", "style", "maps"]
 Compression = Literal["auto", "none", "zlib"]
 MapType = Literal["float32", "float16"]
 Priority = Literal["acquisition", "batch"]
-DiameterSource = Literal["caller", "working_diameter", "size_model"]
+DiameterSource = Literal["caller", "training_diameter", "size_model"]
 
 
 class DiameterOptions(ParamFields, total=False):

@@ -34,7 +34,7 @@ def diameter_source(source: DiameterSource) -> str:
     """Says where a diameter came from."""
     words = {
         "caller": "as given",
-        "working_diameter": "the size the model's networks work at; the image was not measured",
+        "training_diameter": "mean of the objects that the model was trained on; the image was not measured",
         "size_model": "estimated from the image",
     }
     return words.get(source, source)

@@ -187,7 +187,7 @@ def _describe(
         name=family.name,
         description=family.description,
         diam_mean=diam_mean,
-        diam_labels=checkpoints[0].diam_labels,
+        diam_labels=next((found.diam_labels for found in checkpoints if found.diam_labels), None),
         channels=tuple(name for name in CHANNELS if all(name in checkpoint.channels for checkpoint in checkpoints)),
         license=family.license,
         provenance=family.provenance,

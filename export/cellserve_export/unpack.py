@@ -43,6 +43,6 @@ def unpack_family(repository: Path, name: str) -> list[CPnet]:
                 stored = numpy_helper.to_array(weights[f"network_{index}.{key}"])
                 tensor.copy_(torch.from_numpy(stored.astype("float32")))
         network.get_buffer("diam_mean").fill_(card.diam_mean)
-        network.get_buffer("diam_labels").fill_(card.diam_labels or card.diam_mean)
+        network.get_buffer("diam_labels").fill_(card.default_diameter)
         networks.append(network.eval().requires_grad_(False))
     return networks

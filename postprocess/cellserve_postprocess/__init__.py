@@ -9,12 +9,21 @@ from .masks import FLOW_SCALE, Recovered, recover_masks
 from .objects import ObjectTable, measure_extents, measure_objects, median_diameter
 from .outlines import trace_outlines
 from .reassemble import reassemble
-from .size_model import LARGEST_DIAMETER, SizeModel, bounded_diameter, image_style, style_grid
+from .size_model import (
+    LARGEST_DIAMETER,
+    SMALLEST_DIAMETER,
+    SizeModel,
+    bounded_diameter,
+    explained_share,
+    image_style,
+    style_grid,
+)
 from .warmth import warm_up
 
 __all__ = [
     "FLOW_SCALE",
     "LARGEST_DIAMETER",
+    "SMALLEST_DIAMETER",
     "STYLE_SIZE",
     "ObjectTable",
     "Recovered",
@@ -22,6 +31,7 @@ __all__ = [
     "SizeModel",
     "bounded_diameter",
     "diffuse",
+    "explained_share",
     "image_style",
     "kernel_labels",
     "measure_extents",

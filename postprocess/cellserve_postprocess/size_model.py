@@ -10,8 +10,13 @@ from typing import Self
 
 import numpy as np
 from cellserve_contract.model_card import SizeModelNumbers
+from cellserve_contract.params import RecoveryParams
 from cellserve_preprocess import TileGrid
 from numpy.typing import NDArray
+
+from ._arrays import kernel_labels
+from .masks import Recovered
+from .objects import measure_extents
 
 STYLE_TILES = 64
 """Most tiles whose styles are averaged: more would not change the mean, and an image can have thousands."""
@@ -74,6 +79,24 @@ def image_style(styles: NDArray[np.float32]) -> NDArray[np.float32]:
     """
     mean: NDArray[np.float32] = styles.mean(axis=0, dtype=np.float32)
     return mean / np.float32(max(float(np.linalg.norm(mean)), 1e-12))
+
+
+def explained_share(recovered: Recovered, logit: NDArray[np.float32], params: RecoveryParams) -> float:
+    """Share of the foreground that the objects explain, 0 to 1; 0 without foreground.
+
+    Foreground are the pixels above the probability threshold. A pixel of an object counts 1 if the object has no flow
+    error, and 0 if its flow error is at the threshold. At a wrong scale, much of the foreground belongs to no object, or
+    to objects with large flow errors.
+
+    Args:
+        recovered: what `recover_masks` found with these parameters.
+        logit: float32 [Y, X], logit of the cell probability.
+        params: with a flow threshold above 0.
+    """
+    foreground = np.count_nonzero(logit > params.cellprob_threshold)
+    areas, _ = measure_extents(kernel_labels(recovered.labels), len(recovered.flow_errors))
+    weights = 1 - recovered.flow_errors / params.flow_threshold
+    return min(1.0, float((areas * weights).sum()) / foreground) if foreground else 0.0
 
 
 def _evenly(starts: tuple[int, ...], count: int) -> tuple[int, ...]:

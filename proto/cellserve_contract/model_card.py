@@ -91,7 +91,7 @@ class Family:
         provenance: How and on what the networks were trained.
         tile_size: Side of a tile, pixels.
         networks: File of each network, by the network's name.
-        diam_labels: Mean object diameter of the training images, pixels; None where unknown.
+        diam_labels: Training diameter: mean object diameter of the training images, pixels; None where unknown.
         size_model: Predicts diameters from the styles of network 0; None: the family cannot estimate diameters.
         sources: SHA-256 of the checkpoints, in the order of the networks.
         exporter: Versions of the tools that wrote the family.
@@ -127,6 +127,11 @@ class Family:
     def network(self, ensemble: bool) -> str:
         """Returns the name on Triton of the ensemble or of network 0."""
         return self.name if ensemble else f"{self.name}_single"
+
+    @property
+    def default_diameter(self) -> float:
+        """Diameter of images that nobody measured, pixels: the training diameter, else the working diameter."""
+        return self.diam_labels or self.diam_mean
 
     @property
     def style_network(self) -> str:

@@ -112,7 +112,7 @@ class SegmentParams(RecoveryParams):
             1,
             10_000,
             unit="pixels",
-            unset="estimated from the image; the working diameter of a family without a size model",
+            unset="estimated from the image; the training diameter of a family without a size model",
         ),
     ] = None
     cytoplasm_channel: Annotated[

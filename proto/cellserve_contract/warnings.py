@@ -28,7 +28,7 @@ class WarningKind(WarningText, Enum):
         "Check diameter and channels, lower cellprob_threshold, or set flow_threshold to 0.",
     )
     DIAMETER_NOT_MEASURED = (
-        "The request has no diameter and the model family has no size model: the working diameter was used.",
+        "The request has no diameter and the model family has no size model: the training diameter was used.",
         "State the diameter of the objects.",
     )
     DIAMETER_UNCERTAIN = (

@@ -3,6 +3,9 @@
 First the size model predicts it from the style of the image in its own size. Then network 0 segments the image at that
 scale, and the median diameter of what it finds is the estimate; if it finds nothing, the prediction is.
 
+A prediction that is far off shows in the second step: what looks like cells does not become objects. Then network 0
+looks at smaller copies of the image, and the second step is repeated at the scale whose objects explain most.
+
 A caller who leaves the diameter open cannot be blamed for it: an estimate that would enlarge the image beyond the
 gateway's limits is raised until the image fits.
 """
@@ -10,18 +13,21 @@ gateway's limits is raised until the image fits.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, replace
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from cellserve_contract.model_card import Family
 from cellserve_contract.params import SegmentParams
-from cellserve_contract.warnings import Warnings
+from cellserve_contract.warnings import Warned, WarningKind, Warnings
 from cellserve_parallel import ThreadGroup
 from cellserve_postprocess import (
     LARGEST_DIAMETER,
+    SMALLEST_DIAMETER,
     RecoveryParams,
     SizeModel,
     bounded_diameter,
+    explained_share,
     median_diameter,
     recover_masks,
     style_grid,
@@ -34,10 +40,61 @@ from cellserve_gateway.settings import Settings
 from .admission import Reservation
 from .context import RequestContext
 from .params import DiameterSource
-from .pipeline import Pipeline, Plan, assemble, most_tiles, style_of
+from .pipeline import Pipeline, assemble, most_tiles, style_of
 
 RAISE = 1.02
 """Factor by which an estimate that does not fit the limits is raised, until the image fits."""
+
+TRUSTED_SHARE = 0.4
+"""Least explained share (`cellserve_postprocess.explained_share`) of a scale that can be the right one. Decision 19 has
+the measurements."""
+
+TRUSTED_RATIO = 2.0
+"""Most that the diameter measured at a scale and the diameter that the scale is made for may differ, as a factor."""
+
+SEARCH_STEP = 2.0
+"""Factor between the diameters of the search: networks find objects of .4 to 1 of the working diameter well."""
+
+SEARCH_TILES = 16
+"""Most tiles of one smaller copy of the image in the search."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What network 0 finds in an image at one scale.
+
+    Attributes:
+        assumed: Diameter that the scale is made for, pixels.
+        measured: Median diameter of the objects found, pixels; 0 if there are none.
+        objects: Number of objects found.
+        explained: Explained share of the foreground, 0 to 1.
+    """
+
+    assumed: float
+    measured: float
+    objects: int
+    explained: float
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the scale can be the right one."""
+        ratio = self.measured / self.assumed
+        return self.explained >= TRUSTED_SHARE and 1 / TRUSTED_RATIO <= ratio <= TRUSTED_RATIO
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A diameter that the caller left open.
+
+    Attributes:
+        diameter: Pixels.
+        source: SIZE_MODEL; TRAINING_DIAMETER if the image shows nothing.
+        warnings: What to know about the estimate.
+    """
+
+    diameter: float
+    source: DiameterSource
+    warnings: Warnings
 
 
 class DiameterEstimator:
@@ -53,8 +110,8 @@ class DiameterEstimator:
         params: SegmentParams,
         context: RequestContext,
         reservation: Reservation,
-    ) -> tuple[float, Warnings]:
-        """Estimates the diameter of the objects in an image.
+    ) -> Estimate:
+        """Estimates the diameter of the objects in an image. An image of zeros needs no network.
 
         Args:
             planes: [2, Y, X], normalised.
@@ -62,47 +119,79 @@ class DiameterEstimator:
             context: Its timing includes the estimate.
             reservation: Resized to the pixels that each step of the estimate costs.
 
-        Returns:
-            Pixels, and what to know about the estimate.
-
         Raises:
             ServiceError: The gateway is full, or as `Pipeline.maps`.
         """
+        family, shape = self._pipeline.families[params.model], _shape(planes)
         with self._pipeline.instruments.stage("estimate"):
-            return await self._estimate(planes, params, context, reservation), ()
-
-    async def _estimate(
-        self, planes: NDArray[np.float32], params: SegmentParams, context: RequestContext, reservation: Reservation
-    ) -> float:
-        shape: tuple[int, int] = planes.shape[1:]
-        predicted = await self._predict(planes, self._pipeline.families[params.model], context, reservation)
-        # Channels and normalisation as the caller wants them; one network, and masks by the defaults.
-        quick = replace(params, ensemble=False, augment=False, **asdict(RecoveryParams()))
-        quick = self._with_diameter(quick, predicted, shape)
-        plan = self._pipeline.plan(shape, quick, DiameterSource.SIZE_MODEL, context)
-        reservation.resize(pixels=plan.pixels)
-        measured = await self._measure(planes, plan, context)
-        estimated = self._with_diameter(params, measured or predicted, shape)
-        assert estimated.diameter is not None
-        return estimated.diameter
+            if not await self._pipeline.workers.run(context, np.any, planes):
+                fitting = self._with_diameter(params, family.default_diameter, shape)
+                return Estimate(_diameter(fitting), DiameterSource.TRAINING_DIAMETER, ())
+            predicted = await self._predict(planes, family, context, reservation)
+            look, trusted = await self._find(planes, predicted, params, context, reservation)
+        found = look.measured or predicted
+        estimated = _diameter(self._with_diameter(params, found, shape))
+        doubts = () if trusted else (_uncertain(predicted, look),)
+        return Estimate(estimated, DiameterSource.SIZE_MODEL, (*doubts, *_limited(found, estimated)))
 
     async def _predict(
         self, planes: NDArray[np.float32], family: Family, context: RequestContext, reservation: Reservation
     ) -> float:
         """Returns the size model's prediction from the style of an image [2, Y, X]."""
         assert family.size_model is not None
-        shape: tuple[int, int] = planes.shape[1:]
-        grid = style_grid(shape)
-        reservation.resize(pixels=max(math.prod(shape), len(grid) * TILE * TILE))
+        grid = style_grid(_shape(planes))
+        reservation.resize(pixels=max(planes[0].size, len(grid) * TILE * TILE))
         network = self._pipeline.backend.network(family.style_network)
         with context.stage("inference"):
             tiles = await self._pipeline.infer(planes, grid, network, ("style",), context)
         return SizeModel.of(family.size_model).diameter(style_of(tiles))
 
-    async def _measure(self, planes: NDArray[np.float32], plan: Plan, context: RequestContext) -> float:
-        """Returns the median diameter of the objects that a segmentation finds; 0 if it finds none."""
+    async def _find(
+        self,
+        planes: NDArray[np.float32],
+        predicted: float,
+        params: SegmentParams,
+        context: RequestContext,
+        reservation: Reservation,
+    ) -> tuple[Look, bool]:
+        """Returns the look whose measurement is the estimate, and whether the scale of the estimate is trusted."""
+        # Channels and normalisation as the caller wants them; one network, and masks by the defaults.
+        quick = replace(params, ensemble=False, augment=False, **asdict(RecoveryParams()))
+        look = await self._look(planes, predicted, quick, context, reservation)
+        if look.trusted:
+            return look, True
+        best = look
+        for diameter in self._search(quick, _shape(planes)):
+            coarse = await self._look(planes, diameter, quick, context, reservation)
+            best = max(best, coarse, key=lambda entry: entry.explained)
+        if best is look:
+            return look, False
+        again = await self._look(planes, best.measured, quick, context, reservation)
+        return (again, True) if again.trusted else (best, False)
+
+    def _search(self, params: SegmentParams, shape: tuple[int, int]) -> Iterator[float]:
+        """Yields the diameters of the search, from the largest object that masks can have."""
+        diameter = 2 * math.sqrt(params.max_size_fraction * math.prod(shape) / math.pi)
+        while diameter > SMALLEST_DIAMETER:
+            if self._tiles(replace(params, diameter=diameter), shape) > min(SEARCH_TILES, self._most_tiles):
+                return
+            yield diameter
+            diameter /= SEARCH_STEP
+
+    async def _look(
+        self,
+        planes: NDArray[np.float32],
+        diameter: float,
+        params: SegmentParams,
+        context: RequestContext,
+        reservation: Reservation,
+    ) -> Look:
+        """Segments an image at the scale of a diameter, or of the next one that the limits allow."""
         pipeline = self._pipeline
         run, group = pipeline.workers.run, pipeline.workers.group(context)
+        params = self._with_diameter(params, diameter, _shape(planes))
+        plan = pipeline.plan(_shape(planes), params, DiameterSource.SIZE_MODEL, context)
+        reservation.resize(pixels=plan.pixels)
         with context.stage("preprocess"):
             scaled = await run(context, resize, planes, plan.scaled, group)
         with context.stage("inference"):
@@ -115,8 +204,9 @@ class DiameterEstimator:
             maps = await run(context, assemble, tiles, plan.grid, shape, group)
         del tiles
         with context.stage("postprocess"):
-            diameter = await run(context, _median_diameter, maps, plan.params, group)
-        return diameter * math.sqrt(math.prod(plan.shape) / math.prod(shape))
+            measured, objects, explained = await run(context, _measure, maps, plan.params, group)
+        scale = math.sqrt(math.prod(plan.shape) / math.prod(shape))
+        return Look(_diameter(params), measured * scale, objects, explained)
 
     def _with_diameter(self, params: SegmentParams, diameter: float, shape: tuple[int, int]) -> SegmentParams:
         """Returns parameters with an estimated diameter, raised as far as the limits on tiles and pixels ask for."""
@@ -130,5 +220,30 @@ class DiameterEstimator:
         return TileGrid.count(self._pipeline.scaled(shape, params), params.tile_overlap, params.augment)
 
 
-def _median_diameter(maps: NDArray[np.float32], recovery: RecoveryParams, threads: ThreadGroup) -> float:
-    return median_diameter(recover_masks(maps, recovery, threads).labels)
+def _shape(planes: NDArray[np.float32]) -> tuple[int, int]:
+    height, width = planes.shape[1:]
+    return height, width
+
+
+def _diameter(params: SegmentParams) -> float:
+    assert params.diameter is not None  # `_with_diameter` sets it
+    return params.diameter
+
+
+def _measure(maps: NDArray[np.float32], recovery: RecoveryParams, threads: ThreadGroup) -> tuple[float, int, float]:
+    """Returns median diameter and number of the objects, and the explained share of the foreground."""
+    recovered = recover_masks(maps, recovery, threads)
+    explained = explained_share(recovered, maps[2], recovery)
+    return median_diameter(recovered.labels), len(recovered.flow_errors), explained
+
+
+def _uncertain(predicted: float, look: Look) -> Warned:
+    facts = {"predicted": f"{predicted:.1f}", "measured": f"{look.measured:.1f}", "objects": str(look.objects)}
+    return WarningKind.DIAMETER_UNCERTAIN, facts
+
+
+def _limited(found: float, estimated: float) -> Warnings:
+    """Returns a warning if an estimate is at a limit; `found` is what the image says."""
+    if estimated == found and SMALLEST_DIAMETER < estimated < LARGEST_DIAMETER:
+        return ()
+    return ((WarningKind.DIAMETER_AT_LIMIT, {"estimated": f"{found:.1f}", "diameter": f"{estimated:.1f}"}),)

@@ -21,7 +21,7 @@ class DiameterSource(Enum):
     """Where the diameter of an answer came from."""
 
     CALLER = "caller"
-    WORKING_DIAMETER = "working_diameter"
+    TRAINING_DIAMETER = "training_diameter"
     SIZE_MODEL = "size_model"
 
 
@@ -57,7 +57,7 @@ def resolve(params: SegmentParams, planes: int, family: Family) -> tuple[Segment
         return channels, DiameterSource.CALLER
     if family.size_model is not None:
         return channels, DiameterSource.SIZE_MODEL
-    return replace(channels, diameter=family.diam_mean), DiameterSource.WORKING_DIAMETER
+    return replace(channels, diameter=family.default_diameter), DiameterSource.TRAINING_DIAMETER
 
 
 def has_small_objects(params: SegmentParams) -> bool:

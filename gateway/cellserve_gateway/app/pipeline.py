@@ -57,6 +57,11 @@ class Wanted:
     labels: bool = True
     map_type: type[np.floating[Any]] = np.float32
 
+    @property
+    def objects_only(self) -> bool:
+        """Whether the result holds nothing that the networks alone can tell."""
+        return not self.maps_only and self.outputs <= {"outlines"}
+
 
 @dataclass(frozen=True, slots=True)
 class Segmentation:
@@ -214,12 +219,14 @@ class Pipeline:
 
     async def maps(
         self, scaled: NDArray[np.float32], plan: Plan, wanted: Wanted, context: RequestContext
-    ) -> NetworkOutputs:
-        """Runs the networks on an image at their scale, [2, Y', X'].
+    ) -> NetworkOutputs | None:
+        """Runs the networks on an image at their scale, [2, Y', X']; returns None if an image of zeros needs none.
 
         Raises:
             ServiceError: See its subclasses.
         """
+        if wanted.objects_only and not await self.workers.run(context, np.any, scaled):
+            return None
         with self.stage(context, "inference"):
             outputs: tuple[TileOutput, ...] = ("maps", "style") if "style" in wanted.outputs else ("maps",)
             tiles = await self.infer(scaled, plan.grid, plan.network, outputs, context)
@@ -229,12 +236,15 @@ class Pipeline:
             return NetworkOutputs(maps, None if tiles.style is None else style_of(tiles))
 
     async def recover(
-        self, outputs: NetworkOutputs, plan: Plan, wanted: Wanted, context: RequestContext
+        self, outputs: NetworkOutputs | None, plan: Plan, wanted: Wanted, context: RequestContext
     ) -> Segmentation:
-        """Recovers the masks of an image from the outputs of its networks."""
+        """Recovers the masks of an image from the outputs of its networks; None: of an image of zeros."""
         with self.stage(context, "postprocess"):
             group = self.workers.group(context)
-            result = await self.workers.run(context, _recover, outputs, plan, wanted, group)
+            if outputs is None:
+                result = await self.workers.run(context, _nothing, plan, wanted)
+            else:
+                result = await self.workers.run(context, _recover, outputs, plan, wanted, group)
         metrics, pixels = self.instruments.metrics, math.prod(plan.shape)
         metrics.pixels.inc(pixels)
         metrics.image_pixels.observe(pixels)
@@ -341,6 +351,19 @@ def _recover(network: NetworkOutputs, plan: Plan, wanted: Wanted, threads: Threa
         maps=maps if wanted.maps_only or "maps" in outputs else None,
         style=network.style,
         warnings=tuple(_warnings(None if labels is None else len(objects), maps)),
+    )
+
+
+def _nothing(plan: Plan, wanted: Wanted) -> Segmentation:
+    """Returns the result for an image that shows nothing."""
+    return Segmentation(
+        labels=np.zeros(plan.shape, np.uint16),
+        objects=ObjectTable.empty(),
+        params=plan.params,
+        diameter_source=plan.diameter_source,
+        network=plan.network,
+        outlines=[] if "outlines" in wanted.outputs else None,
+        warnings=((WarningKind.NOTHING_FOUND, {}),),
     )
 
 

@@ -128,7 +128,7 @@ class Segmenter:
         outputs, plan, warnings = await self._maps(decode, params, wanted, context, reservation, most_bytes)
         result = await self._pipeline.recover(outputs, plan, wanted, context)
         _log(plan.network, context, objects=len(result.objects))
-        network = context.networks[plan.network.name]
+        network = context.networks.get(plan.network.name, plan.network)
         return replace(result, network=network, warnings=(*warnings, *result.warnings))
 
     async def estimate_diameter(
@@ -177,7 +177,7 @@ class Segmenter:
         context: RequestContext,
         reservation: Reservation,
         most_bytes: int | None,
-    ) -> tuple[NetworkOutputs, Plan, Warnings]:
+    ) -> tuple[NetworkOutputs | None, Plan, Warnings]:
         """Runs the networks on an image; returns their outputs, the plan, and the warnings so far."""
         scaled, plan, warnings = await self._scaled(decode, params, wanted, context, reservation, most_bytes)
         return await self._pipeline.maps(scaled, plan, wanted, context), plan, warnings
@@ -215,11 +215,12 @@ class Segmenter:
             self._pipeline.plan(planes.shape[1:], params, source, context)  # refuses what cannot be done, before work
         normalized = await self._pipeline.normalize(planes, params, context)
         warnings = (*image.warnings, *_ignored(given, params, len(planes)), *normalized.warnings)
-        if source is DiameterSource.WORKING_DIAMETER:
+        if source is DiameterSource.TRAINING_DIAMETER:
             warnings = (*warnings, (WarningKind.DIAMETER_NOT_MEASURED, {"diameter": f"{params.diameter:g}"}))
         elif source is DiameterSource.SIZE_MODEL:
-            diameter, doubts = await self._diameters.estimate(normalized.planes, params, context, reservation)
-            params, warnings = replace(params, diameter=diameter), (*warnings, *doubts)
+            estimate = await self._diameters.estimate(normalized.planes, params, context, reservation)
+            params, source = replace(params, diameter=estimate.diameter), estimate.source
+            warnings = (*warnings, *estimate.warnings)
         return Prepared(normalized.planes, params, source, (*warnings, *_untested(params)))
 
 

@@ -15,11 +15,11 @@ class DiameterSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     DIAMETER_SOURCE_UNSPECIFIED: _ClassVar[DiameterSource]
     DIAMETER_SOURCE_CALLER: _ClassVar[DiameterSource]
-    DIAMETER_SOURCE_WORKING_DIAMETER: _ClassVar[DiameterSource]
+    DIAMETER_SOURCE_TRAINING_DIAMETER: _ClassVar[DiameterSource]
     DIAMETER_SOURCE_SIZE_MODEL: _ClassVar[DiameterSource]
 DIAMETER_SOURCE_UNSPECIFIED: DiameterSource
 DIAMETER_SOURCE_CALLER: DiameterSource
-DIAMETER_SOURCE_WORKING_DIAMETER: DiameterSource
+DIAMETER_SOURCE_TRAINING_DIAMETER: DiameterSource
 DIAMETER_SOURCE_SIZE_MODEL: DiameterSource
 
 class BoundingBox(_message.Message):

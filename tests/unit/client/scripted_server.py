@@ -208,7 +208,7 @@ class Service(segmentation_pb2_grpc.SegmentationServiceServicer):
 
 def estimated(request: pb.EstimateDiameterRequest) -> pb.EstimateDiameterResponse:
     return pb.EstimateDiameterResponse(
-        request_id=request.request_id, diameter=30.1, source=pb.DIAMETER_SOURCE_WORKING_DIAMETER, model=VERSION
+        request_id=request.request_id, diameter=30.1, source=pb.DIAMETER_SOURCE_TRAINING_DIAMETER, model=VERSION
     )
 
 
@@ -235,7 +235,7 @@ def segmented(request: pb.SegmentRequest) -> pb.SegmentResponse:
         server_version="9.9",
         labels=pack(labels.astype("<u2"), request.compression),
         params=params,
-        diameter_source=pb.DIAMETER_SOURCE_CALLER if request.params.diameter else pb.DIAMETER_SOURCE_WORKING_DIAMETER,
+        diameter_source=pb.DIAMETER_SOURCE_CALLER if request.params.diameter else pb.DIAMETER_SOURCE_TRAINING_DIAMETER,
         model=VERSION,
         timing=pb.Timing(decode_s=0.01, inference_s=0.5, postprocess_s=0.2, total_s=0.75, tiles=9),
     )

@@ -123,7 +123,7 @@ async def test_files_are_read_here(either, tmp_path, image):
 
 async def test_other_calls(either, image):
     estimate = await either.estimate_diameter(image, model="generalist", request_id="r-2")
-    assert (estimate.diameter, estimate.source, estimate.request_id) == (30.1, "working_diameter", "r-2")
+    assert (estimate.diameter, estimate.source, estimate.request_id) == (30.1, "training_diameter", "r-2")
     listed = await either.models()
     assert (len(listed), listed.default, [model.name for model in listed]) == (1, "generalist", ["generalist"])
     assert await either.model("generalist") == listed.models[0]

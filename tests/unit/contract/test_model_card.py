@@ -47,6 +47,11 @@ def test_what_may_be_missing_and_what_is_not_known():
     assert (family.size_model, family.sources, family.exporter, family.diam_labels) == (None, (), {}, None)
 
 
+@pytest.mark.parametrize(("diam_labels", "default"), [(32.5, 32.5), (None, CONTENT["diam_mean"])])
+def test_the_default_diameter_is_that_of_the_training_objects_if_known(diam_labels, default):
+    assert Family.from_json(json.dumps(CONTENT | {"diam_labels": diam_labels})).default_diameter == default
+
+
 @pytest.mark.parametrize("key", sorted(CONTENT.keys() - {"size_model", "sources", "exporter", "diam_labels"}))
 def test_what_must_not_be_missing(key):
     with pytest.raises(ModelJsonError, match=key):

@@ -12,6 +12,6 @@ network, networks, one_thread, tiles = shared.network, shared.networks, shared.o
 @pytest.fixture(scope="session")
 def checkpoints(networks: list[CPnet]) -> list[Checkpoint]:
     return [
-        Checkpoint(network, sha256=f"{index:064x}", diam_mean=30.0, diam_labels=None, channels=CHANNELS)
+        Checkpoint(network, f"{index:064x}", diam_mean=30.0, diam_labels=22.5 if index else None, channels=CHANNELS)
         for index, network in enumerate(networks)
     ]

@@ -59,7 +59,7 @@ def test_description_and_configurations_name_the_networks_by_checksum(repository
     figures = {key: description[key] for key in ("diam_mean", "diam_labels", "tile_size", "size_model", "channels")}
     assert figures == {
         "diam_mean": 30.0,
-        "diam_labels": None,
+        "diam_labels": 22.5,
         "tile_size": 224,
         "size_model": None,
         "channels": ["cytoplasm", "nucleus"],

@@ -29,7 +29,7 @@ def test_networks_come_back_as_they_are_stored(repository: Path, checkpoints: li
     assert sorted(path.name for path in (tmp_path / "networks").iterdir()) == ["cells_0.pt", "cells_1.pt"]
     for index, checkpoint in enumerate(checkpoints):
         back = load_checkpoint(tmp_path / "networks" / f"cells_{index}.pt")
-        assert back.diam_mean == 17
+        assert (back.diam_mean, back.diam_labels) == (17, 22.5)
         state = back.network.state_dict()
         for name, tensor in checkpoint.network.state_dict().items():
             if not name.endswith("num_batches_tracked") and not name.startswith("diam"):

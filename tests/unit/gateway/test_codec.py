@@ -90,7 +90,7 @@ def test_channels(planes, given_channels, expected):
     params = SegmentParams(model="generalist", cytoplasm_channel=given_channels[0], nucleus_channel=given_channels[1])
     resolved, source = resolve(params, planes, FAMILY)
     assert (resolved.cytoplasm_channel, resolved.nucleus_channel) == expected
-    assert (resolved.diameter, source) == (30.0, DiameterSource.WORKING_DIAMETER)
+    assert (resolved.diameter, source) == (30.0, DiameterSource.TRAINING_DIAMETER)
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,7 @@ def family(predicted: float | None) -> Family:
         name="cells",
         description="",
         diam_mean=30.0,
+        diam_labels=22.5,
         channels=("cytoplasm", "nucleus"),
         license="",
         provenance="",
@@ -161,7 +162,7 @@ async def test_prediction_stays_where_nothing_is_found():
 
 @pytest.mark.parametrize(
     ("predicted", "stated", "expected"),
-    [(50.0, 17.0, (17, DiameterSource.CALLER)), (None, None, (30, DiameterSource.WORKING_DIAMETER))],
+    [(50.0, 17.0, (17, DiameterSource.CALLER)), (None, None, (22.5, DiameterSource.TRAINING_DIAMETER))],
 )
 async def test_no_estimate_where_none_is_wanted(predicted, stated, expected):
     with setup(predicted) as made:
@@ -275,7 +276,7 @@ async def test_time_is_told_to_the_caller_and_counted_once():
     [
         (60.0, 0.0, (40, pb.DIAMETER_SOURCE_SIZE_MODEL, "cells_single")),
         (60.0, 17.0, (17, pb.DIAMETER_SOURCE_CALLER, "cells")),
-        (None, 0.0, (30, pb.DIAMETER_SOURCE_WORKING_DIAMETER, "cells")),
+        (None, 0.0, (22.5, pb.DIAMETER_SOURCE_TRAINING_DIAMETER, "cells")),
     ],
 )
 async def test_the_service_says_where_a_diameter_comes_from(predicted, stated, expected):
@@ -294,7 +295,7 @@ async def test_the_service_says_where_a_diameter_comes_from(predicted, stated, e
         assert (estimate.source, estimate.model.name, estimate.request_id) == (source, network, "r")
         computed = pb.PRECISION_BFLOAT16 if source == pb.DIAMETER_SOURCE_SIZE_MODEL else pb.PRECISION_UNSPECIFIED
         assert estimate.model.precision == computed, "no network runs for a diameter that is not measured"
-        unmeasured = [pb.WARNING_KIND_DIAMETER_NOT_MEASURED] if source == pb.DIAMETER_SOURCE_WORKING_DIAMETER else []
+        unmeasured = [pb.WARNING_KIND_DIAMETER_NOT_MEASURED] if source == pb.DIAMETER_SOURCE_TRAINING_DIAMETER else []
         assert [warning.kind for warning in estimate.warnings] == unmeasured
         made.triton.calls.clear()
         context = RequestContext("r", deadline=made.context.deadline)
