@@ -142,7 +142,10 @@ class Segmenter:
         name = family.network(params.ensemble and not single)
         network = context.networks.get(name) or self._backend.network(name)
         _log(network, context)
-        return DiameterEstimate(prepared.params.diameter, prepared.source, family, network, prepared.warnings)
+        warnings = prepared.warnings
+        if family.size_model and prepared.source is DiameterSource.TRAINING_DIAMETER:
+            warnings = (*warnings, (WarningKind.NOTHING_FOUND, {}))
+        return DiameterEstimate(prepared.params.diameter, prepared.source, family, network, warnings)
 
     async def encode(self, context: RequestContext, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Runs the encoder of an answer on a worker thread, as a stage of the request."""
@@ -215,7 +218,7 @@ class Segmenter:
             self._pipeline.plan(planes.shape[1:], params, source, context)  # refuses what cannot be done, before work
         normalized = await self._pipeline.normalize(planes, params, context)
         warnings = (*image.warnings, *_ignored(given, params, len(planes)), *normalized.warnings)
-        if source is DiameterSource.TRAINING_DIAMETER:
+        if source is DiameterSource.TRAINING_DIAMETER:  # no size model
             warnings = (*warnings, (WarningKind.DIAMETER_NOT_MEASURED, {"diameter": f"{params.diameter:g}"}))
         elif source is DiameterSource.SIZE_MODEL:
             estimate = await self._diameters.estimate(normalized.planes, params, context, reservation)
