@@ -85,8 +85,8 @@ def explained_share(recovered: Recovered, logit: NDArray[np.float32], params: Re
     """Share of the foreground that the objects explain, 0 to 1; 0 without foreground.
 
     Foreground are the pixels above the probability threshold. A pixel of an object counts 1 if the object has no flow
-    error, and 0 if its flow error is at the threshold. At a wrong scale, much of the foreground belongs to no object, or
-    to objects with large flow errors.
+    error, and 0 if its flow error is at the threshold. At a wrong scale, much of the foreground belongs to no object,
+    or to objects with large flow errors.
 
     Args:
         recovered: what `recover_masks` found with these parameters.
