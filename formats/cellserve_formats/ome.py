@@ -66,12 +66,13 @@ class OmeDocument:
         self.images = [image for image in images if not image.files or _has_own_planes(image.element)] or images
 
     @classmethod
-    def parse(cls, text: str, pages: int, limits: Limits) -> Element | None:
+    def parse(cls, text: str, pages: int, area: int, limits: Limits) -> Element | None:
         """Parses a document, its counts checked: the parser of TIFF files makes lists as long as they say.
 
         Args:
             text: The document.
             pages: Pages of the file.
+            area: Pixels of a page. The parser of TIFF files takes an image of more pixels for several planes.
             limits: `pages` is compared.
 
         Returns:
@@ -87,7 +88,7 @@ class OmeDocument:
         except ElementTree.ParseError:
             return None
         # A sound file has each plane once in the sizes of an image and once in TiffData.
-        described, most = sum(_described_planes(element, pages) for element in root.iter()), 4 * limits.pages
+        described, most = sum(_described_planes(element, pages, area) for element in root.iter()), 4 * limits.pages
         if described > most:
             raise ImageError(
                 f"the OME-XML describes {described:,} planes; the limit is {most:,}",
@@ -137,14 +138,18 @@ def _has_own_planes(image: Element) -> bool:
     return any(not _children(data, "UUID") for data in _tiff_data(image))
 
 
-def _described_planes(element: Element, pages: int) -> int:
-    """Returns how many planes an element of OME-XML stands for."""
+def _described_planes(element: Element, pages: int, area: int) -> int:
+    """Returns how many planes an element of OME-XML stands for, as the parser counts: by the ends of tags, any axes."""
     attributes: Mapping[str, str] = element.attrib
-    tag = element.tag.rpartition("}")[2]
-    if tag == "Pixels":
-        return math.prod(int(attributes[f"Size{letter}"]) for letter in "TCZ")
-    if tag == "TiffData":
-        return int(attributes.get("PlaneCount", attributes.get("NumPlanes", 1 if "IFD" in attributes else pages)))
+    tag = element.tag
+    if tag.endswith("Pixels"):
+        order = attributes["DimensionOrder"]
+        if not order.startswith("XY"):
+            raise damaged(f"its OME-XML has the unknown order of dimensions {order[:32]}")
+        x, y, *others = (abs(int(attributes[f"Size{letter}"])) for letter in order)
+        return math.prod(others) * max(1, x * y // max(1, area))
+    if tag.endswith("TiffData"):
+        return abs(int(attributes.get("PlaneCount", attributes.get("NumPlanes", 1 if "IFD" in attributes else pages))))
     if "Along" in tag and "Start" in attributes:  # a modulo annotation: T, C or Z split into steps
         start, end, step = float(attributes["Start"]), float(attributes["End"]), float(attributes.get("Step", 1))
         return math.ceil(abs((end - start) / step))

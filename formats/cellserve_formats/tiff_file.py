@@ -87,8 +87,8 @@ def opened(source: TiffSource, limits: Limits, chosen: int | None) -> Iterator[O
 
 
 def _open(where: io.BytesIO | Path, omexml: str | None = None) -> tifffile.TiffFile:
-    # The parsers of these two formats follow tables that nothing bounds. OME or ImageJ metadata beside are read.
-    return tifffile.TiffFile(where, omexml=omexml, is_mmstack=False, is_ndtiff=False)
+    # The parsers of these formats follow tables that nothing bounds. OME or ImageJ metadata beside are read.
+    return tifffile.TiffFile(where, omexml=omexml, is_mmstack=False, is_ndtiff=False, is_scn=False)
 
 
 def _choose(images: Sequence[object], chosen: int | None) -> int:
@@ -129,7 +129,7 @@ def _document(file: tifffile.TiffFile, source: TiffSource, limits: Limits) -> Om
         with _open(io.BytesIO(data)) as other:
             described = _parsed(other, limits)
     else:
-        described = OmeDocument.parse(data.decode(errors="replace"), len(file.pages), limits)
+        described = OmeDocument.parse(data.decode(errors="replace"), len(file.pages), _area(file), limits)
     if described is None or master_of(described) is not None:
         raise damaged(f"the file {master} does not describe the set that it belongs to")
     return OmeDocument(described, name, uuid, master)
@@ -137,7 +137,12 @@ def _document(file: tifffile.TiffFile, source: TiffSource, limits: Limits) -> Om
 
 def _parsed(file: tifffile.TiffFile, limits: Limits) -> ElementTree.Element | None:
     text = file.ome_metadata if file.is_ome else None
-    return OmeDocument.parse(text, len(file.pages), limits) if text else None
+    return OmeDocument.parse(text, len(file.pages), _area(file), limits) if text else None
+
+
+def _area(file: tifffile.TiffFile) -> int:
+    first: Any = file.pages.first
+    return int(first.imagewidth * first.imagelength)
 
 
 def _check_set(files: Sequence[str], source: TiffSource, limits: Limits) -> None:

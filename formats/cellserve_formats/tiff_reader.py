@@ -50,7 +50,7 @@ def read_tiff(source: TiffSource, limits: Limits, options: ReadOptions) -> Image
     try:
         with opened(source, limits, options.series) as image:
             return _read(image, source, limits, options)
-    except ImageError:
+    except (ImageError, MemoryError):
         raise
     except Exception as error:  # a damaged file fails in many ways inside the parser and the codecs
         if isinstance(error, OSError) and source.path is not None:  # another file of the set

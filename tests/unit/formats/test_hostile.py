@@ -158,15 +158,19 @@ def test_too_many_tags(count):
 
 
 OME = """<?xml version="1.0"?>{entities}<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">
-<Image ID="Image:0"><Pixels DimensionOrder="XYCZT" ID="Pixels:0" SizeX="30" SizeY="20" SizeC="1" SizeZ="1"
-SizeT="{frames}" Type="uint16"><Channel ID="Channel:0:0" SamplesPerPixel="1"/>{data}</Pixels></Image>{more}</OME>"""
+<Image ID="Image:0"><{prefix}Pixels DimensionOrder="{order}" ID="Pixels:0" SizeX="{width}" SizeY="{height}" SizeC="1"
+SizeZ="1" SizeT="{frames}" Type="uint16"><Channel ID="Channel:0:0" SamplesPerPixel="1"/>{data}</{prefix}Pixels></Image>
+{more}</OME>"""
 MODULO = """<StructuredAnnotations><XMLAnnotation ID="A" Namespace="openmicroscopy.org/omero/dimension/modulo"><Value>
 <Modulo><ModuloAlongT Type="phase" Start="0" End="1000000000"/></Modulo></Value></XMLAnnotation>
 </StructuredAnnotations>"""
 
 
-def ome(frames: int = 1, data: str = '<TiffData IFD="0" PlaneCount="1"/>', more: str = "", entities: str = "") -> bytes:
-    text = OME.format(frames=frames, data=data, more=more, entities=entities)
+SOUND = {"frames": 1, "width": 30, "height": 20, "order": "XYCZT", "data": '<TiffData IFD="0" PlaneCount="1"/>'}
+
+
+def ome(**changes: Any) -> bytes:
+    text = OME.format(**({"more": "", "entities": "", "prefix": ""} | SOUND | changes))
     return tiff(GREY, description=text.encode(), metadata=None)
 
 
@@ -182,11 +186,22 @@ def test_the_ome_document_of_the_next_tests_is_sound():
         {"data": '<TiffData IFD="0" PlaneCount="1000000000"/>'},
         {"data": '<TiffData IFD="0" NumPlanes="1000000000"/>'},
         {"data": '<TiffData IFD="0" PlaneCount="40"/>' * 200},
+        {"data": '<TiffData IFD="0" PlaneCount="-1000000000"/>'},
+        {"frames": -(10**9)},
+        {"width": 600_000, "height": 700_000},
+        {"width": -600_000, "height": -700_000},
+        {"order": "XYCZQ", "frames": '1" SizeQ="1000000000'},
+        {"order": "XYTTTTT", "frames": 60},
+        {"prefix": "Other", "frames": 10**9},
         {"more": MODULO},
     ],
 )
 def test_ome_documents_that_describe_too_many_planes(bomb):
     assert refused(ome(**bomb), "IMAGE_TOO_LARGE").metadata["resource"] == "pages"
+
+
+def test_ome_documents_of_an_unknown_order():
+    refused(ome(order="CXYZT"), "IMAGE_UNDECODABLE")
 
 
 def test_ome_documents_with_entities():
