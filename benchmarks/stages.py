@@ -30,6 +30,7 @@ from cellserve_contract.model_card import Family  # noqa: E402
 from cellserve_contract.params import SegmentParams as Params  # noqa: E402
 from cellserve_gateway.app.decode import limits_of  # noqa: E402
 from cellserve_gateway.app.families import Families  # noqa: E402
+from cellserve_gateway.app.files import ImageFiles  # noqa: E402
 from cellserve_gateway.app.networks import Network  # noqa: E402
 from cellserve_gateway.app.params import DiameterSource  # noqa: E402
 from cellserve_gateway.app.pipeline import Segmentation, Wanted  # noqa: E402
@@ -107,10 +108,10 @@ def _stages(image: np.ndarray, maps: np.ndarray) -> dict[str, float]:
         figures[name] = statistics.median(times) * 1e3 / (image.size / 1e6)
         return result
 
-    limits = limits_of(Settings())
+    limits, no_file = limits_of(Settings()), ImageFiles(Settings()).decode
     data = pb.Array(data=image.tobytes(), shape=image.shape, data_type=pb.DATA_TYPE_UINT16)
     message = pb.Image(raw=pb.RawImage(axes="YX", pixels=data))
-    pixels = measured("decode", lambda: codec.to_image(message, NO_PAYLOAD, limits).planes)
+    pixels = measured("decode", lambda: codec.to_image(message, NO_PAYLOAD, limits, no_file).planes)
     planes = measured("select channels", lambda: select_channels(pixels, 0, -1))
     normalized = measured("normalise", lambda: normalize(planes, Normalization("percentiles", 1, 99)).planes)
     shape = rescaled_shape(image.shape, SCALE)  # type: ignore[arg-type]

@@ -21,6 +21,7 @@ from .access.tokens import Tokens
 from .app.admission import Admission
 from .app.context import RequestContext
 from .app.families import Families
+from .app.files import ImageFiles
 from .app.memory import MemoryGuard
 from .app.segmenter import Segmenter
 from .app.threads import WorkerThreads
@@ -48,10 +49,11 @@ class Gateway:
         self._tracing = Tracing(settings.otlp_endpoint)
         instruments = Instruments(self._metrics, self._tracing)
         families = Families.load(settings.model_repository, settings.default_model)
-        self._workers = WorkerThreads(settings.worker_threads)
+        self._workers = WorkerThreads(settings.worker_threads, settings.max_decoding)
+        self._files = ImageFiles(settings)
         self._backend = BackendPool(settings.triton_address, families, self._metrics, self._tracing.headers)
         self._admission = Admission(settings, self._metrics)
-        segmenter = Segmenter(settings, families, self._backend, self._workers, instruments)
+        segmenter = Segmenter(settings, families, self._backend, self._workers, instruments, self._files)
         parts = settings, segmenter, self._admission, instruments, Tokens(settings.tokens_file)
         self._grpc = GrpcFront(*parts, CertificateFiles.of(settings), self._workers)
         self._http = None if settings.http_port is None else HttpFront(*parts, CertificateFiles.of(settings))
@@ -67,6 +69,7 @@ class Gateway:
         settings, loop = self.settings, asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
+        self._files.start()
         monitoring = monitoring_listener(settings, self._metrics, lambda: self._ready)
         monitoring.start()
         grpc_port, health_port = await self._grpc.start(
@@ -95,6 +98,7 @@ class Gateway:
         finally:
             await self._backend.close()
             self._workers.close()
+            self._files.close()
             await self._grpc.health.stop()
             await monitoring.stop(0)
             self._tracing.close()

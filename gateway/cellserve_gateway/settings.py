@@ -153,6 +153,21 @@ class Settings(BaseSettings):
         "threads, less one, help them.",
     )
 
+    decode_s: int = Field(
+        4, gt=0, description="Processor time for an image file; one second more for each 16 MiB of the file."
+    )
+    max_decoding: int = Field(
+        default_factory=lambda: max(8, 4 * (os.cpu_count() or 1)),
+        gt=0,
+        description="Images of each priority class decoded at the same time. Each image file has a process of its own.",
+    )
+    max_bytes_decoding: int = Field(
+        512 * MIB,
+        gt=0,
+        description="Bytes of the pixels of image files being decoded; others wait. Memory beside: the files, and the "
+        "pixels once more.",
+    )
+
     drain_delay_s: float = Field(0.0, ge=0, description="After SIGTERM: time as NOT_SERVING before refusing work.")
     drain_s: float = Field(60.0, ge=0, description="After that: time for running requests to finish.")
     max_connection_age_s: float = Field(300.0, gt=0, description="Clients reconnect after this, and so find new pods.")

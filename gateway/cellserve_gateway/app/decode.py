@@ -1,4 +1,4 @@
-"""Bytes to pixels: raw arrays, and image files with the gateway's limits and errors."""
+"""Raw arrays to pixels, and the limits and errors of all images."""
 
 from __future__ import annotations
 
@@ -9,17 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from cellserve_contract.packing import IMAGE_DTYPES, PackingError, inflate
 from cellserve_contract.warnings import Warnings
-from cellserve_formats import (
-    FileFormat,
-    Image,
-    ImageError,
-    Limits,
-    PixelSize,
-    check_pixels,
-    file_format,
-    planes,
-    read_image,
-)
+from cellserve_formats import Image, ImageError, Limits, PixelSize, check_pixels, planes
 from numpy.typing import NDArray
 
 from cellserve_gateway.errors import ImageTooLarge, InvalidImage
@@ -27,8 +17,6 @@ from cellserve_gateway.settings import MIB, Settings
 
 Pixels = NDArray[np.generic]
 
-_HEAD_BYTES = 16
-"""Bytes that tell the format of a file."""
 AXES = ("YX", "CYX", "YXC")
 MAX_TIFF_PAGES = 1000
 MAX_TIFF_METADATA_BYTES = 8 * MIB  # 2 million strips
@@ -118,40 +106,6 @@ def from_array(
     with translated_image_errors():
         check_pixels(pixels)
     return Decoded.of(Image(pixels, axes))
-
-
-def from_file(data: bytes | memoryview, kind: FileFormat, limits: Limits, series: int | None = None) -> Decoded:
-    """Returns the image of a file.
-
-    Args:
-        data: The file.
-        kind: Its format, as the caller named it.
-        limits: Largest image taken.
-        series: Number of the image in a file that holds several. None: the only one.
-
-    Raises:
-        InvalidImage, ImageTooLarge: As `read_file` and `planes`; also for another format.
-    """
-    if file_format(bytes(data[:_HEAD_BYTES])) != kind:
-        raise InvalidImage(f"the data is not a {kind.upper()} file", reason="IMAGE_UNDECODABLE")
-    return Decoded.of(read_file(bytes(data), limits, series=series))  # the parsers need bytes of their own
-
-
-def read_file(data: bytes, limits: Limits, axes: str | None = None, series: int | None = None) -> Image:
-    """Reads an image file.
-
-    Args:
-        data: The file.
-        limits: Largest image taken.
-        axes: Axes of a TIFF file that does not name its axes; None: the reader's guess.
-        series: As for `from_file`.
-
-    Raises:
-        InvalidImage, ImageTooLarge: As `cellserve_formats.read_image`.
-    """
-    with translated_image_errors():
-        # One decoding thread: requests share the processor through the gateway's own pool.
-        return read_image(data, limits=limits, axes=axes, stacks=False, threads=1, series=series)
 
 
 def unsupported_dtype(name: str) -> InvalidImage:

@@ -23,6 +23,7 @@ from .context import RequestContext
 from .decode import Decoded
 from .diameter import DiameterEstimator
 from .families import Families
+from .files import ImageFiles
 from .networks import Backend, Network
 from .params import TESTED_DIAMETERS, DiameterSource, resolve
 from .pipeline import NetworkOutputs, Pipeline, Plan, Segmentation, Wanted
@@ -93,8 +94,10 @@ class Segmenter:
         backend: Backend,
         workers: WorkerThreads,
         instruments: Instruments,
+        files: ImageFiles,
     ) -> None:
         self.families = families
+        self.files = files
         self._settings = settings
         self._backend = backend
         self._workers = workers
@@ -114,7 +117,7 @@ class Segmenter:
         """Segments one image.
 
         Args:
-            decode: Returns the image. Runs on a worker thread.
+            decode: Returns the image. Runs on a thread for decoding.
             params: As the caller sent them.
             wanted: Parts wanted in the result.
             context: Its timing is filled in.
@@ -208,7 +211,7 @@ class Segmenter:
         family = self._check_served(params)
         context.start_work()
         with self._pipeline.stage(context, "decode"):
-            image = await self._workers.run(context, decode)
+            image = await self._workers.decode(context, decode)
         planes, size = image.planes, max(image.planes.nbytes, reservation.held.get("bytes", 0))
         reservation.resize(pixels=planes[0].size, bytes=size)
         structlog.contextvars.bind_contextvars(shape=list(planes.shape))

@@ -23,11 +23,14 @@ class WorkerThreads:
 
     Args:
         threads: Images of each priority class in work at the same time. As many threads, less one, help them.
+        decoding: Images of each priority class decoded at the same time. Their threads mostly wait, so that files which
+            take long to decode do not keep others from their threads.
     """
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, decoding: int) -> None:
         self._most_helpers = threads - 1
         self._images = {priority: _pool("images", priority, threads) for priority in Priority}
+        self._decoding = {priority: _pool("decoding", priority, decoding) for priority in Priority}
         self._helpers = {priority: _pool("helpers", priority, max(1, threads - 1)) for priority in Priority}
 
     async def run(self, context: RequestContext, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -35,12 +38,11 @@ class WorkerThreads:
 
         A call that is cancelled meanwhile cancels the work of its thread group, too.
         """
-        pool = self._images[context.priority]
-        try:
-            return await asyncio.get_running_loop().run_in_executor(pool, lambda: function(*args, **kwargs))
-        except asyncio.CancelledError:
-            context.cancellation.cancel()
-            raise
+        return await self._run_on(self._images[context.priority], context, lambda: function(*args, **kwargs))
+
+    async def decode(self, context: RequestContext, decode: Callable[[], R]) -> R:
+        """Decodes an image, likewise."""
+        return await self._run_on(self._decoding[context.priority], context, decode)
 
     def group(self, context: RequestContext) -> ThreadGroup:
         """Returns the threads for one image: the calling thread, and helpers."""
@@ -48,8 +50,15 @@ class WorkerThreads:
 
     def close(self) -> None:
         """Takes no more work, and drops work that has not begun."""
-        for pool in [*self._images.values(), *self._helpers.values()]:
+        for pool in [*self._images.values(), *self._decoding.values(), *self._helpers.values()]:
             pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _run_on(self, pool: ThreadPoolExecutor, context: RequestContext, function: Callable[[], R]) -> R:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(pool, function)
+        except asyncio.CancelledError:
+            context.cancellation.cancel()
+            raise
 
 
 def _pool(kind: str, priority: Priority, threads: int) -> ThreadPoolExecutor:

@@ -38,6 +38,10 @@ PARAMS = with_min_size(resolve(SegmentParams(model="generalist"), 1, FAMILY)[0])
 LIMITS = limits_of(Settings())
 
 
+def no_file(*_):
+    raise AssertionError("no image file here")
+
+
 def answer(labels: np.ndarray | None, **parts) -> Segmentation:
     objects = ObjectTable.empty()
     if labels is not None:
@@ -156,7 +160,7 @@ def test_priorities():
 )
 def test_axes(axes, shape, planes):
     pixels = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
-    found = codec.to_image(raw(pixels, axes), NO_PAYLOAD, LIMITS).planes
+    found = codec.to_image(raw(pixels, axes), NO_PAYLOAD, LIMITS, no_file).planes
     assert found.shape == planes
     np.testing.assert_array_equal(
         found.sum(axis=0), pixels.reshape(shape).sum(axis=tuple(axes.index(a) for a in axes if a not in "YX"))
@@ -166,7 +170,7 @@ def test_axes(axes, shape, planes):
 @pytest.mark.parametrize(("axes", "shape"), [("ZYX", (2, 4, 5)), ("TYX", (3, 4, 5)), ("TCZYX", (1, 1, 2, 4, 5))])
 def test_volumes_and_series_are_refused_by_name(axes, shape):
     with pytest.raises(NotImplementedYet) as error:
-        codec.to_image(raw(np.zeros(shape, np.uint8), axes), NO_PAYLOAD, LIMITS)
+        codec.to_image(raw(np.zeros(shape, np.uint8), axes), NO_PAYLOAD, LIMITS, no_file)
     assert error.value.metadata["feature"] in ("volumes", "time series")
 
 
@@ -184,14 +188,14 @@ def test_volumes_and_series_are_refused_by_name(axes, shape):
 )
 def test_axes_that_are_refused(axes, shape, reason):
     with pytest.raises(InvalidImage) as error:
-        codec.to_image(raw(np.zeros(shape, np.uint8), axes), NO_PAYLOAD, LIMITS)
+        codec.to_image(raw(np.zeros(shape, np.uint8), axes), NO_PAYLOAD, LIMITS, no_file)
     assert error.value.reason == reason
 
 
 def test_blocks_are_refused():
     image = raw(np.zeros((4, 5), np.uint8), "YX", block=pb.Block(offset=pb.Position(y=4)))
     with pytest.raises(NotImplementedYet) as error:
-        codec.to_image(image, NO_PAYLOAD, LIMITS)
+        codec.to_image(image, NO_PAYLOAD, LIMITS, no_file)
     assert error.value.metadata == {"feature": "Image.block"}
 
 
@@ -200,7 +204,9 @@ def test_blocks_are_refused():
 )
 def test_pixel_sizes_that_make_no_sense(size):
     with pytest.raises(InvalidImage) as error:
-        codec.to_image(raw(np.zeros((4, 5), np.uint8), "YX", pixel_size=pb.PixelSize(**size)), NO_PAYLOAD, LIMITS)
+        codec.to_image(
+            raw(np.zeros((4, 5), np.uint8), "YX", pixel_size=pb.PixelSize(**size)), NO_PAYLOAD, LIMITS, no_file
+        )
     assert error.value.reason == "PIXEL_SIZE_INVALID"
 
 
@@ -209,7 +215,7 @@ def test_types_that_no_image_has(number):
     image = raw(np.zeros((4, 5), np.float16), "YX")
     image.raw.pixels.data_type = number
     with pytest.raises(InvalidImage) as error:
-        codec.to_image(image, NO_PAYLOAD, LIMITS)
+        codec.to_image(image, NO_PAYLOAD, LIMITS, no_file)
     assert error.value.reason == "DATA_TYPE_UNSUPPORTED"
 
 

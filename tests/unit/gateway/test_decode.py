@@ -1,14 +1,11 @@
-"""Bytes to pixels: raw arrays, and files within the gateway's limits."""
+"""Raw arrays to pixels, within the gateway's limits."""
 
 from __future__ import annotations
 
-import io
 import zlib
 
-import imagecodecs
 import numpy as np
 import pytest
-import tifffile
 from cellserve_formats import Limits
 from cellserve_gateway.app import decode
 from cellserve_gateway.errors import ImageTooLarge, InvalidImage, ServiceError
@@ -104,52 +101,6 @@ def test_zlib_stream_must_be_whole(change):
     with pytest.raises(InvalidImage) as error:
         decode.from_array(change(zlib.compress(bytes(35))), True, UINT8, (5, 7), "YX", LIMITS)
     assert reason(error) == "IMAGE_UNDECODABLE"
-
-
-def tiff_bytes(pixels: np.ndarray, **options: object) -> bytes:
-    buffer = io.BytesIO()
-    tifffile.imwrite(buffer, pixels, **options)
-    return buffer.getvalue()
-
-
-GREY = np.arange(99, dtype=np.uint16).reshape(9, 11)
-COLOUR = np.arange(27, dtype=np.uint8).reshape(3, 3, 3)
-
-
-@pytest.mark.parametrize(
-    ("data", "kind", "expected"),
-    [
-        (tiff_bytes(GREY, compression="zlib"), "tiff", GREY[None]),
-        (tiff_bytes(COLOUR, photometric="rgb"), "tiff", np.moveaxis(COLOUR, -1, 0)),
-        (tiff_bytes(np.stack([GREY] * 2), imagej=True, metadata={"axes": "CYX"}), "tiff", np.stack([GREY] * 2)),
-        (imagecodecs.png_encode(GREY), "png", GREY[None]),
-        (imagecodecs.png_encode(COLOUR), "png", np.moveaxis(COLOUR, -1, 0)),
-    ],
-)
-def test_files(data, kind, expected):
-    planes = decode.from_file(data, kind, LIMITS).planes
-    np.testing.assert_array_equal(planes, expected)
-    assert planes.dtype == expected.dtype
-
-
-@pytest.mark.parametrize(
-    ("data", "kind", "expected"),
-    [
-        (imagecodecs.png_encode(GREY), "tiff", "IMAGE_UNDECODABLE"),
-        (tiff_bytes(GREY), "png", "IMAGE_UNDECODABLE"),
-        (tiff_bytes(GREY)[:30], "tiff", "IMAGE_UNDECODABLE"),
-        (tiff_bytes(np.zeros((5, 9, 11), np.uint8), imagej=True, metadata={"axes": "ZYX"}), "tiff", "AXES_UNKNOWN"),
-        (tiff_bytes(np.zeros((9, 11), np.complex64)), "tiff", "DATA_TYPE_UNSUPPORTED"),
-        (tiff_bytes(np.full((9, 11), np.inf, np.float32)), "tiff", "PIXELS_NOT_FINITE"),
-        (tiff_bytes(np.zeros((1001, 1000), np.uint8), compression="zlib"), "tiff", "IMAGE_TOO_LARGE"),
-    ],
-)
-def test_files_that_are_refused(data, kind, expected):
-    with pytest.raises(ServiceError) as error:
-        decode.from_file(data, kind, LIMITS)
-    assert reason(error) == expected
-    assert isinstance(error.value, ImageTooLarge if expected == "IMAGE_TOO_LARGE" else InvalidImage)
-    assert error.value.code.name == "INVALID_ARGUMENT"
 
 
 def test_the_limits_are_those_of_the_settings():

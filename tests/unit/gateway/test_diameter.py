@@ -23,6 +23,7 @@ from cellserve_gateway.app.context import Priority, RequestContext
 from cellserve_gateway.app.decode import Decoded
 from cellserve_gateway.app.diameter import RAISE, DiameterEstimator
 from cellserve_gateway.app.families import Families
+from cellserve_gateway.app.files import ImageFiles
 from cellserve_gateway.app.networks import Network, Precision, TileOutputs
 from cellserve_gateway.app.params import DiameterSource
 from cellserve_gateway.app.pipeline import Pipeline
@@ -127,12 +128,12 @@ class Setup:
 def setup(predicted: float | None, **settings) -> Iterator[Setup]:
     options, metrics, triton = Settings(**settings), Metrics(), Triton()
     instruments, families = Instruments(metrics, Tracing(None)), Families([family(predicted)], "cells")
-    with contextlib.closing(WorkerThreads(1)) as workers:
+    with contextlib.closing(WorkerThreads(1, 1)) as workers:
         parts = options, families, triton, workers, instruments
-        pipeline = Pipeline(*parts)
+        pipeline, segmenter = Pipeline(*parts), Segmenter(*parts, ImageFiles(options))
         context = RequestContext("r", deadline=asyncio.get_running_loop().time() + 60)
         estimator = DiameterEstimator(options, pipeline)
-        yield Setup(triton, pipeline, metrics, Admission(options, metrics), estimator, context, Segmenter(*parts))
+        yield Setup(triton, pipeline, metrics, Admission(options, metrics), estimator, context, segmenter)
 
 
 def disks(diameter: int, shape: tuple[int, int] = SHAPE) -> np.ndarray:
@@ -367,4 +368,5 @@ async def test_our_code_copies_no_pixels_on_the_event_loop(monkeypatch, chunks):
             found = (await service.Segment(received, made.context)).objects
     assert len(found) > 0
     assert len(threads) == (13 if chunks else 11), "each was called"
-    assert {name for names in threads.values() for name in names if not name.startswith("images-")} == set()
+    kinds = {name.partition("-")[0] for names in threads.values() for name in names}
+    assert kinds <= {"decoding", "images"}

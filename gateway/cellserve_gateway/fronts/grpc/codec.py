@@ -25,6 +25,7 @@ from cellserve_gateway.errors import InvalidImage, InvalidRequest, NotImplemente
 from .wire import Payload
 
 T = TypeVar("T")
+DecodeFile = Callable[[bytes | memoryview, FileFormat, int | None], Decoded]
 
 OUTPUTS = {number: cast(Output, word) for word, number in wire.words(pb.Output).items()}
 PRIORITIES = {
@@ -46,13 +47,14 @@ MOST_OUTPUTS = 16  # entries of `outputs`; there are fewer different ones
 MOST_AXES = 8  # entries of `shape`; there are fewer letters
 
 
-def to_image(image: pb.Image, payload: Payload, limits: Limits) -> Decoded:
+def to_image(image: pb.Image, payload: Payload, limits: Limits, decode_file: DecodeFile) -> Decoded:
     """Returns an image, decoded.
 
     Args:
         image: The image; large data of it may be missing.
         payload: The large data of the request.
         limits: Largest image taken.
+        decode_file: Decodes an image file of a format.
 
     Returns:
         Planes that are a read-only view of the message's bytes where possible.
@@ -77,7 +79,7 @@ def to_image(image: pb.Image, payload: Payload, limits: Limits) -> Decoded:
         case "encoded" if image.encoded.format in FILE_FORMATS:
             series = image.encoded.series if image.encoded.HasField("series") else None
             data = _data(image.encoded.data, payload, "encoded.data")
-            return decode.from_file(data, FILE_FORMATS[image.encoded.format], limits, series)
+            return decode_file(data, FILE_FORMATS[image.encoded.format], series)
         case "encoded":
             raise InvalidImage("the file format is not set; PNG, TIFF and JPEG are taken", reason="IMAGE_UNDECODABLE")
         case _:
@@ -95,11 +97,12 @@ class ImageDecoder:
     image: pb.Image
     take: Callable[[], Payload]
     limits: Limits
+    decode_file: DecodeFile
     pixel_size: PixelSize | None = None
 
     def __call__(self) -> Decoded:
         """Returns the image; errors as in `to_image`."""
-        decoded = to_image(self.image, self.take(), self.limits)
+        decoded = to_image(self.image, self.take(), self.limits, self.decode_file)
         self.pixel_size = decoded.pixel_size
         return decoded
 

@@ -127,7 +127,7 @@ class SegmentationService:
         params = codec.to_params(message.params, self._segmenter.families.default)
         context.priority, context.work_budget_s = codec.to_priority(message.priority), codec.to_work_budget(message)
         request.reservation.start()
-        decode = codec.ImageDecoder(message.image, request.take, self._limits)
+        decode = self._decoder(message.image, request, context)
         estimate = await self._segmenter.estimate_diameter(decode, params, context, request.reservation)
         return answers.diameter_response(estimate, context.request_id)
 
@@ -162,7 +162,7 @@ class SegmentationService:
         wanted, compression = codec.to_wanted(request), codec.to_compression(request)
         context.priority, context.work_budget_s = codec.to_priority(request.priority), codec.to_work_budget(request)
         received.reservation.start()
-        decode = codec.ImageDecoder(request.image, received.take, self._limits)
+        decode = self._decoder(request.image, received, context)
         found = await self._segmenter.segment(
             decode,
             params,
@@ -173,6 +173,15 @@ class SegmentationService:
         )
         family = self._segmenter.families[params.model]
         return answers.Result(found, family, wanted, compression, decode.pixel_size)
+
+    def _decoder(self, image: pb.Image, received: Received[Any], context: RequestContext) -> codec.ImageDecoder:
+        files, cancellation = self._segmenter.files, context.cancellation
+        return codec.ImageDecoder(
+            image,
+            received.take,
+            self._limits,
+            lambda data, kind, series: files.decode(data, cancellation, kind, series),
+        )
 
     async def _frame(self, frame: Received[pb.SegmentStreamRequest], number: int, call: Call, in_use: bool) -> bytes:
         """Segments one frame of a stream; its failure becomes its answer. `in_use`: its id is not answered yet."""

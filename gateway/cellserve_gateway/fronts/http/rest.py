@@ -14,7 +14,6 @@ from starlette.responses import Response
 
 from cellserve_gateway.app.admission import Reservation
 from cellserve_gateway.app.context import RequestContext
-from cellserve_gateway.app.decode import limits_of
 from cellserve_gateway.app.networks import Network
 from cellserve_gateway.app.pipeline import Wanted
 from cellserve_gateway.app.segmenter import FamilyStatus, Segmenter
@@ -63,7 +62,6 @@ class RestInterface:
     def __init__(self, settings: Settings, segmenter: Segmenter, door: Door) -> None:
         self._settings = settings
         self._segmenter = segmenter
-        self._limits = limits_of(settings)
         self.router = APIRouter(prefix="/v1", route_class=door.route_class())
         self._add("POST", "/segment", self.segment, _segment_docs())
         self._add("POST", "/diameter", self.estimate_diameter, _diameter_docs())
@@ -134,7 +132,8 @@ class RestInterface:
         context.work_budget_s = chosen.work_budget_s
         if chosen.deadline_s is not None:
             context.deadline = loop.time() + min(chosen.deadline_s, self._settings.max_deadline_s)
-        return Upload(await call.body(), chosen.axes or None, self._limits, chosen.series), call.reservation
+        data, files = await call.body(), self._segmenter.files
+        return Upload(data, chosen.axes or None, chosen.series, files, context.cancellation), call.reservation
 
     def _json(self, context: RequestContext, content: Mapping[str, Any]) -> Response:
         return self._answer(context, json.dumps(content).encode(), "application/json", {})

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from cellserve_formats import Image, Limits
+from cellserve_formats import Image
+from cellserve_parallel import CancellationToken
 
-from cellserve_gateway.app.decode import Decoded, read_file
+from cellserve_gateway.app.decode import Decoded
+from cellserve_gateway.app.files import ImageFiles
 
 
 class Upload:
@@ -13,15 +15,19 @@ class Upload:
     Args:
         data: The file: TIFF, PNG or JPEG.
         axes: Axes of a TIFF file that does not name its axes. None if the caller names none.
-        limits: Largest image taken.
         series: Number of the image in a TIFF file that holds several. None: the only one.
+        files: Decodes the file.
+        cancellation: Ends the decoding.
     """
 
-    def __init__(self, data: bytes, axes: str | None, limits: Limits, series: int | None = None) -> None:
+    def __init__(
+        self, data: bytes, axes: str | None, series: int | None, files: ImageFiles, cancellation: CancellationToken
+    ) -> None:
         self._data: bytes | None = data
         self._axes = axes
-        self._limits = limits
         self._series = series
+        self._files = files
+        self._cancellation = cancellation
         self._image: Image | None = None
 
     @property
@@ -31,12 +37,13 @@ class Upload:
         return self._image
 
     def decode(self) -> Decoded:
-        """Decodes the file, on the calling thread; drops the file.
+        """Decodes the file while the calling thread waits; drops the file.
 
         Raises:
             InvalidImage, ImageTooLarge: The file is damaged, too large, or holds no image of a kind that is taken.
+            WorkCancelledError: The call was cancelled.
         """
         data, self._data = self._data, None
         assert data is not None
-        self._image = read_file(data, self._limits, self._axes, self._series)
+        self._image = self._files.read(data, self._cancellation, self._axes, self._series)
         return Decoded.of(self._image)

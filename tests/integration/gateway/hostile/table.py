@@ -2,7 +2,8 @@
 
     python -m tests.integration.gateway.hostile.table [--runs 3] [NAME ...]
 
-The peak is the largest of the runs, the stall is the median. The gateway serves the tiny networks. The probe, the
+The peak is the largest of the runs, the stall is the median. Both are the gateway's own: processes that decode image
+files are not counted. The gateway serves the tiny networks. The probe, the
 attacker, Triton and the gateway share the processors of the machine.
 """
 
@@ -15,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -24,7 +26,7 @@ from cellserve import Client
 from devtools import stack
 from tests.integration import tiny
 
-from . import attacks
+from . import attacks, files
 from .watch import MIB, watched
 
 MESSAGE = 19 * MIB // 2
@@ -77,6 +79,11 @@ def many(path: str, calls: int, size: int) -> Callable[[str], None]:
     return attack
 
 
+def http_file(address: str, make: Callable[[], bytes]) -> None:
+    """Sends a hostile image file."""
+    httpx.post(f"http://{address}/v1/segment", content=make(), timeout=120)
+
+
 Attack = tuple[str, Callable[[str], object]]
 GRPC: dict[str, Attack] = {
     "12 bodies of 200 MiB without a token": ("guarded", many(attacks.SEGMENT, 12, 200 * MIB)),
@@ -110,7 +117,7 @@ GRPC: dict[str, Attack] = {
 HTTP: dict[str, Attack] = {
     "HTTP: 12 bodies of 200 MiB": ("open", lambda at: http_bodies(at, 12, 200 * MIB, None)),
     "HTTP: 12 bodies of 200 MiB without a token": ("guarded", lambda at: http_bodies(at, 12, 200 * MIB, None)),
-}
+} | {f"file: {name}": ("open", partial(http_file, make=make)) for name, make in files.FILES.items()}
 
 
 @contextlib.contextmanager

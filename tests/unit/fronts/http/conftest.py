@@ -15,6 +15,7 @@ from cellserve_gateway.access.certificates import CertificateFiles
 from cellserve_gateway.access.tokens import Tokens
 from cellserve_gateway.app.admission import Admission
 from cellserve_gateway.app.families import Families
+from cellserve_gateway.app.files import ImageFiles
 from cellserve_gateway.app.segmenter import Segmenter
 from cellserve_gateway.app.threads import WorkerThreads
 from cellserve_gateway.fronts.http.front import HttpFront
@@ -82,10 +83,10 @@ def serve() -> Serve:
         settings = Settings(http_port=0, model_repository=Path("model_repository"), worker_threads=2, **changes)
         metrics, backend = Metrics(), BrightRegions()
         instruments = Instruments(metrics, Tracing(None))
-        workers = WorkerThreads(settings.worker_threads)
+        workers, files = WorkerThreads(settings.worker_threads, 2), ImageFiles(settings)
         admission = Admission(settings, metrics)
         families = Families.load(settings.model_repository, settings.default_model)
-        segmenter = Segmenter(settings, families, backend, workers, instruments)
+        segmenter = Segmenter(settings, families, backend, workers, instruments, files)
         certificates = CertificateFiles.of(settings)
         front = HttpFront(settings, segmenter, admission, instruments, Tokens(settings.tokens_file), certificates)
         front.start()
@@ -95,6 +96,7 @@ def serve() -> Serve:
         finally:
             await front.stop(1)
             workers.close()
+            files.close()
 
     return running
 

@@ -16,7 +16,8 @@ import pytest
 import tifffile
 from cellserve_contract.objects import columns
 from cellserve_contract.params import PARAMETERS
-from cellserve_gateway.fronts.http import answers, rest, sending, uploads
+from cellserve_gateway.app.files import ImageFiles
+from cellserve_gateway.fronts.http import answers, rest, sending
 from cellserve_gateway.fronts.http.connections import Message
 from scipy import ndimage
 
@@ -161,13 +162,13 @@ async def test_works_on_pixels_outside_the_event_loop(
 
         return recorded
 
-    monkeypatch.setattr(uploads, "read_file", recording("decode", uploads.read_file))
+    monkeypatch.setattr(ImageFiles, "read", recording("decode", ImageFiles.read))
     tiff_form = dataclasses.replace(answers.LABELS_TIFF, render=recording("encode", answers.LABELS_TIFF.render))
     monkeypatch.setattr(rest, "negotiate", lambda accept, overlay: tiff_form)
     async with serve() as running:
         assert (await client.post(f"{running.url}{SEGMENT}?diameter=30", content=tiff)).status_code == 200
     assert {name: thread.partition("_")[0] for name, thread in threads.items()} == {
-        "decode": "images-batch",
+        "decode": "decoding-batch",
         "encode": "images-batch",
     }
 

@@ -1,0 +1,5 @@
+"""Reads image files of strangers: each in a process of its own, with bounded memory and processor time."""
+
+from .reader import POLL_S, IsolatedReader
+
+__all__ = ["POLL_S", "IsolatedReader"]
