@@ -11,6 +11,7 @@ import imagecodecs
 import numpy as np
 import tifffile
 from cellserve import Client, SegmentParams
+from cellserve_evaluation.labels import read_labels
 from cellserve_evaluation.metrics import average_precision
 from cellserve_postprocess import median_diameter
 from numpy.typing import NDArray
@@ -78,7 +79,7 @@ def agreement(
     with Client(gateway) as client, tempfile.TemporaryDirectory() as folder:
         for name in IMAGES:
             image = imagecodecs.imread(data / f"{name}_img.png")
-            diameter = median_diameter(imagecodecs.imread(data / f"{name}_masks.png"))
+            diameter = median_diameter(read_labels(data / f"{name}_masks.png"))
             params = SegmentParams(ensemble=False, diameter=diameter, niter=NITER)
             unfiltered = client.segment(image, params, flow_threshold=0)
             errors = np.array([found.flow_error for found in unfiltered.objects])

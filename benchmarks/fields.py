@@ -11,6 +11,7 @@ import cv2
 import imagecodecs
 import numpy as np
 from cellserve import Client, SegmentParams
+from cellserve_evaluation.labels import read_labels
 from cellserve_postprocess import FLOW_SCALE, median_diameter
 from cellserve_training.targets import masks_to_flows
 from numpy.typing import NDArray
@@ -44,7 +45,7 @@ def samples(data: Path, part: str = "test") -> Iterator[Sample]:
         image = imagecodecs.imread(path)
         if image.ndim == 3:
             image = image.mean(axis=2).astype(np.uint8)
-        labels = numbered(imagecodecs.imread(path.with_name(path.name.replace("_img", "_masks"))))
+        labels = numbered(read_labels(path.with_name(path.name.replace("_img", "_masks"))))
         if labels.any():
             yield Sample(f"{path.parts[-3]}/{path.stem.removesuffix('_img')}", image, labels)
 

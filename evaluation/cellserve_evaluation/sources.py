@@ -9,19 +9,17 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import cellserve
-import numpy as np
-from cellserve_formats import ImageError, planes, read_image
 from cellserve_postprocess import median_diameter
 from numpy.typing import NDArray
 
 from .baseline import otsu_watershed
+from .labels import LabelsError, by_stem, find_labels, read_labels
 from .sample import Sample
 
 DEFAULT_DIAMETER = 30.0
 """Pixels; given to the baseline for images without objects, where no diameter is true."""
 
 _STEMS = ("{name}_masks", "{name}_cp_masks", "{name}_img_cp_masks", "{name}_img_masks")
-_ENDINGS = (".png", ".tif", ".tiff")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,7 +129,7 @@ class Otsu:
 class Folder:
     """Label images that some program wrote: `FOLDER/<group>/<name>_masks.png` or `FOLDER/<name>_masks.png`.
 
-    TIFF and `_cp_masks` (as Cellpose and `cellserve segment` name them) are found too.
+    TIFF and `_cp_masks` (as Cellpose and `cellserve segment` name them) are found too, whatever the case of the name.
     """
 
     path: Path
@@ -153,20 +151,15 @@ class Folder:
                 yield sample, Prediction(labels)
 
     def _read(self, sample: Sample) -> NDArray[Any]:
-        names = [stem.format(name=sample.name) + ending for stem in _STEMS for ending in _ENDINGS]
-        paths = (folder / name for folder in (self.path / sample.group, self.path) for name in names)
-        path = next((path for path in paths if path.is_file()), None)
+        stems = [stem.format(name=sample.name) for stem in _STEMS]
+        folders = [folder for folder in (self.path / sample.group, self.path) if folder.is_dir()]
+        path = next((found for folder in folders if (found := find_labels(by_stem(folder.iterdir()), stems))), None)
         if path is None:
             raise PredictionError(f"{self.path} has no {sample.group}/{sample.name}_masks.png")
         try:
-            read = planes(read_image(path, stacks=False, as_stored=True))
-        except (ImageError, OSError) as error:
+            labels = read_labels(path)
+        except LabelsError as error:
             raise PredictionError(f"{path}: {error}") from error
-        if len(read) != 1:
-            raise PredictionError(f"{path}: labels of {len(read)} planes, expected one")
-        labels: NDArray[Any] = read[0]
-        if not np.issubdtype(labels.dtype, np.integer):
-            raise PredictionError(f"{path}: labels are {labels.dtype}, expected integers")
         if labels.shape != sample.labels.shape:
             raise PredictionError(f"{path}: labels of shape {labels.shape}, the image has {sample.labels.shape}")
         return labels

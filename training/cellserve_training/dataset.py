@@ -2,17 +2,27 @@
 
 Two layouts are read, mixed as they come. Pairs of files: `<name>_img.*` or `<name>.*` beside `<name>_masks.*`
 (or `<name>_img_masks.*`, as Cellpose names it). Cellpose's own annotations: `<name>_seg.npy` beside its image.
+Names are compared without regard to case.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from cellserve_evaluation.labels import (
+    IMAGE_ENDINGS,
+    LabelsError,
+    by_stem,
+    check_labels,
+    find_labels,
+    read_labels,
+    split_name,
+)
 from cellserve_evaluation.sample import Kind, Sample
 from cellserve_formats import ImageError, planes, read_image
 from cellserve_networks.errors import PickledFileError
@@ -25,9 +35,9 @@ BRIGHTER = 0.05
 COLOURED = 2.0
 """Mean spread between red, green and blue of a colour image, in grey levels of 255."""
 
-IMAGE_ENDINGS = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
+_IMG = "_img"
 _MASKS = "_masks"
-_SEG = "_seg.npy"
+_SEG = "_seg"
 # What Cellpose and this project write beside images; no images themselves.
 _NO_IMAGE = ("_masks", "_cp_masks", "_flows", "_overlay", "_outlines", "_cp_output")
 
@@ -131,11 +141,13 @@ def read_sample(pair: Pair) -> Sample:
     if pair.image is None:
         raise DataError(pair.labels or Path(pair.name), "labels without an image")
     if pair.labels is None:
-        raise DataError(pair.image, f"no labels: neither {pair.name}{_MASKS}.* nor a {_SEG} file beside it")
+        raise DataError(pair.image, f"no labels: neither {pair.name}{_MASKS}.* nor {pair.name}{_SEG}.npy beside it")
     image = read_planes(pair.image)
     labels = _read_labels(pair.labels)
     if image.shape[1:] != labels.shape:
         raise DataError(pair.labels, f"labels of shape {labels.shape}, the image {pair.image.name} {image.shape[1:]}")
+    if labels.all() and labels.max() == 1:
+        raise DataError(pair.labels, "one object covers the whole image; 0 is background")
     return Sample(pair.name, pair.group, judge_kind(image, labels), image, labels)
 
 
@@ -162,33 +174,30 @@ def _range(values: NDArray[Any]) -> float:
 
 
 def _pairs_in(folder: Path) -> Iterator[Pair]:
-    files = {entry.name: entry for entry in sorted(folder.iterdir()) if entry.is_file()}
+    files = [entry for entry in sorted(folder.iterdir()) if entry.is_file()]
     group = folder.parent.name if folder.name in ("train", "test") else folder.name
-    used = set()
-    for name, path in files.items():
-        stem = path.stem
-        if path.suffix.lower() not in IMAGE_ENDINGS or stem.endswith(_NO_IMAGE):
+    named, used = by_stem(files), set()
+    for path in files:
+        stem, ending = split_name(path)
+        if ending not in IMAGE_ENDINGS or stem.lower().endswith(_NO_IMAGE):
             continue
-        base = stem.removesuffix("_img")
-        labels = _first(files, (f"{base}{_MASKS}", f"{stem}{_MASKS}")) or files.get(f"{stem}{_SEG}")
+        base = stem[: -len(_IMG)] if stem.lower().endswith(_IMG) else stem
+        labels = find_labels(named, [f"{name}{end}" for end in (_MASKS, _SEG) for name in (base, stem, path.stem)])
         if labels is not None:
-            used.add(labels.name)
-        yield Pair(base, group, files[name], labels)
-    for name, path in files.items():
-        if name not in used and (path.stem.endswith(_MASKS) and not path.stem.endswith("_cp_masks")):
-            yield Pair(path.stem.removesuffix(_MASKS), group, None, path)
+            used.add(labels)
+        yield Pair(base, group, path, labels)
+    for path in files:
+        stem, ending = split_name(path)
+        name = stem.lower()
+        if ending and path not in used and name.endswith(_MASKS) and not name.endswith("_cp_masks"):
+            yield Pair(stem[: -len(_MASKS)], group, None, path)
 
 
-def _first(files: dict[str, Path], stems: Sequence[str]) -> Path | None:
-    return next((files[s + e] for s in stems for e in (*IMAGE_ENDINGS, ".npy") if s + e in files), None)
-
-
-def read_planes(path: Path, *, as_stored: bool = False) -> NDArray[Any]:
-    """Reads an image or a label image.
+def read_planes(path: Path) -> NDArray[Any]:
+    """Reads an image.
 
     Args:
         path: TIFF, PNG or JPEG file.
-        as_stored: As for `cellserve_formats.read_image`: True for label images, whose palettes are for display.
 
     Returns:
         [C, Y, X] of one, two or three planes, in the type of the file, finite.
@@ -197,7 +206,7 @@ def read_planes(path: Path, *, as_stored: bool = False) -> NDArray[Any]:
         DataError: The file cannot be read, or has more planes.
     """
     try:
-        pixels = planes(read_image(path, stacks=False, threads=None, as_stored=as_stored))
+        pixels = planes(read_image(path, stacks=False, threads=None))
     except OSError as error:
         raise DataError(path, error.strerror or str(error)) from error
     except ImageError as error:
@@ -210,14 +219,10 @@ def read_planes(path: Path, *, as_stored: bool = False) -> NDArray[Any]:
 
 
 def _read_labels(path: Path) -> NDArray[Any]:
-    labels = _read_label_array(path)
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise DataError(path, f"labels are {labels.dtype}, expected integers")
-    labels = np.squeeze(labels)
-    if labels.ndim != 2:
-        raise DataError(path, f"labels of shape {labels.shape}, expected two axes")
-    if labels.min() < 0:
-        raise DataError(path, f"a label of {labels.min()}, expected 0 and above")
+    try:
+        labels = check_labels(_read_seg(path)) if split_name(path)[0].lower().endswith(_SEG) else read_labels(path)
+    except LabelsError as error:
+        raise DataError(path, str(error)) from error
     if not labels.any():
         raise DataError(path, "no object: all labels are 0")
     numbers, index = np.unique(labels, return_inverse=True)
@@ -225,19 +230,12 @@ def _read_labels(path: Path) -> NDArray[Any]:
     return renumbered.astype(np.uint16 if len(numbers) <= 65535 else np.uint32)
 
 
-def _read_label_array(path: Path) -> NDArray[Any]:
-    if path.suffix == ".npy":
-        try:
-            content = load_pickled(path)
-        except PickledFileError as error:
-            raise DataError(path, str(error).removeprefix(f"{path}: ")) from error
-        if path.name.endswith(_SEG):
-            content = content.get("masks") if isinstance(content, dict) else None
-        if not isinstance(content, np.ndarray):
-            raise DataError(path, "it holds no masks")
-        return content
-    image = read_planes(path, as_stored=True)
-    if len(image) != 1:
-        raise DataError(path, f"labels of {len(image)} planes, expected one")
-    plane: NDArray[Any] = image[0]
-    return plane
+def _read_seg(path: Path) -> NDArray[Any]:
+    try:
+        content = load_pickled(path)
+    except PickledFileError as error:
+        raise DataError(path, str(error).removeprefix(f"{path}: ")) from error
+    masks = content.get("masks") if isinstance(content, dict) else None
+    if not isinstance(masks, np.ndarray):
+        raise DataError(path, "it holds no masks")
+    return masks

@@ -152,7 +152,7 @@ def test_label_images_of_other_programs_are_found(tmp_path):
     samples = [sample("x", "a"), sample("y", "a"), sample("z", "b"), sample("none", objects=0)]
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "x_masks.png").write_bytes(imagecodecs.png_encode(samples[0].labels))
-    tifffile.imwrite(tmp_path / "y_img_cp_masks.tif", samples[1].labels.astype(np.uint32))
+    tifffile.imwrite(tmp_path / "y_IMG_cp_masks.TIF", samples[1].labels.astype(np.uint32))
     tifffile.imwrite(tmp_path / "z_masks.tif", samples[2].labels[:9])
     (tmp_path / "none_masks.png").write_bytes(imagecodecs.png_encode(samples[3].labels))
     result = run_pass(Folder(tmp_path), [*samples, sample("w", "b")])
@@ -171,7 +171,7 @@ def test_label_images_with_a_palette_are_its_indices(tmp_path):
 
 def test_predictions_that_are_no_labels_are_failures(tmp_path):
     samples = [sample("x"), sample("y")]
-    tifffile.imwrite(tmp_path / "x_masks.tif", samples[0].labels.astype(np.float32))
+    tifffile.imwrite(tmp_path / "x_masks.tif", samples[0].labels / np.float32(2))
     (tmp_path / "y_masks.png").write_bytes(b"no image")
     problems = [failure.problem for failure in run_pass(Folder(tmp_path), samples).failures]
     assert "float32" in problems[0]

@@ -27,12 +27,13 @@ def png_chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
-def palette_png(indices: np.ndarray, colours: np.ndarray, transparent: bytes = b"") -> bytes:
-    """A PNG file of 8-bit indices into a palette of RGB colours."""
+def palette_png(indices: np.ndarray, colours: np.ndarray, transparent: bytes = b"", *, depth: int = 8) -> bytes:
+    """A PNG file of indices of `depth` bits into a palette of RGB colours."""
     height, width = indices.shape
-    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0))
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, 3, 0, 0, 0))
     alpha = png_chunk(b"tRNS", transparent) if transparent else b""
-    rows = b"".join(b"\0" + row.tobytes() for row in indices.astype(np.uint8))
+    bits = np.unpackbits(indices.astype(np.uint8)[..., None], axis=-1)[..., 8 - depth :].reshape(height, -1)
+    rows = b"".join(b"\0" + row.tobytes() for row in np.packbits(bits, axis=1))
     pixels = png_chunk(b"IDAT", zlib.compress(rows)) + png_chunk(b"IEND", b"")
     return PNG_SIGNATURE + header + png_chunk(b"PLTE", colours.astype(np.uint8).tobytes()) + alpha + pixels
 

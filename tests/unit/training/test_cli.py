@@ -17,7 +17,8 @@ FAULTS = {
     "without": "no labels",
     "shape": "labels of shape (10, 10), the image shape_img.png (128, 128)",
     "empty": "no object",
-    "floats": "float32",
+    "fractions": "float32 with fractions",
+    "mask": "one number, 255, for 2 separate objects; give each object a number of its own",
 }
 
 
@@ -31,7 +32,10 @@ def bad(labelled, tmp_path):
         (folder / f"{name}_img.png").write_bytes(imagecodecs.png_encode(image))
     (folder / "shape_masks.png").write_bytes(imagecodecs.png_encode(np.ones((10, 10), np.uint8)))
     (folder / "empty_masks.png").write_bytes(imagecodecs.png_encode(image))
-    tifffile.imwrite(folder / "floats_masks.tif", np.ones((128, 128), np.float32))
+    tifffile.imwrite(folder / "fractions_masks.tif", np.full((128, 128), 0.5, np.float32))
+    mask = np.zeros_like(image)
+    mask[10:30, 10:30] = mask[50:70, 80:100] = 255
+    (folder / "mask_masks.png").write_bytes(imagecodecs.png_encode(mask))
     return folder
 
 
@@ -43,7 +47,7 @@ def evaluate(folder, *options):
 def test_bad_data_is_refused_with_every_fault_named(bad, caplog):
     done = evaluate(bad)
     assert done.exit_code == 1
-    assert "4 of 11 labelled images are bad; --on-bad-data skip leaves them out" in done.stderr
+    assert "5 of 12 labelled images are bad; --on-bad-data skip leaves them out" in done.stderr
     said = [record.getMessage() for record in caplog.records]
     for name, problem in FAULTS.items():
         assert any(name in line and problem in line for line in said), (name, said)
@@ -52,7 +56,7 @@ def test_bad_data_is_refused_with_every_fault_named(bad, caplog):
 def test_bad_data_is_left_out_on_request(bad):
     done = evaluate(bad, "--on-bad-data", "skip", "--json", str(bad.parent / "figures.json"))
     assert done.exit_code == 0, done.output
-    assert "4 labelled images left out, 7 used" in done.stderr
+    assert "5 labelled images left out, 7 used" in done.stderr
     (only,) = json.loads((bad.parent / "figures.json").read_text())["passes"]
     assert len(only["images"]) == 7
     assert not FAULTS.keys() & {image["name"] for image in only["images"]}

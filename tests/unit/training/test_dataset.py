@@ -80,6 +80,43 @@ def test_cellpose_training_folder(tmp_path, image, labels, one, image_name, labe
     assert sample.labels.max() == 2
 
 
+@pytest.mark.parametrize(
+    ("image_name", "labels_name"),
+    [
+        ("a_img.tif", "a_masks.TIF"),
+        ("A_IMG.TIF", "a_masks.tif"),
+        ("a.TIFF", "A_MASKS.tiff"),
+        ("a.ome.tif", "a_masks.ome.tif"),
+        ("a.ome.tif", "a.ome_masks.tif"),
+        ("a_img.btf", "a_Masks.Png"),
+        ("a_img.tif", "a_masks.NPY"),
+        ("A.tif", "a_SEG.npy"),
+    ],
+)
+def test_names_in_another_case_and_other_endings(tmp_path, image, labels, one, image_name, labels_name):
+    tifffile.imwrite(tmp_path / image_name, image, ome=False)
+    path = tmp_path / labels_name
+    if path.suffix.lower() == ".npy":
+        with path.open("wb") as file:
+            np.save(file, {"masks": labels} if "SEG" in labels_name else labels, allow_pickle=True)
+    elif path.suffix == ".Png":
+        write_png(path, labels)
+    else:
+        tifffile.imwrite(path, labels, ome=False)
+    sample = one()
+    assert sample.name.lower() == "a"
+    assert sample.labels.max() == 2
+
+
+def test_names_that_differ_in_case_alone_stay_apart(tmp_path, image, labels):
+    for name, of in (("a", labels), ("A", labels.T)):
+        tifffile.imwrite(tmp_path / f"{name}.tif", image if of is labels else image.T)
+        tifffile.imwrite(tmp_path / f"{name}_masks.tif", of)
+    pairs = find_pairs(tmp_path)
+    assert [(pair.image.stem, pair.labels.stem) for pair in pairs] == [("A", "A_masks"), ("a", "a_masks")]
+    assert len(read_samples(pairs)[0]) == 2
+
+
 def test_files_that_cellpose_writes_are_no_images(tmp_path, image, labels):
     for ending in ("_img", "_cp_masks", "_flows", "_outlines"):
         write_png(tmp_path / f"a{ending}.png", image)
@@ -137,9 +174,17 @@ def spoil_empty(folder, labels):
     write_png(folder / "bad_masks.png", np.zeros_like(labels))
 
 
-def spoil_float(folder, labels):
+def spoil_fractions(folder, labels):
     (folder / "bad_masks.png").unlink()
-    tifffile.imwrite(folder / "bad_masks.tif", labels.astype(np.float32))
+    tifffile.imwrite(folder / "bad_masks.tif", labels.astype(np.float32) / 2)
+
+
+def spoil_mask(folder, labels):
+    write_png(folder / "bad_masks.png", np.where(labels, 255, 0).astype(np.uint8))
+
+
+def spoil_covered(folder, labels):
+    write_png(folder / "bad_masks.png", np.full_like(labels, 255))
 
 
 def spoil_negative(folder, labels):
@@ -168,7 +213,9 @@ BAD = [
     (spoil_nothing_there, "bad_img.png", "no labels"),
     (spoil_shape, "bad_masks.png", r"labels of shape \(40, 49\), the image bad_img.png \(40, 50\)"),
     (spoil_empty, "bad_masks.png", "no object"),
-    (spoil_float, "bad_masks.tif", "labels are float32"),
+    (spoil_fractions, "bad_masks.tif", "labels are float32 with fractions"),
+    (spoil_mask, "bad_masks.png", "one number, 255, for 2 separate objects"),
+    (spoil_covered, "bad_masks.png", "covers the whole image"),
     (spoil_negative, "bad_masks.npy", "a label of -1"),
     (spoil_colour, "bad_masks.png", "3 planes"),
     (spoil_image_bytes, "bad_img.png", "cannot be decoded"),
