@@ -7,6 +7,7 @@
 #   make bench   the figures of the README; ONLY=name: one of them     make nightly the property tests, with fifty times the examples, and chaos with 1,000 images
 #   make contract-freeze  the contract as it is becomes the one that later versions must not break
 #   make chart-test, make rules-test                                  the parts of `make test` for the Helm chart and for the alerts
+#   make cases   run the table of awkward inputs (tests/cases) at every door of real servers
 #   make cluster-demo  two gateways, two Tritons, Prometheus          make images  build the CPU images and run them (root, Debian)
 
 PYTHON ?= python3
@@ -16,7 +17,7 @@ TRITON_PYTHON ?= $(firstword $(foreach p,$(PYTHON) python3.12 python3.11,$(shell
 PIP = -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SHARED ?= ../shared
 
-.PHONY: demo with test chart-test rules-test cluster-demo images nightly test-lowest check bench up down proto contract-freeze clean
+.PHONY: demo with test cases chart-test rules-test cluster-demo images nightly test-lowest check bench up down proto contract-freeze clean
 .DELETE_ON_ERROR:
 
 demo: .venv/gateway.done .venv-triton/done
@@ -30,6 +31,9 @@ with: .venv/gateway.done .venv-triton/done
 test: check .venv-triton/done build/tools/helm build/tools/promtool
 	.venv/bin/python -m pytest -n 2 --dist loadscope --ignore tests/integration/gateway --ignore tests/integration/triton --ignore tests/images
 	.venv/bin/python -m pytest tests/integration/gateway tests/integration/triton
+
+cases: .venv/dev.done .venv-triton/done
+	.venv/bin/python devtools/stack.py run -- .venv/bin/python -m tests.cases $(addprefix --case ,$(ONLY))
 
 chart-test: .venv/dev.done build/tools/helm
 	.venv/bin/python deploy/helm/generate.py --check

@@ -298,6 +298,9 @@ def _client(context: typer.Context, address: list[str], deadline_s: float, error
     except CellServeError as error:
         _say(errors, f"error: {error}")
         raise typer.Exit(1) from error
+    except OSError as error:  # files name themselves, and their errors are caught where they are read and written
+        _say(errors, f"error: cannot print: {error.strerror or error}")
+        raise typer.Exit(1) from error
 
 
 def _progress(errors: Console) -> Progress:
@@ -311,7 +314,7 @@ def _progress(errors: Console) -> Progress:
         console=errors,
         disable=not errors.is_terminal,
         transient=True,
-        redirect_stdout=sys.stdout.isatty(),
+        redirect_stdout=bool(sys.stdout and sys.stdout.isatty()),  # a daemon can have no standard output
     )
 
 

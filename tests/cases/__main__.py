@@ -1,6 +1,6 @@
 """Runs the table of cases on a running service, and prints what came and what is right.
 
-python -m tests.cases [--case N]... [--json FILE] [--jobs N]
+python -m tests.cases [--case N]... [--json FILE] [--jobs N] [--single]
 
 CELLSERVE_ADDRESS and CELLSERVE_HTTP_URL name the service; `make cases` starts one. Exit status 1 if a row is wrong.
 """
@@ -18,7 +18,8 @@ from pathlib import Path
 import cellserve
 
 from .doors import Outcome, Service
-from .table import Row, rows
+from .rows import Row
+from .table import rows
 
 
 def main() -> int:
@@ -26,14 +27,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", type=int, action="append", help="only rows of this number")
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
+    parser.add_argument("--single", action="store_true", help="network 0 alone: quicker")
     parser.add_argument("--jobs", type=int, default=2, help="rows at a time")
     arguments = parser.parse_args()
     chosen = [row for row in rows() if not arguments.case or row.case in arguments.case]
     results, wrong = [], 0
     print("| case | input | door | what came | right | |\n|---|---|---|---|---|---|")
     address, url = os.environ["CELLSERVE_ADDRESS"], os.environ["CELLSERVE_HTTP_URL"]
-    with cellserve.Client(address, deadline_s=120) as client, ThreadPoolExecutor(arguments.jobs) as pool:
-        service = Service(address, url, client)
+    with cellserve.Client(address, deadline_s=600) as client, ThreadPoolExecutor(arguments.jobs) as pool:
+        service = Service(address, url, client, ensemble=not arguments.single)
         for row, outcome in zip(chosen, pool.map(lambda row: _run(row, service), chosen), strict=True):
             right = row.right.holds(outcome)
             wrong += not right

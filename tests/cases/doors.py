@@ -65,11 +65,13 @@ class Service:
         address: Of the gRPC door, "host:port".
         url: Of the HTTP door.
         client: Connected to the gRPC door.
+        ensemble: Whether all networks of the family compute, or network 0 alone, which is quicker.
     """
 
     address: str
     url: str
     client: cellserve.Client
+    ensemble: bool = True
 
     def call(self, image: Any, axes: str | None = None, **params: Any) -> Outcome:
         """Segments an array, or the bytes of a file as an `EncodedImage`, over gRPC."""
@@ -77,7 +79,7 @@ class Service:
         try:
             if isinstance(image, bytes):
                 image = cellserve.EncodedImage(image)
-            result = self.client.segment(image, axes=axes, **params)
+            result = self.client.segment(image, axes=axes, ensemble=self.ensemble, **params)
         except cellserve.CellServeError as error:
             return Outcome(reason=error.reason, message=error.message, seconds=time.monotonic() - start)
         kinds = tuple(warning.kind for warning in result.warnings)
@@ -87,7 +89,8 @@ class Service:
         """Segments the bytes of a file over HTTP; the answer has all forms of the result."""
         start = time.monotonic()
         accept = {"accept": "application/zip"}
-        answer = httpx.post(f"{self.url}/v1/segment", params=params, content=data, headers=accept, timeout=TIMEOUT_S)
+        query = params | {"ensemble": str(self.ensemble).lower()}
+        answer = httpx.post(f"{self.url}/v1/segment", params=query, content=data, headers=accept, timeout=TIMEOUT_S)
         seconds = time.monotonic() - start
         if answer.is_error:
             problem = answer.json()
@@ -102,7 +105,8 @@ class Service:
     def segment(self, *files: Path, environment: Mapping[str, str] | None = None, **params: Any) -> dict[Path, Outcome]:
         """Segments files by one command. A file without a result gets the end of what was printed."""
         start = time.monotonic()
-        done = self.run("segment", "--json", *options(params), *files, environment=environment)
+        networks = "--ensemble" if self.ensemble else "--single"
+        done = self.run("segment", "--json", networks, *options(params), *files, environment=environment)
         seconds = time.monotonic() - start
         records = {}
         for line in done.stdout.decode(errors="surrogateescape").splitlines():

@@ -115,3 +115,61 @@ def ome_set(planes: Sequence[NDArray[Any]], names: Sequence[str]) -> list[bytes]
         )
         for plane, uuid in zip(planes, uuids, strict=True)
     ]
+
+
+def png_16(pixels: NDArray[np.uint16], *chunks: tuple[bytes, bytes]) -> bytes:
+    """Returns a PNG file of 16 bits with further chunks, pairs of type and content, in front of the pixels."""
+    height, width = pixels.shape
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 0, 0, 0, 0))
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    extra = b"".join(png_chunk(*chunk) for chunk in chunks)
+    return PNG_SIGNATURE + header + extra + png_chunk(b"IDAT", zlib.compress(rows)) + png_chunk(b"IEND", b"")
+
+
+def interlaced_png(pixels: NDArray[np.uint8]) -> bytes:
+    """Returns a PNG file of 8 bits whose rows come in seven passes."""
+    height, width = pixels.shape
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 1))
+    passes = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
+    parts = [pixels[y::down, x::along] for y, x, down, along in passes]
+    rows = b"".join(b"\0" + row.tobytes() for part in parts for row in part)
+    return PNG_SIGNATURE + header + png_chunk(b"IDAT", zlib.compress(rows)) + png_chunk(b"IEND", b"")
+
+
+def packed_tiff(pixels: NDArray[np.uint16], bits: int) -> bytes:
+    """Returns a TIFF file whose pixels take 10, 12 or 14 bits each, without gaps inside of a row."""
+    octets = pixels.astype(">u2").view(np.uint8).reshape(*pixels.shape, 2)
+    data = np.packbits(np.unpackbits(octets, axis=-1)[..., 16 - bits :].reshape(len(pixels), -1), axis=1).tobytes()
+    height, width = pixels.shape
+    numbers = {256: width, 257: height, 258: bits, 259: 1, 262: 1, 273: 8, 277: 1, 278: height, 279: len(data)}
+    tags = b"".join(struct.pack("<HHII", tag, 4, 1, number) for tag, number in numbers.items())
+    return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + struct.pack("<H", len(numbers)) + tags + bytes(4)
+
+
+def without_tag(data: bytes, tag: int) -> bytes:
+    """Returns a TIFF file in whose first page one tag has become a private one."""
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        at = file.pages[0].tags[tag].offset
+    return data[:at] + struct.pack("<H", 65000) + data[at + 2 :]
+
+
+def without_tile(data: bytes) -> bytes:
+    """Returns a TIFF file of tiles that lacks its first tile, as sparse files do."""
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        places = [file.pages[0].tags[tag].valueoffset for tag in (324, 325)]  # TileOffsets, TileByteCounts
+    for at in places:
+        data = data[:at] + bytes(4) + data[at + 4 :]
+    return data
+
+
+def ome_tiff(pixels: NDArray[Any], **sizes: int) -> bytes:
+    """Returns an OME-TIFF file of one page whose XML claims other sizes: SizeC, SizeZ or SizeT."""
+    height, width = pixels.shape
+    counts = {"SizeX": width, "SizeY": height, "SizeC": 1, "SizeZ": 1, "SizeT": 1} | sizes
+    attributes = " ".join(f'{name}="{value}"' for name, value in counts.items())
+    text = (
+        f'<?xml version="1.0" encoding="UTF-8"?><OME xmlns="{_OME}"><Image ID="Image:0">'
+        f'<Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="{pixels.dtype}" {attributes}><TiffData/></Pixels>'
+        "</Image></OME>"
+    )
+    return tiff(pixels, metadata=None, description=text)
