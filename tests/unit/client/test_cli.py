@@ -364,3 +364,18 @@ def test_exit_status_of_segment(address, files):
 def test_version():
     answer = cellserve("--version")
     assert (answer.returncode, answer.stdout) == (0, f"{version('cellserve')}\n")
+
+
+@pytest.mark.parametrize(
+    ("redirection", "status", "said"), [(">&-", 0, ""), (">/dev/full", 1, "error: cannot print: No space left")]
+)
+def test_a_standard_output_that_is_closed_or_full(address, files, tmp_path, redirection, status, said):
+    """A daemon has none; a log can fill its disk."""
+    command = f"{sys.executable} -m cellserve segment --address {address} --out {tmp_path / 'out'} {files[0]}"
+    done = subprocess.run(
+        f"{command} {redirection}", shell=True, stderr=subprocess.PIPE, text=True, timeout=120, check=False
+    )
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
+    assert said in done.stderr
+    assert (tmp_path / "out" / "a_cp_masks.tif").exists()
