@@ -156,5 +156,7 @@ def check_pixels(pixels: NDArray[Any]) -> None:
             return
         bad = pixels.size - int(np.count_nonzero(np.abs(pixels) <= np.float64(MAX_INTENSITY)))
         raise ImageError(
-            f"{bad:,} pixels are NaN, infinite or beyond {MAX_INTENSITY:g}", "PIXELS_NOT_FINITE", pixels=bad
+            f"{bad:,} pixels are NaN, infinite or beyond {MAX_INTENSITY:g}; replace them, a border of such pixels by 0",
+            "PIXELS_NOT_FINITE",
+            pixels=bad,
         )

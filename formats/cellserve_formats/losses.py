@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,22 @@ def alpha_ignored(alpha: NDArray[Any]) -> Warnings:
 def planes_ignored(left_out: NDArray[Any]) -> Warnings:
     """Returns the warning about samples of a pixel beyond its colours; none if they are the same everywhere."""
     return ((WarningKind.PLANES_IGNORED, {"planes": "1"}),) if _varies(left_out) else ()
+
+
+def tiles_missing(pages: Iterable[Any]) -> Warnings:
+    """Returns the warning about tiles that a TIFF file leaves out; none if all are there.
+
+    Args:
+        pages: The pages of the image, as tifffile knows them.
+    """
+    there = [
+        bool(offset and size)
+        for page in pages
+        for offset, size in zip(page.dataoffsets, page.databytecounts, strict=True)
+    ]
+    if all(there):
+        return ()
+    return ((WarningKind.TILES_MISSING, {"missing": str(there.count(False)), "tiles": str(len(there))}),)
 
 
 def _varies(values: NDArray[Any]) -> bool:

@@ -13,6 +13,7 @@ from .errors import ImageError
 from .image import Image, check_axes, check_flat, check_pixels
 from .jpeg_reader import is_cut_off, jpeg_frame
 from .limits import Limits
+from .losses import tiles_missing
 from .options import ReadOptions
 from .pixel_size import pixel_size
 from .tiff_directories import damaged
@@ -78,7 +79,7 @@ def _read(image: OpenImage, source: TiffSource, limits: Limits, options: ReadOpt
     _check_storage(series, page, source, limits)
     buffer = _BUFFER_BYTES if options.threads == 1 else _SHARED_BUFFER_BYTES
     pixels = series.asarray(maxworkers=options.threads, buffersize=buffer).reshape(shape)
-    warnings = tiff_values.orientation(page)
+    warnings = tiff_values.orientation(page) + tiles_missing(series.pages)
     if "S" in axes and samples < shape[axes.index("S")]:
         at = axes.index("S")
         before = (slice(None),) * at

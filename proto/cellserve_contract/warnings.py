@@ -72,6 +72,10 @@ class WarningKind(WarningText, Enum):
         "The file asks viewers to turn or mirror the image. Pixels and labels are as stored.",
         "Save the image as it should be seen if labels are compared with a viewer.",
     )
+    TILES_MISSING = (
+        "Some tiles of the file are not there: their pixels were taken as 0. Slide scanners leave out empty tiles.",
+        "Save or copy the file again if the tiles should be there; or cut the image to the part that was scanned.",
+    )
 
 
 Warned = tuple[WarningKind, Mapping[str, str]]

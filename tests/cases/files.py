@@ -156,9 +156,10 @@ def without_tag(data: bytes, tag: int) -> bytes:
 def without_tile(data: bytes) -> bytes:
     """Returns a TIFF file of tiles that lacks its first tile, as sparse files do."""
     with tifffile.TiffFile(io.BytesIO(data)) as file:
-        places = [file.pages[0].tags[tag].valueoffset for tag in (324, 325)]  # TileOffsets, TileByteCounts
-    for at in places:
-        data = data[:at] + bytes(4) + data[at + 4 :]
+        tags = [file.pages[0].tags[tag] for tag in (324, 325)]  # TileOffsets, TileByteCounts
+    for tag in tags:
+        end = tag.valueoffset + (2 if tag.dtype == tifffile.DATATYPE.SHORT else 4)
+        data = data[: tag.valueoffset] + bytes(end - tag.valueoffset) + data[end:]
     return data
 
 

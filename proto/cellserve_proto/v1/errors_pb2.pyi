@@ -59,6 +59,7 @@ class WarningKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     WARNING_KIND_ALPHA_IGNORED: _ClassVar[WarningKind]
     WARNING_KIND_PLANES_IGNORED: _ClassVar[WarningKind]
     WARNING_KIND_ORIENTATION_IGNORED: _ClassVar[WarningKind]
+    WARNING_KIND_TILES_MISSING: _ClassVar[WarningKind]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 ERROR_REASON_IMAGE_EMPTY: ErrorReason
 ERROR_REASON_IMAGE_SIZE_MISMATCH: ErrorReason
@@ -106,6 +107,7 @@ WARNING_KIND_VALUES_CLIPPED: WarningKind
 WARNING_KIND_ALPHA_IGNORED: WarningKind
 WARNING_KIND_PLANES_IGNORED: WarningKind
 WARNING_KIND_ORIENTATION_IGNORED: WarningKind
+WARNING_KIND_TILES_MISSING: WarningKind
 
 class Warning(_message.Message):
     __slots__ = ("kind", "message", "suggestion", "metadata")

@@ -10,7 +10,10 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
+from cellserve_contract.warnings import WarningKind
 from cellserve_formats import ImageError, Limits, read_image
+
+from tests.cases.files import without_tile
 
 from .samples import ALPHA, COLOUR, GREY, palette_png, tiff
 
@@ -295,3 +298,13 @@ def test_pipes_are_read_up_to_a_limit(tmp_path, size):
         assert caught.value.reason == "IMAGE_TOO_LARGE"
     writer.join(10)
     assert not writer.is_alive()
+
+
+def test_tiles_that_are_not_there_are_zero_and_warned_of():
+    whole = tiff(GREY, tile=(16, 16))
+    image = read_image(without_tile(whole))
+    expected = GREY.copy()
+    expected[:16, :16] = 0
+    np.testing.assert_array_equal(image.pixels, expected)
+    assert image.warnings == ((WarningKind.TILES_MISSING, {"missing": "1", "tiles": "4"}),)
+    assert read_image(whole).warnings == ()
