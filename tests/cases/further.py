@@ -54,7 +54,7 @@ def unknown_pixels() -> Iterator[Row]:
         yield from file_rows(44, f"a border of {what}, TIFF", "a.tif", files.tiff(frame), lost)
         yield array_row(44, f"a border of {what}, array", frame, lost)
     sparse = files.without_tile(files.tiff(U16, tile=(64, 64)))
-    hole = warned("parts_missing") | refused("IMAGE_UNDECODABLE", "missing")
+    hole = warned("tiles_missing") | refused("IMAGE_UNDECODABLE", "missing")
     yield from file_rows(45, "TIFF with a tile left out", "a.tif", sparse, hole)
     floats = files.without_tag(files.tiff(as_dtype(CELLS, np.float32, low=1, high=9)), 339)
     yield from file_rows(46, "TIFF, single precision that the tags do not name", "a.tif", floats, THIRTY)
