@@ -29,7 +29,7 @@ class Outcome:
         objects: Number of objects found; None without an answer.
         warnings: Kinds of the warnings of the answer.
         diameter: Diameter as used or estimated, pixels.
-        pixel_size: Width of a pixel by the label image's file, micrometres; None: the file has none, or was not read.
+        pixel_size: Width of a pixel by the file of the label image, micrometres; None where unknown.
         reason: Reason of an error.
         message: Text of an error, or whatever else was printed.
         crashed: Whether a program ended with a traceback.
