@@ -55,18 +55,21 @@ class Limit:
         setting: Name of the field.
         beyond: What happens beyond the limit: a reason, or words.
         resource: `resource` in the metadata of the error.
+        value: Its default in words, if that depends on the machine.
     """
 
     setting: str
     beyond: ErrorReason | str
     resource: str = ""
+    value: str = ""
 
     @property
     def row(self) -> tuple[str, str, str, str]:
         """Value, what is limited, what happens beyond it, how to change it."""
         field = Settings.model_fields[self.setting]
         change = f"`{PREFIX}{self.setting.upper()}`"
-        return _value(self.setting, field.default), field.description or "", _beyond(self), change
+        value = self.value or _value(self.setting, field.default)
+        return value, field.description or "", _beyond(self), change
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,8 @@ SECTIONS: dict[str, list[Limit | Fixed]] = {
         Limit("max_bytes_in_flight", ErrorReason.GATEWAY_FULL, "bytes"),
         Limit("max_bytes_uploading", "further uploads wait, then `UPLOAD_TOO_SLOW` or `GATEWAY_FULL`"),
         Limit("max_bytes_receiving", "further messages wait"),
+        Limit("max_decoding", "further images wait", value="4 per processor, at least 8"),
+        Limit("max_bytes_decoding", "further image files wait"),
         Limit("max_calls", ErrorReason.GATEWAY_FULL, "calls"),
         Limit("max_connections", "gRPC closes the connection"),
         Limit("max_streams_per_connection", "the client's gRPC library waits"),
@@ -133,6 +138,7 @@ SECTIONS: dict[str, list[Limit | Fixed]] = {
     "Time": [
         Limit("default_deadline_s", ErrorReason.DEADLINE_EXCEEDED),
         Limit("max_deadline_s", ErrorReason.DEADLINE_EXCEEDED),
+        Limit("decode_s", ErrorReason.IMAGE_UNDECODABLE),
         Limit("upload_timeout_s", ErrorReason.UPLOAD_TOO_SLOW),
         Limit("write_timeout_s", ErrorReason.ANSWER_NOT_TAKEN),
         Limit("handshake_timeout_s", "gRPC closes the connection"),
@@ -172,7 +178,11 @@ def page() -> str:
     missing = {name for name in Settings.model_fields if IS_LIMIT.match(name)} - NO_LIMITS - set(listed)
     if missing or len(listed) > len(set(listed)):
         raise ValueError(f"add to one section of {Path(__file__).name}: {sorted(missing)}; listed: {sorted(listed)}")
-    values = {name: _value(name, field.default) for name, field in Settings.model_fields.items() if name in listed}
+    values = {
+        name: _value(name, field.default)
+        for name, field in Settings.model_fields.items()
+        if name in listed and field.default_factory is None
+    }
     sections = (line for title, limits in SECTIONS.items() for line in _section(title, limits))
     return "\n".join([HEAD.format_map(values), *sections, ""])
 
