@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import imagecodecs
 import numpy as np
 import pytest
+import tifffile
 from cellserve_evaluation.metrics import average_precision
 from cellserve_postprocess import median_diameter
 from cellserve_proto import v1 as pb
@@ -84,6 +86,25 @@ def test_pixel_sizes_and_warnings_come_back(stub):
     assert not answer.HasField("labels")
     assert [warning.kind for warning in answer.warnings] == [pb.WARNING_KIND_NOTHING_FOUND]
     assert float(answer.warnings[0].metadata["largest_logit"]) < 0
+
+
+def test_a_file_tells_its_pixel_size_and_what_was_left_out(stub):
+    """The request states no pixel size: the file does, of the image that was chosen."""
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as file:
+        file.write(np.zeros((60, 50), np.uint8), metadata=None)
+        file.write(
+            np.arange(2000, dtype=np.uint16).reshape(40, 50),
+            resolution=(20000, 40000),
+            resolutionunit="CENTIMETER",
+            extratags=[(274, 3, 1, 6, True)],
+            metadata=None,
+        )
+    encoded = pb.EncodedImage(format=pb.EncodedImage.FORMAT_TIFF, data=buffer.getvalue(), series=1)
+    answer = stub.Segment(pb.SegmentRequest(image=pb.Image(encoded=encoded), params=FAST))
+    assert labels_of(answer).shape == (40, 50)
+    assert (answer.pixel_size.y_um, answer.pixel_size.x_um) == (0.25, 0.5)
+    assert answer.warnings[0].kind == pb.WARNING_KIND_ORIENTATION_IGNORED
 
 
 def test_answer_says_how_it_was_made(nuclei, stub):
