@@ -78,23 +78,35 @@ class Client:
             self._request(now, Attempts(self._retries, DEADLINE_S))
 
     def _request(self, begin: float, attempts: Attempts) -> None:
+        try:
+            pause_s = attempts.pause_s()
+        except CellServeError:
+            self._lose(attempts)
+            return
+        if pause_s:
+            self._cluster.clock.call_later(pause_s, lambda: self._request(begin, attempts))
+            return
         self._position += 1
         gateway = self._cluster.gateways[self._position % len(self._cluster.gateways)]
         gateway.segment(self._image, lambda status: self._answered(status, begin, attempts))
 
     def _answered(self, status: Status, begin: float, attempts: Attempts) -> None:
-        outcome, clock = self._cluster.outcome, self._cluster.clock
-        if status in _ERRORS:
-            pause_s = attempts.pause_s(_ERRORS[status])
-            if pause_s is None:
-                outcome.lost += 1
-            else:
-                outcome.refusals += status == "refused"
-                outcome.repeats += status == "unavailable"
-                clock.call_later(pause_s, lambda: self._request(begin, attempts))
-                return
+        outcome, now = self._cluster.outcome, self._cluster.clock.time()
+        outcome.refusals += status == "refused"
+        outcome.repeats += status == "unavailable"
+        if status == "finished":
+            outcome.finished.append((now, now - begin))
+            if self._load.in_flight:
+                self.start()
+        elif attempts.goes_on(_ERRORS[status]):
+            self._request(begin, attempts)
         else:
-            outcome.finished.append((clock.time(), clock.time() - begin))
+            self._lose(attempts)
+
+    def _lose(self, attempts: Attempts) -> None:
+        self._cluster.outcome.lost += 1
+        with attempts:  # leaves the line
+            pass
         if self._load.in_flight:
             self.start()
 

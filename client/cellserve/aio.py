@@ -162,7 +162,8 @@ class AsyncClient:
             except grpc.RpcError as error:
                 raise from_rpc_error(error, address=self._address, deadline_s=total_s, request_id=request_id) from error
 
-        return await self._retries.call_async(attempt, total_s, self._wait)
+        in_line = isinstance(request, Detached)
+        return await self._retries.call_async(attempt, total_s, self._wait, in_line=in_line)
 
     async def _wait(self, timeout_s: float) -> bool:
         """Waits until the client is closed, `timeout_s` seconds at most. Tells whether it is."""

@@ -220,7 +220,7 @@ class Client:
                         error, address=self._address, deadline_s=total_s, request_id=request_id
                     ) from error
 
-        return self._retries.call(attempt, total_s, group.wait)
+        return self._retries.call(attempt, total_s, group.wait, in_line=isinstance(request, Detached))
 
     def _segment(self, template: Template, image: ImageLike, request_id: str | None, calls: CallGroup) -> Segmentation:
         request = template.segment(image, request_id)

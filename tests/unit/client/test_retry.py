@@ -48,9 +48,11 @@ class Time:
 def pauses(attempts: Attempts, clock: Time, make, most: int) -> list[float]:
     """Returns the pauses after failures that follow each other, until the last is final."""
     found: list[float] = []
-    while len(found) < most and (pause := attempts.pause_s(make())) is not None:
-        found.append(pause)
-        clock.wait(pause)
+    while len(found) < most and attempts.goes_on(make()):
+        begin = clock()
+        while pause := attempts.pause_s():
+            clock.wait(pause)
+        found.append(clock() - begin)
     return found
 
 
@@ -80,7 +82,7 @@ def test_a_call_is_repeated_until_its_deadline():
 
 def test_a_pause_that_ends_after_the_deadline_is_not_begun():
     clock = Time()
-    assert Attempts(Retries(clock), 5).pause_s(full(retry_after_s=5.1)) is None
+    assert not Attempts(Retries(clock), 5).goes_on(full(retry_after_s=5.1))
 
 
 @pytest.mark.parametrize(
@@ -93,7 +95,7 @@ def test_a_pause_that_ends_after_the_deadline_is_not_begun():
     ],
 )
 def test_other_failures_are_final(error):
-    assert Attempts(Retries(Time()), 1000).pause_s(error) is None
+    assert not Attempts(Retries(Time()), 1000).goes_on(error)
 
 
 def test_a_server_that_was_never_reached_is_given_up_early():
@@ -109,7 +111,7 @@ def test_a_refusal_is_an_answer_too():
     clock = Time()
     retries = Retries(clock)
     attempts = Attempts(retries, 300)
-    attempts.pause_s(full())
+    assert attempts.goes_on(full())
     assert 290 < sum(pauses(attempts, clock, unreachable, 1000)) <= 300
 
 
@@ -127,13 +129,12 @@ def test_the_budget_delays_retries_and_ends_none():
     """A thousand calls of one client fail at the same time, again and again."""
     clock = Time()
     retries = Retries(clock, random.Random(1).random)
-    waiting = [(clock(), n, Attempts(retries, 300)) for n in range(1000)]
+    waiting = [(clock(), n, Attempts(retries, 300, in_line=False)) for n in range(1000)]
     made = []
     while clock() < 1060:
         clock.now, n, attempts = heapq.heappop(waiting)
-        pause = attempts.pause_s(full())
-        assert pause is not None, "the budget ended a call"
-        made.append(clock() + pause)
+        assert attempts.goes_on(full()), "the budget ended a call"
+        made.append(clock() + attempts.pause_s())
         heapq.heappush(waiting, (made[-1], n, attempts))
     for second in range(5, 60):
         within = sum(second <= at - 1000 < second + 1 for at in made)
@@ -141,42 +142,48 @@ def test_the_budget_delays_retries_and_ends_none():
     assert sum(at < 1002.3 for at in made) >= retry.RETRIES_AT_ONCE
 
 
-@pytest.mark.parametrize("work_s", [0.2, 3.0])
-def test_ten_users_at_a_limit_of_eight_lose_nothing(work_s):
-    """Ten users with eight images at a time, 200 images, eight at a time in the service: a simulation."""
-    clock, ordered, numbers = Time(), itertools.count(), random.Random(7)
-    users = [Retries(clock, numbers.random) for _ in range(10)]
-    events: list[tuple[float, int, object]] = []
-    running, refused, done = 0, 0, 0
-    left = dict.fromkeys(range(10), 20)
+@pytest.mark.parametrize(
+    ("users", "images", "limit", "work_s"),
+    [(10, 20, 8, 0.2), (10, 20, 8, 3.0), (1, 40, 2, 2.0), (1, 40, 2, 25.0), (1, 40, 1, 10.0)],
+)
+@pytest.mark.parametrize("seed", range(5))
+def test_a_full_service_loses_nothing(users, images, limit, work_s, seed):
+    """A simulation: users with eight images at a time, and a service that takes `limit` images at a time."""
+    clock, order, numbers = Time(), itertools.count(), random.Random(seed)
+    clients = [Retries(clock, numbers.random) for _ in range(users)]
+    left = [images] * users
+    events: list[tuple[float, int, int, Attempts | None]] = []  # None: an image is finished
+    running = refused = done = 0
+    waits: list[float] = []
 
     def begin(user: int) -> None:
         if left[user]:
             left[user] -= 1
-            heapq.heappush(events, (clock(), next(ordered), (user, Attempts(users[user], 300))))
+            heapq.heappush(events, (clock(), next(order), user, Attempts(clients[user], 300)))
 
-    for user in left:
-        for _ in range(8):
-            begin(user)
+    for user, _ in itertools.product(range(users), range(8)):
+        begin(user)
     while events:
-        clock.now, _, event = heapq.heappop(events)
-        if isinstance(event, int):
+        clock.now, _, user, attempts = heapq.heappop(events)
+        if attempts is None:
             running, done = running - 1, done + 1
-            begin(event)
-            continue
-        user, attempts = event
-        if running < 8:
+            begin(user)
+        elif pause := attempts.pause_s():
+            heapq.heappush(events, (clock() + pause, next(order), user, attempts))
+        elif running < limit:
             running += 1
-            heapq.heappush(events, (clock() + work_s, next(ordered), user))
-            continue
-        refused += 1
-        pause = attempts.pause_s(full())
-        assert pause is not None, f"an image is lost after {clock() - 1000:.0f} s"
-        heapq.heappush(events, (clock() + pause, next(ordered), (user, attempts)))
+            waits.append(300 - attempts.left_s)
+            heapq.heappush(events, (clock() + work_s, next(order), user, None))
+        else:
+            refused += 1
+            assert attempts.goes_on(full()), f"an image is lost after {300 - attempts.left_s:.0f} s"
+            heapq.heappush(events, (clock(), next(order), user, attempts))
     seconds = clock() - 1000
-    assert done == 200
-    assert seconds < 2 * (200 / 8) * work_s + 12, "the service waits for its callers"
+    assert done == users * images
+    assert seconds < 1.5 * (done / limit) * work_s + 20, "the service waits for its callers"
     assert refused / seconds < 40
+    if users == 1:
+        assert max(waits) < 1.5 * 7 / limit * work_s + 10, "the oldest image goes first"
 
 
 async def test_both_clients_wait_for_a_full_gateway(either, service, image):
