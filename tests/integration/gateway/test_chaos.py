@@ -167,6 +167,10 @@ def test_nothing_is_lost_in_chaos(tiny_repository, tmp_path_factory, monkeypatch
         lost = [f"{key}: {result!r}" for key, result in answers if isinstance(result, CellServeError)]
         assert lost == []
         assert {result.model.sha256 for _, result in answers} == {served}
-        wrong = [key for key, result in answers if not np.array_equal(result.labels, calm[key % DISTINCT].labels)]
+        wrong = [
+            f"{key}: {len(result.objects)} objects instead of {len(calm[key % DISTINCT].objects)}"
+            for key, result in answers
+            if not np.array_equal(result.labels, calm[key % DISTINCT].labels)
+        ]
         assert wrong == []
         assert len(chaos.events) > 3, "nothing happened"
