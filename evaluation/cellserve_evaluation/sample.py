@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-import numpy as np
 from cellserve_preprocess import default_channels, select_channels
 from numpy.typing import NDArray
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import imagecodecs
@@ -13,10 +16,13 @@ from cellserve import CellServeError, EncodedImage
 from cellserve.messages import Template
 from cellserve_formats import Limits
 from cellserve_gateway.app.decode import Decoded
+from cellserve_gateway.app.files import ImageFiles
 from cellserve_gateway.errors import ServiceError
 from cellserve_gateway.fronts.grpc.codec import ImageDecoder
 from cellserve_gateway.fronts.grpc.wire import NO_PAYLOAD
 from cellserve_gateway.fronts.http.uploads import Upload
+from cellserve_gateway.settings import Settings
+from cellserve_parallel import CancellationToken
 from cellserve_proto import v1 as pb
 
 RNG = np.random.default_rng(0)
@@ -70,50 +76,67 @@ FILES = {
 }
 
 
-def over_grpc(image: object) -> tuple[Decoded, object, object]:
-    """The way of an image through the client and the gRPC front: what arrives, and the pixel size of the answer."""
-    request = Template.of(None).segment(image)
+@pytest.fixture(scope="module")
+def files() -> Iterator[ImageFiles]:
+    settings = Settings(max_image_pixels=1_000_000, max_image_bytes=8_000_000, max_channels=8)
+    with contextlib.closing(ImageFiles(settings)) as files:
+        yield files
+
+
+def decoder(files: ImageFiles, image: object, series: int | None = None) -> tuple[pb.Image, object, ImageDecoder]:
+    """The message of an image as it arrives, the warnings of the client's reader, and the decoder of the message."""
+    request = Template.of(None, series=series).segment(image)
     message = pb.SegmentRequest.FromString(request.serialize()).image
-    decoder = ImageDecoder(message, lambda: NO_PAYLOAD, LIMITS)
-    decoded = decoder()
-    size = decoder.pixel_size
+    decode_file = partial(_decode_file, files)
+    return message, request.warnings, ImageDecoder(message, lambda: NO_PAYLOAD, LIMITS, decode_file)
+
+
+def _decode_file(files: ImageFiles, data: bytes, kind: str, series: int | None) -> Decoded:
+    return files.decode(data, CancellationToken(), kind, series)
+
+
+def over_grpc(files: ImageFiles, image: object) -> tuple[Decoded, object, object]:
+    """The way of an image through the client and the gRPC front: what arrives, and the pixel size of the answer."""
+    message, warnings, decode = decoder(files, image)
+    decoded = decode()
+    size = decode.pixel_size
     if message.HasField("pixel_size"):
         size = (message.pixel_size.y_um, message.pixel_size.x_um, None)
-    return decoded, (*request.warnings, *decoded.warnings), size and tuple(size)
+    return decoded, (*warnings, *decoded.warnings), size and tuple(size)
 
 
-def over_http(data: bytes) -> tuple[Decoded, object, object]:
-    upload = Upload(data, None, LIMITS)
+def over_http(files: ImageFiles, data: bytes) -> tuple[Decoded, object, object]:
+    upload = Upload(data, None, None, files, CancellationToken())
     decoded = upload.decode()
     return decoded, decoded.warnings, upload.image.pixel_size and tuple(upload.image.pixel_size)
 
 
-def outcome(call, argument: object) -> tuple[object, ...]:
+def outcome(call, files: ImageFiles, argument: object) -> tuple[object, ...]:
     try:
-        decoded, warnings, size = call(argument)
+        decoded, warnings, size = call(files, argument)
     except (CellServeError, ServiceError) as error:
         return ("refused", error.reason)
     return (decoded.planes.shape, decoded.planes.dtype, decoded.planes.tobytes(), warnings, size)
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_file_is_the_same_image_whichever_way_it_comes(tmp_path: Path, name: str):
+def test_a_file_is_the_same_image_whichever_way_it_comes(files: ImageFiles, tmp_path: Path, name: str):
     data, path = FILES[name], tmp_path / "file"
     path.write_bytes(data)
-    expected = outcome(over_grpc, path)
-    assert outcome(over_grpc, EncodedImage(data)) == expected
-    assert outcome(over_http, data) == expected
+    expected = outcome(over_grpc, files, path)
+    assert outcome(over_grpc, files, EncodedImage(data)) == expected
+    assert outcome(over_http, files, data) == expected
 
 
-def test_the_list_has_images_and_refusals():
-    refused = {name for name, data in FILES.items() if outcome(over_http, data)[0] == "refused"}
+def test_the_list_has_images_and_refusals(files: ImageFiles):
+    refused = {name for name, data in FILES.items() if outcome(over_http, files, data)[0] == "refused"}
     assert refused == {
         "jpeg cmyk", "jpeg cut off", "tiff cut off", "stack", "unnamed planes", "not finite", "complex", "text"
     }  # fmt: skip
-    assert all(outcome(over_http, FILES[name])[3] for name in ("rgba", "planar rgba", "turned", "png rgba"))
+    assert all(outcome(over_http, files, FILES[name])[3] for name in ("rgba", "planar rgba", "turned", "png rgba"))
 
 
-def test_one_of_several_images_is_chosen_over_every_way(tmp_path: Path):
+def test_one_of_several_images_is_chosen_over_every_way(files: ImageFiles, tmp_path: Path):
     buffer = io.BytesIO()
     with tifffile.TiffWriter(buffer) as file:
         file.write(GREY, metadata=None)
@@ -122,10 +145,15 @@ def test_one_of_several_images_is_chosen_over_every_way(tmp_path: Path):
     path.write_bytes(buffer.getvalue())
     for image in (path, EncodedImage(buffer.getvalue())):
         for series, height in enumerate((40, 10)):
-            request = Template.of(None, series=series).segment(image)
-            message = pb.SegmentRequest.FromString(request.serialize()).image
-            assert ImageDecoder(message, lambda: NO_PAYLOAD, LIMITS)().planes.shape == (1, height, 30)
+            assert decoder(files, image, series)[2]().planes.shape == (1, height, 30)
     for series, height in enumerate((40, 10)):
-        assert Upload(buffer.getvalue(), None, LIMITS, series).decode().planes.shape == (1, height, 30)
-    for refused in (outcome(over_grpc, EncodedImage(buffer.getvalue())), outcome(over_http, buffer.getvalue())):
+        assert Upload(buffer.getvalue(), None, series, files, CancellationToken()).decode().planes.shape == (
+            1,
+            height,
+            30,
+        )
+    for refused in (
+        outcome(over_grpc, files, EncodedImage(buffer.getvalue())),
+        outcome(over_http, files, buffer.getvalue()),
+    ):
         assert refused == ("refused", "IMAGE_UNKNOWN")

@@ -17,6 +17,7 @@ from cellserve_gateway.app.admission import Admission
 from cellserve_gateway.app.context import Priority, RequestContext
 from cellserve_gateway.app.decode import Decoded
 from cellserve_gateway.app.families import Families
+from cellserve_gateway.app.files import ImageFiles
 from cellserve_gateway.app.networks import Network, TileOutputs
 from cellserve_gateway.app.pipeline import Wanted
 from cellserve_gateway.app.segmenter import Segmenter
@@ -75,9 +76,11 @@ def segmenting(networks: Networks) -> Iterator[Segmenter]:
     files = {name: NetworkFile(sha256="0" * 64) for name in ("cells", "cells_single")}
     about = {"description": "", "license": "", "provenance": ""}
     family = Family(name="cells", diam_mean=30.0, channels=(), tile_size=224, networks=files, **about)
-    with contextlib.closing(WorkerThreads(1)) as workers:
+    with contextlib.closing(WorkerThreads(1, 1)) as workers:
         instruments = Instruments(Metrics(), Tracing(None))
-        yield Segmenter(Settings(), Families([family], "cells"), networks, workers, instruments)
+        settings = Settings()
+        families, files = Families([family], "cells"), ImageFiles(settings)
+        yield Segmenter(settings, families, networks, workers, instruments, files)
 
 
 async def segment(
