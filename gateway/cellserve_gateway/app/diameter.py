@@ -3,8 +3,9 @@
 First the size model predicts it from the style of the image in its own size. Then network 0 segments the image at that
 scale, and the median diameter of what it finds is the estimate; if it finds nothing, the prediction is.
 
-A prediction that is far off shows in the second step: what looks like cells does not become objects. Then network 0
-looks at smaller copies of the image, and the second step is repeated at the scale whose objects explain most.
+A prediction that is far off shows in the second step. If the objects are much larger or smaller than predicted, the
+second step is repeated at their size. If little of what looks like cells became objects, network 0 first looks at
+copies of the image, from the smallest on, and the second step is repeated for the copy whose objects explain most.
 
 A caller who leaves the diameter open cannot be blamed for it: an estimate that would enlarge the image beyond the
 gateway's limits is raised until the image fits.
@@ -45,9 +46,12 @@ from .pipeline import Pipeline, assemble, most_tiles, style_of
 RAISE = 1.02
 """Factor by which an estimate that does not fit the limits is raised, until the image fits."""
 
-TRUSTED_SHARE = 0.5
+TRUSTED_SHARE = 0.45
 """Least explained share (`cellserve_postprocess.explained_share`) of a scale that can be the right one. Decision 19 has
 the measurements."""
+
+SEARCH_SHARE = 0.25
+"""Explained share below which other scales are searched: little or nothing was found."""
 
 TRUSTED_RATIO = 2.0
 """Most that the diameter measured at a scale and the diameter that the scale is made for may differ, as a factor."""
@@ -56,7 +60,7 @@ SEARCH_STEP = 2.0
 """Factor between the diameters of the search: networks find objects of one half to one working diameter well."""
 
 SEARCH_TILES = 16
-"""Most tiles of one smaller copy of the image in the search; 24 of all copies together."""
+"""Most tiles of one copy of the image in the search. All copies of a square image together have at most 24."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +80,14 @@ class Look:
     explained: float
 
     @property
+    def consistent(self) -> bool:
+        """Whether the objects are about as large as assumed."""
+        return 1 / TRUSTED_RATIO <= self.measured / self.assumed <= TRUSTED_RATIO
+
+    @property
     def trusted(self) -> bool:
         """Whether the scale can be the right one."""
-        ratio = self.measured / self.assumed
-        return self.explained >= TRUSTED_SHARE and 1 / TRUSTED_RATIO <= ratio <= TRUSTED_RATIO
+        return self.consistent and self.explained >= TRUSTED_SHARE
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,24 +169,14 @@ class DiameterEstimator:
         if look.trusted:
             return look, True
         best = look
-        if look.explained < TRUSTED_SHARE:
-            best = await self._search(planes, quick, context, reservation)
-        if best.explained < TRUSTED_SHARE:
+        if look.explained < SEARCH_SHARE:
+            for diameter in self._coarse_diameters(quick, _shape(planes)):
+                coarse = await self._look(planes, diameter, quick, context, reservation)
+                best = max(best, coarse, key=lambda entry: entry.explained)
+        if best.explained < SEARCH_SHARE or (best is look and look.consistent):
             return look, False
         again = await self._look(planes, best.measured, quick, context, reservation)
         return (again, True) if again.trusted else (best, False)
-
-    async def _search(
-        self, planes: NDArray[np.float32], params: SegmentParams, context: RequestContext, reservation: Reservation
-    ) -> Look:
-        """Returns the look that explains most, from coarse to fine; ends where a finer look explains less again."""
-        best = Look(0.0, 0.0, 0, 0.0)
-        for diameter in self._coarse_diameters(params, _shape(planes)):
-            look = await self._look(planes, diameter, params, context, reservation)
-            if best.explained >= TRUSTED_SHARE and look.explained < best.explained:
-                break
-            best = max(best, look, key=lambda entry: entry.explained)
-        return best
 
     def _coarse_diameters(self, params: SegmentParams, shape: tuple[int, int]) -> Iterator[float]:
         """Yields the diameters of the search. Of the first, the largest object that masks can have is a half."""

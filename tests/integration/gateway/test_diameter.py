@@ -64,6 +64,14 @@ def test_nuclei_are_measured(generalist_stub, image, truth):
     assert estimate.diameter == pytest.approx(median_diameter(truth("nuclei_fluorescence")), rel=0.1)
 
 
+def test_one_large_object_is_measured(generalist_stub):
+    """A blurred disk of 140 px with noise, which the size model takes for small objects."""
+    image = cv2.circle(np.zeros((200, 200), np.float32), (105, 95), 70, 200, cv2.FILLED)
+    image = cv2.GaussianBlur(image, (0, 0), 3) + np.random.default_rng(0).normal(30, 3, image.shape)
+    estimate = generalist_stub.EstimateDiameter(pb.EstimateDiameterRequest(image=raw(image.astype(np.uint8))))
+    assert estimate.diameter == pytest.approx(140, rel=0.1)
+
+
 def test_the_family_says_that_it_measures(stub):
     assert stub.GetModel(pb.GetModelRequest(name="generalist")).model.has_size_model
 
@@ -106,7 +114,15 @@ def test_a_stated_diameter_is_kept(stub, disks):
     assert (response.diameter, response.source) == (17, pb.DIAMETER_SOURCE_CALLER)
 
 
-def test_an_image_without_objects_keeps_the_prediction(stub):
-    response = stub.Segment(pb.SegmentRequest(image=raw(np.zeros((50, 60), np.uint8)), params={"ensemble": False}))
-    assert response.params.diameter == pytest.approx(PREDICTED)
+def test_an_image_that_shows_nothing_runs_no_tile(stub):
+    blank = raw(np.zeros((50, 60), np.uint8))
+    response = stub.Segment(pb.SegmentRequest(image=blank))
+    family = stub.GetModel(pb.GetModelRequest(name="generalist")).model
+    expected = family.training_diameter, pb.DIAMETER_SOURCE_TRAINING_DIAMETER
+    assert (response.params.diameter, response.diameter_source) == expected
     assert not response.objects
+    assert response.timing.tiles == 0
+    estimate = stub.EstimateDiameter(pb.EstimateDiameterRequest(image=blank))
+    assert (estimate.diameter, estimate.source) == expected
+    for answer in (response, estimate):
+        assert pb.WARNING_KIND_NOTHING_FOUND in {warning.kind for warning in answer.warnings}

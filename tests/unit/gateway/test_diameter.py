@@ -16,6 +16,7 @@ from cellserve_contract.arrays import Detached
 from cellserve_contract.chunks import Assembly, cut
 from cellserve_contract.model_card import Family, NetworkFile
 from cellserve_contract.params import SegmentParams
+from cellserve_contract.warnings import WarningKind
 from cellserve_gateway.app import diameter as diameter_module
 from cellserve_gateway.app import pipeline as pipeline_module
 from cellserve_gateway.app.admission import Admission
@@ -26,8 +27,8 @@ from cellserve_gateway.app.families import Families
 from cellserve_gateway.app.files import ImageFiles
 from cellserve_gateway.app.networks import Network, Precision, TileOutputs
 from cellserve_gateway.app.params import DiameterSource
-from cellserve_gateway.app.pipeline import Pipeline
-from cellserve_gateway.app.segmenter import Segmenter
+from cellserve_gateway.app.pipeline import Pipeline, Wanted
+from cellserve_gateway.app.segmenter import DiameterEstimate, Segmenter
 from cellserve_gateway.app.threads import WorkerThreads
 from cellserve_gateway.errors import DeadlinePassed, ImageTooLarge, InternalError, Overloaded
 from cellserve_gateway.fronts.grpc import answers, codec, large
@@ -71,10 +72,15 @@ def family(predicted: float | None) -> Family:
 
 
 class Triton:
-    """Networks that see perfectly: what is brighter than one half is an object."""
+    """Networks that see perfectly: what is brighter than one half is an object.
+
+    Attributes:
+        sees: Diameters in pixels of a tile. Bright spots of other sizes are foreground, but no flows lead anywhere.
+    """
 
     def __init__(self) -> None:
         self.calls: list[str] = []
+        self.sees = 0.0, 1000.0
         self.style = np.eye(1, STYLE_SIZE, dtype=np.float32)
 
     def ready(self, name: str) -> bool:
@@ -99,8 +105,10 @@ class Triton:
             assert outputs == ("style",)
             return TileOutputs(None, self.style, network)
         inside = tiles[0, 0] > 0.5
-        _, labels = cv2.connectedComponents(inside.astype(np.uint8))
-        flows = 5 * masks_to_flows(labels.astype(np.uint16))
+        _, labels, measured, _ = cv2.connectedComponentsWithStats(inside.astype(np.uint8))
+        diameters = 2 * np.sqrt(measured[:, cv2.CC_STAT_AREA] / np.pi)
+        seen = (diameters >= self.sees[0]) & (diameters <= self.sees[1])
+        flows = 5 * masks_to_flows(np.where(seen[labels], labels, 0).astype(np.uint16))
         maps = np.concatenate([flows, np.where(inside, 5, -5)[None]])[None].astype(np.float32)
         return TileOutputs(maps, None, network)
 
@@ -122,6 +130,11 @@ class Setup:
     async def prepare(self, image: np.ndarray, params: SegmentParams, reservation: Any):
         prepared = await self.segmenter.prepare(lambda: Decoded(image), params, self.context, reservation)
         return prepared.params, prepared.source
+
+    async def estimate(self, image: np.ndarray) -> DiameterEstimate:
+        with self.admission.admit(requests=1, pixels=image[0].size) as reservation:
+            params = SegmentParams(model="cells")
+            return await self.segmenter.estimate_diameter(lambda: Decoded(image), params, self.context, reservation)
 
 
 @contextlib.contextmanager
@@ -155,10 +168,80 @@ async def test_what_is_found_counts(predicted):
         assert made.triton.calls == ["cells_style", *["cells_single"] * (made.context.timing.tiles - 1)]
 
 
+async def test_an_image_that_is_as_predicted_takes_no_tile_more():
+    with setup(40.0) as made:
+        estimate = await made.estimate(disks(40))
+        assert estimate.warnings == ()
+        assert made.triton.calls == ["cells_style", "cells_single"]
+
+
 async def test_prediction_stays_where_nothing_is_found():
     with setup(23.0) as made:
-        params, source = await made.resolve(np.zeros((1, *SHAPE), np.uint8))
-        assert (params.diameter, source) == (pytest.approx(23), DiameterSource.SIZE_MODEL)
+        made.triton.sees = 0, 0
+        estimate = await made.estimate(disks(40))
+        assert (estimate.diameter, estimate.source) == (pytest.approx(23), DiameterSource.SIZE_MODEL)
+        facts = {"predicted": "23.0", "measured": "0.0", "objects": "0"}
+        assert estimate.warnings == ((WarningKind.DIAMETER_UNCERTAIN, facts),)
+
+
+@pytest.mark.parametrize(
+    ("diameter", "predicted", "shape"),
+    [(100, 20.0, (420, 440)), (300, 45.0, (900, 950)), (12, 150.0, (200, 300)), (40, 300.0, SHAPE)],
+)
+async def test_a_prediction_that_is_far_off_starts_a_search(diameter, predicted, shape):
+    with setup(predicted) as made:
+        made.triton.sees = 12, 45
+        first = TileGrid.count(made.pipeline.scaled(shape, SegmentParams(model="cells", diameter=predicted)))
+        estimate = await made.estimate(disks(diameter, shape))
+        assert estimate.diameter == pytest.approx(diameter, rel=0.05)
+        assert estimate.warnings == ()
+        last = TileGrid.count(made.pipeline.scaled(shape, SegmentParams(model="cells", diameter=diameter * 0.95)))
+        assert made.triton.calls.count("cells_single") <= first + 24 + last
+
+
+async def test_what_a_search_finds_and_its_own_scale_does_not_confirm_is_uncertain():
+    """The networks see these objects only where they are smaller than the working diameter."""
+    with setup(20.0) as made:
+        made.triton.sees = 8, 24
+        estimate = await made.estimate(disks(100, (420, 440)))
+        assert estimate.diameter == pytest.approx(100, rel=0.08)
+        ((kind, facts),) = estimate.warnings
+        assert (kind, facts["objects"], facts["predicted"]) == (WarningKind.DIAMETER_UNCERTAIN, "4", "20.0")
+
+
+@pytest.mark.parametrize(("predicted", "diameter"), [(4.0, 5.0), (7.0, 9.24)])
+async def test_an_estimate_at_a_limit_says_so(predicted, diameter):
+    """Nothing is found; the smallest estimate is 5 px, and four tiles do for objects of 9.24 px."""
+    limits = {"max_tiles": 4} if predicted > 5 else {}
+    with setup(predicted, **limits) as made:
+        made.triton.sees = 0, 0
+        estimate = await made.estimate(disks(40, (100, 110)))
+        assert estimate.diameter == pytest.approx(diameter, rel=RAISE - 1)
+        assert [kind for kind, _ in estimate.warnings] == [
+            WarningKind.DIAMETER_UNCERTAIN, WarningKind.DIAMETER_AT_LIMIT,
+        ]  # fmt: skip
+        facts = {"estimated": f"{max(predicted, 5):.1f}", "diameter": f"{estimate.diameter:.1f}"}
+        assert estimate.warnings[1][1] == facts
+
+
+@pytest.mark.parametrize("value", [0, 7])
+async def test_an_image_that_shows_nothing_needs_no_network(value):
+    with setup(23.0) as made:
+        image = np.full((1, *SHAPE), value, np.uint8)
+        estimate = await made.estimate(image)
+        assert (estimate.diameter, estimate.source) == (22.5, DiameterSource.TRAINING_DIAMETER)
+        assert WarningKind.NOTHING_FOUND in dict(estimate.warnings)
+        results = {}
+        for output in ("outlines", "cell_probability"):
+            wanted = Wanted(frozenset({output}))
+            with made.admission.admit(requests=1, pixels=image[0].size) as reservation:
+                arguments = (lambda: Decoded(image)), SegmentParams(model="cells"), wanted, made.context, reservation
+                results[output] = await made.segmenter.segment(*arguments)
+            assert not results[output].labels.any()
+            assert results[output].labels.shape == SHAPE
+            assert [kind for kind, _ in results[output].warnings].count(WarningKind.NOTHING_FOUND) == 1
+            assert made.triton.calls == ([] if output == "outlines" else ["cells"] * 4), "maps come from the networks"
+        assert results["outlines"].outlines == []
 
 
 @pytest.mark.parametrize(
@@ -191,7 +274,8 @@ async def test_the_callers_view_of_the_image_counts_and_the_default_recovery():
 async def test_an_estimate_never_exceeds_the_limits(limits, augment):
     shape = (800, 700)
     with setup(5.0, **limits) as made:
-        params, source = await made.resolve(np.zeros((1, *shape), np.uint8), augment=augment)
+        made.triton.sees = 0, 0
+        params, source = await made.resolve(disks(40, shape), augment=augment)
         plan = made.pipeline.plan(shape, params, source, made.context)
         assert len(plan.grid) <= 50
         smaller = made.pipeline.scaled(shape, replace(params, diameter=params.diameter / RAISE**2))
@@ -210,7 +294,7 @@ async def test_estimates_of_any_image_are_in_range(diameter, shape, overlap, aug
 
 async def test_styles_of_a_huge_image_come_from_a_part_of_its_tiles():
     with setup(400.0) as made:
-        await made.resolve(np.zeros((1, 2500, 2500), np.uint8))
+        await made.resolve(disks(400, (2500, 2500)))
     assert made.triton.calls == ["cells_style"] * 64 + ["cells_single"]
 
 
@@ -245,10 +329,10 @@ async def test_every_step_is_admitted():
     with setup(10.0, max_pixels_in_flight=20 * TILE * TILE) as made:
         with made.admission.admit(pixels=10 * TILE * TILE):
             with pytest.raises(Overloaded) as error:
-                await made.resolve(np.zeros((1, 300, 300), np.uint8))
+                await made.resolve(disks(10, (300, 300)))
             assert error.value.metadata["resource"] == "pixels"
             assert set(made.triton.calls) == {"cells_style"}
-        await made.resolve(np.zeros((1, 300, 300), np.uint8))
+        await made.resolve(disks(10, (300, 300)))
         assert "cells_single" in made.triton.calls, "alone it fits"
         assert made.metrics.in_flight.labels("pixels")._value.get() == 0
 

@@ -146,14 +146,9 @@ def test_one_of_several_images_is_chosen_over_every_way(files: ImageFiles, tmp_p
     for image in (path, EncodedImage(buffer.getvalue())):
         for series, height in enumerate((40, 10)):
             assert decoder(files, image, series)[2]().planes.shape == (1, height, 30)
+    data = buffer.getvalue()
     for series, height in enumerate((40, 10)):
-        assert Upload(buffer.getvalue(), None, series, files, CancellationToken()).decode().planes.shape == (
-            1,
-            height,
-            30,
-        )
-    for refused in (
-        outcome(over_grpc, files, EncodedImage(buffer.getvalue())),
-        outcome(over_http, files, buffer.getvalue()),
-    ):
+        upload = Upload(data, None, series, files, CancellationToken())
+        assert upload.decode().planes.shape == (1, height, 30)
+    for refused in (outcome(over_grpc, files, EncodedImage(data)), outcome(over_http, files, data)):
         assert refused == ("refused", "IMAGE_UNKNOWN")

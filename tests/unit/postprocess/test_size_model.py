@@ -2,7 +2,16 @@ import math
 
 import numpy as np
 import pytest
-from cellserve_postprocess import STYLE_SIZE, SizeModel, bounded_diameter, image_style, style_grid
+from cellserve_postprocess import (
+    STYLE_SIZE,
+    RecoveryParams,
+    SizeModel,
+    bounded_diameter,
+    explained_share,
+    image_style,
+    recover_masks,
+    style_grid,
+)
 from cellserve_postprocess.size_model import STYLE_TILES
 from cellserve_preprocess import TILE, TileGrid
 from hypothesis import given
@@ -79,3 +88,23 @@ def test_style_tiles_of_a_large_image_lie_evenly():
     assert (len(grid.starts_y), len(grid.starts_x), STYLE_TILES) == (8, 8, 64)
     assert np.ptp(np.diff(grid.starts_y)) <= TILE + 2
     assert grid.starts_y[0] + grid.starts_y[-1] + TILE == pytest.approx(8192, abs=TILE), "neither border is favoured"
+
+
+def test_the_explained_share_counts_pixels_by_how_well_their_object_explains_the_flows():
+    """Two equal disks: with perfect flows both count; without flows, a disk is foreground that no object explains."""
+    y, x = np.mgrid[:60, :120] - 30
+    maps = np.full((3, 60, 120), -5, np.float32)
+    for centre in (0, 60):
+        inside = y**2 + (x - centre) ** 2 < 20**2
+        toward = np.stack([-y, centre - x]) / np.maximum(np.hypot(y, x - centre), 1)
+        maps[:2, inside] = 5 * toward[:, inside]
+        maps[2, inside] = 5
+    params = RecoveryParams()
+    recovered = recover_masks(maps, params)
+    shares = {"both": explained_share(recovered, maps[2], params)}
+    assert shares["both"] == pytest.approx(1 - recovered.flow_errors.mean() / params.flow_threshold, abs=1e-3)
+    assert shares["both"] > 0.85
+    maps[:2, :, 60:] = 0
+    assert explained_share(recover_masks(maps, params), maps[2], params) == pytest.approx(shares["both"] / 2, abs=0.01)
+    maps[2] = -5
+    assert explained_share(recover_masks(maps, params), maps[2], params) == 0
