@@ -107,7 +107,9 @@ def _known_axes(found: str, shape: tuple[int, ...], given: str | None) -> str:
         check_axes(given, len(shape))
         return given
     raise ImageError(
-        f"axes {found} of shape {shape} could be channels, z or time; if channels, say axes CYX", "AXES_UNKNOWN"
+        f"axes {found} of shape {shape} could be channels, z or time; "
+        "if channels, say axes CYX (planes first) or YXC (planes last)",
+        "AXES_UNKNOWN",
     )
 
 

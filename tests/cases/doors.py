@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import os
@@ -30,6 +31,7 @@ class Outcome:
         warnings: Kinds of the warnings of the answer.
         diameter: Diameter as used or estimated, pixels.
         pixel_size: Width of a pixel by the file of the label image, micrometres; None where unknown.
+        table_size: The same by the table of objects.
         reason: Reason of an error.
         message: Text of an error, or whatever else was printed.
         crashed: Whether a program ended with a traceback.
@@ -41,6 +43,7 @@ class Outcome:
     warnings: tuple[str, ...] = ()
     diameter: float | None = None
     pixel_size: float | None = None
+    table_size: float | None = None
     reason: str = ""
     message: str = ""
     crashed: bool = False
@@ -98,9 +101,10 @@ class Service:
             return Outcome(reason=problem.get("reason", str(answer.status_code)), message=message, seconds=seconds)
         with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
             result, labels = json.loads(archive.read("result.json")), archive.read("labels.tif")
+            table = archive.read("objects.csv").decode()
         kinds = tuple(warning["kind"].lower() for warning in result["warnings"])
-        size = pixel_size(labels)
-        return Outcome(len(result["objects"]), kinds, result["params"]["diameter"], size, seconds=seconds)
+        sizes = pixel_size(labels), table_pixel_size(table)
+        return Outcome(len(result["objects"]), kinds, result["params"]["diameter"], *sizes, seconds=seconds)
 
     def segment(self, *files: Path, environment: Mapping[str, str] | None = None, **params: Any) -> dict[Path, Outcome]:
         """Segments files by one command. A file without a result gets the end of what was printed."""
@@ -173,10 +177,16 @@ def pixel_size(labels: bytes | Path) -> float | None:
         return unit * denominator / numerator
 
 
+def table_pixel_size(table: str) -> float | None:
+    """Returns the width of a pixel by the first row of a table of objects, micrometres; None if it states none."""
+    first = next(csv.DictReader(table.splitlines()), {})
+    return float(first.get("pixel_size_x_um") or 0) or None
+
+
 def _of_record(record: Mapping[str, Any]) -> Outcome:
     """Returns a line of `--json`."""
     if "error" in record:
         return Outcome(reason=record["error"]["reason"], message=record["error"]["message"])
     kinds = tuple(warning["kind"].lower() for warning in record["warnings"])
-    size = pixel_size(Path(record["labels"]))
-    return Outcome(record["objects"], kinds, record["params"]["diameter"], size)
+    sizes = pixel_size(Path(record["labels"])), table_pixel_size(Path(record["table"]).read_text())
+    return Outcome(record["objects"], kinds, record["params"]["diameter"], *sizes)

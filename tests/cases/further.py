@@ -61,18 +61,19 @@ def unknown_pixels() -> Iterator[Row]:
 
 
 def planes() -> Iterator[Row]:
-    stopped = refused("IMAGE_UNDECODABLE|AXES_UNKNOWN", "missing")
+    stopped = refused("IMAGE_UNDECODABLE", "planes that it describes are not there")
     for claim in ({"SizeC": 3}, {"SizeT": 10}):
         data = files.ome_tiff(U16, **claim)
         yield from file_rows(47, f"OME-TIFF of one page that claims {claim}", "a.tif", data, stopped)
+    frames = files.tiff(U16, metadata=None, description="ImageJ=1.53t\nimages=5\nframes=5\n")
+    yield from file_rows(47, "ImageJ, one page that claims five frames", "a.tif", frames, stopped)
     for what, data in (
         ("a colour table", files.tiff(U8, imagej=True, metadata={"LUTs": [_ramp(0, 1, 0)]})),
         ("a grey table, 16 bit", files.tiff(U16, imagej=True, metadata={"LUTs": [_ramp(1, 1, 1)]})),
-        ("five frames claimed", files.tiff(U16, metadata=None, description="ImageJ=1.53t\nimages=5\nframes=5\n")),
     ):
         yield from file_rows(48, f"ImageJ, one page, {what}", "a.tif", data, THIRTY)
     pair = np.dstack([U16, U16])
-    unnamed = refused("AXES_UNKNOWN", "axes")
+    unnamed = refused("AXES_UNKNOWN", "YXC")
     yield from file_rows(49, "two channels last, without names", "a.tif", files.tiff(pair, metadata=None), unnamed)
     yield array_row(49, "two channels last, without names, array", pair, unnamed)
     yield array_row(49, "two channels last, named, array", pair, THIRTY, "YXC")

@@ -42,7 +42,7 @@ def values() -> Iterator[Row]:
 
 def diameters() -> Iterator[Row]:
     giant = drawings.giant()
-    doubt = ("diameter_uncertain", "diameter_at_limit", "size_untested", "nothing_found")
+    doubt = ("diameter_uncertain", "diameter_at_limit", "size_untested")
     right = near(140) | warned(*doubt)
     yield from file_rows(19, "one cell of 140 px, no diameter", "a.tif", files.tiff(giant), right, flow_threshold=0.4)
     yield array_row(19, "one cell of 140 px, no diameter, array", giant, right, flow_threshold=0.4)

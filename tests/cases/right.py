@@ -79,10 +79,10 @@ def near(diameter: float, share: float = 0.2) -> Right:
 
 
 def sized(micrometres: float) -> Right:
-    """A label image with this pixel size."""
+    """A label image and a table with this pixel size."""
     return Right(
         f"pixels of {micrometres:g} um",
-        lambda o: o.pixel_size is not None and abs(o.pixel_size / micrometres - 1) < 1e-3,
+        lambda o: all(size and abs(size / micrometres - 1) < 1e-3 for size in (o.pixel_size, o.table_size)),
     )
 
 
