@@ -308,7 +308,7 @@ def test_models_health_diameter(run, files):
     assert run("health").stdout == "SERVING\n"
     sized = run("diameter", *files)
     assert sized.exit_code == 0
-    assert sized.stdout.count("30.1 px (the size the model's networks work at") == 2
+    assert sized.stdout.count("30.1 px (mean of the objects that the model was trained on") == 2
 
 
 def cellserve(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -29,7 +29,7 @@ from cellserve_gateway.ops.tracing import Tracing
 from cellserve_gateway.settings import Settings
 from cellserve_preprocess import TileGrid
 
-IMAGE = np.zeros((1, 96, 96), np.uint8)
+IMAGE = np.random.default_rng(0).integers(0, 99, (1, 96, 96), np.uint8)
 
 
 class Networks:
@@ -142,7 +142,7 @@ async def test_a_cancelled_image_is_freed_at_once():
     """Not when Python collects garbage: until then, thousands of cancelled calls fill the memory."""
     networks = Networks()
     networks.hold.clear()
-    image = np.zeros((1, 700, 700), np.uint8)
+    image = np.tile(IMAGE, (7, 7))
     freed = weakref.ref(image)
     gc.collect()
     gc.disable()
