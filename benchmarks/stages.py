@@ -33,7 +33,7 @@ from cellserve_gateway.app.families import Families  # noqa: E402
 from cellserve_gateway.app.files import ImageFiles  # noqa: E402
 from cellserve_gateway.app.networks import Network  # noqa: E402
 from cellserve_gateway.app.params import DiameterSource  # noqa: E402
-from cellserve_gateway.app.pipeline import Segmentation, Wanted  # noqa: E402
+from cellserve_gateway.app.results import Segmentation, Wanted  # noqa: E402
 from cellserve_gateway.fronts.grpc import codec  # noqa: E402
 from cellserve_gateway.fronts.grpc.answers import Result, fill_response  # noqa: E402
 from cellserve_gateway.fronts.grpc.wire import NO_PAYLOAD  # noqa: E402

@@ -36,12 +36,12 @@ from cellserve_postprocess import (
 from cellserve_preprocess import TILE, TileGrid, resize
 from numpy.typing import NDArray
 
-from cellserve_gateway.settings import Settings
-
 from .admission import Reservation
 from .context import RequestContext
+from .families import Families
 from .params import DiameterSource
-from .pipeline import Pipeline, assemble, most_tiles, style_of
+from .pipeline import Pipeline, assemble, style_of
+from .plan import Planner
 
 RAISE = 1.02
 """Factor by which an estimate that does not fit the limits is raised, until the image fits."""
@@ -108,8 +108,9 @@ class Estimate:
 class DiameterEstimator:
     """Estimates the diameter of the objects if the caller did not state one."""
 
-    def __init__(self, settings: Settings, pipeline: Pipeline) -> None:
-        self._most_tiles = most_tiles(settings)
+    def __init__(self, families: Families, planner: Planner, pipeline: Pipeline) -> None:
+        self._families = families
+        self._planner = planner
         self._pipeline = pipeline
 
     async def estimate(
@@ -130,7 +131,7 @@ class DiameterEstimator:
         Raises:
             ServiceError: The gateway is full, or as `Pipeline.maps`.
         """
-        family, shape = self._pipeline.families[params.model], _shape(planes)
+        family, shape = self._families[params.model], _shape(planes)
         with self._pipeline.instruments.stage("estimate"):
             if not await self._pipeline.workers.run(context, np.any, planes):
                 fitting = self._with_diameter(params, family.default_diameter, shape)
@@ -182,7 +183,7 @@ class DiameterEstimator:
         """Yields the diameters of the search. Of the first, the largest object that masks can have is a half."""
         diameter = SEARCH_STEP * 2 * math.sqrt(params.max_size_fraction * math.prod(shape) / math.pi)
         while diameter > SMALLEST_DIAMETER:
-            if self._tiles(replace(params, diameter=diameter), shape) > min(SEARCH_TILES, self._most_tiles):
+            if self._tiles(replace(params, diameter=diameter), shape) > min(SEARCH_TILES, self._planner.most_tiles):
                 return
             yield diameter
             diameter /= SEARCH_STEP
@@ -199,7 +200,7 @@ class DiameterEstimator:
         pipeline = self._pipeline
         run, group = pipeline.workers.run, pipeline.workers.group(context)
         params = self._with_diameter(params, diameter, _shape(planes))
-        plan = pipeline.plan(_shape(planes), params, DiameterSource.SIZE_MODEL, context)
+        plan = self._planner.plan(_shape(planes), params, DiameterSource.SIZE_MODEL, context)
         reservation.resize(pixels=plan.pixels)
         with context.stage("preprocess"):
             scaled = await run(context, resize, planes, plan.scaled, group)
@@ -220,13 +221,13 @@ class DiameterEstimator:
     def _with_diameter(self, params: SegmentParams, diameter: float, shape: tuple[int, int]) -> SegmentParams:
         """Returns parameters with an estimated diameter, raised as far as the limits on tiles and pixels ask for."""
         params = replace(params, diameter=bounded_diameter(diameter))
-        while self._tiles(params, shape) > self._most_tiles and diameter < LARGEST_DIAMETER:
+        while self._tiles(params, shape) > self._planner.most_tiles and diameter < LARGEST_DIAMETER:
             diameter = bounded_diameter(diameter * RAISE)
             params = replace(params, diameter=diameter)
         return params
 
     def _tiles(self, params: SegmentParams, shape: tuple[int, int]) -> int:
-        return TileGrid.count(self._pipeline.scaled(shape, params), params.tile_overlap, params.augment)
+        return TileGrid.count(self._planner.scaled(shape, params), params.tile_overlap, params.augment)
 
 
 def _shape(planes: NDArray[np.float32]) -> tuple[int, int]:

@@ -26,7 +26,9 @@ from .families import Families
 from .files import ImageFiles
 from .networks import Backend, Network
 from .params import TESTED_DIAMETERS, DiameterSource, resolve
-from .pipeline import NetworkOutputs, Pipeline, Plan, Segmentation, Wanted
+from .pipeline import Pipeline
+from .plan import Plan, Planner
+from .results import NetworkOutputs, Segmentation, Wanted
 from .threads import WorkerThreads
 
 P = ParamSpec("P")
@@ -101,8 +103,9 @@ class Segmenter:
         self._settings = settings
         self._backend = backend
         self._workers = workers
-        self._pipeline = Pipeline(settings, families, backend, workers, instruments)
-        self._diameters = DiameterEstimator(settings, self._pipeline)
+        self._planner = Planner(settings, families, backend)
+        self._pipeline = Pipeline(settings, backend, workers, instruments)
+        self._diameters = DiameterEstimator(families, self._planner, self._pipeline)
 
     async def segment(
         self,
@@ -199,7 +202,7 @@ class Segmenter:
     ) -> tuple[NDArray[np.float32], Plan, Warnings]:
         """Makes the plan of an image; returns the image at the networks' scale, the plan, and the warnings so far."""
         prepared = await self.prepare(decode, params, context, reservation)
-        plan = self._pipeline.plan(prepared.planes.shape[1:], prepared.params, prepared.source, context)
+        plan = self._planner.plan(prepared.planes.shape[1:], prepared.params, prepared.source, context)
         answer = _answer_bytes(plan, wanted, most_bytes)
         reservation.resize(pixels=plan.pixels, bytes=reservation.held.get("bytes", 0) + ANSWER_COPIES * answer)
         return await self._pipeline.scale(prepared.planes, plan.scaled, context), plan, prepared.warnings
@@ -218,7 +221,7 @@ class Segmenter:
         given = params
         params, source = resolve(given, len(planes), family)
         if params.diameter is not None:
-            self._pipeline.plan(planes.shape[1:], params, source, context)  # refuses what cannot be done, before work
+            self._planner.plan(planes.shape[1:], params, source, context)  # refuses what cannot be done, before work
         normalized = await self._pipeline.normalize(planes, params, context)
         warnings = (*image.warnings, *_ignored(given, params, len(planes)), *normalized.warnings)
         if source is DiameterSource.TRAINING_DIAMETER:  # no size model

@@ -14,7 +14,7 @@ from cellserve_gateway.app.context import Priority
 from cellserve_gateway.app.decode import limits_of
 from cellserve_gateway.app.networks import Network, Precision
 from cellserve_gateway.app.params import DiameterSource, resolve, with_min_size
-from cellserve_gateway.app.pipeline import Segmentation
+from cellserve_gateway.app.results import Segmentation
 from cellserve_gateway.errors import InvalidImage, InvalidRequest, NotImplementedYet
 from cellserve_gateway.fronts.grpc import answers, codec
 from cellserve_gateway.fronts.grpc.answers import Result

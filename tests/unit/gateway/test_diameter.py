@@ -27,7 +27,9 @@ from cellserve_gateway.app.families import Families
 from cellserve_gateway.app.files import ImageFiles
 from cellserve_gateway.app.networks import Network, Precision, TileOutputs
 from cellserve_gateway.app.params import DiameterSource
-from cellserve_gateway.app.pipeline import Pipeline, Wanted
+from cellserve_gateway.app.pipeline import Pipeline
+from cellserve_gateway.app.plan import Planner
+from cellserve_gateway.app.results import Wanted
 from cellserve_gateway.app.segmenter import DiameterEstimate, Segmenter
 from cellserve_gateway.app.threads import WorkerThreads
 from cellserve_gateway.errors import DeadlinePassed, ImageTooLarge, InternalError, Overloaded
@@ -116,7 +118,8 @@ class Triton:
 @dataclass
 class Setup:
     triton: Triton
-    pipeline: Pipeline
+    planner: Planner
+    workers: WorkerThreads
     metrics: Metrics
     admission: Admission
     diameters: DiameterEstimator
@@ -143,10 +146,11 @@ def setup(predicted: float | None, **settings) -> Iterator[Setup]:
     instruments, families = Instruments(metrics, Tracing(None)), Families([family(predicted)], "cells")
     with contextlib.closing(WorkerThreads(1, 1)) as workers:
         parts = options, families, triton, workers, instruments
-        pipeline, segmenter = Pipeline(*parts), Segmenter(*parts, ImageFiles(options))
+        planner, pipeline = Planner(options, families, triton), Pipeline(options, triton, workers, instruments)
+        segmenter = Segmenter(*parts, ImageFiles(options))
         context = RequestContext("r", deadline=asyncio.get_running_loop().time() + 60)
-        estimator = DiameterEstimator(options, pipeline)
-        yield Setup(triton, pipeline, metrics, Admission(options, metrics), estimator, context, segmenter)
+        estimator = DiameterEstimator(families, planner, pipeline)
+        yield Setup(triton, planner, workers, metrics, Admission(options, metrics), estimator, context, segmenter)
 
 
 def disks(diameter: int, shape: tuple[int, int] = SHAPE) -> np.ndarray:
@@ -191,11 +195,11 @@ async def test_prediction_stays_where_nothing_is_found():
 async def test_a_prediction_that_is_far_off_starts_a_search(diameter, predicted, shape):
     with setup(predicted) as made:
         made.triton.sees = 12, 45
-        first = TileGrid.count(made.pipeline.scaled(shape, SegmentParams(model="cells", diameter=predicted)))
+        first = TileGrid.count(made.planner.scaled(shape, SegmentParams(model="cells", diameter=predicted)))
         estimate = await made.estimate(disks(diameter, shape))
         assert estimate.diameter == pytest.approx(diameter, rel=0.05)
         assert [kind for kind, _ in estimate.warnings] == ([WarningKind.SIZE_UNTESTED] if diameter > 160 else [])
-        last = TileGrid.count(made.pipeline.scaled(shape, SegmentParams(model="cells", diameter=diameter * 0.95)))
+        last = TileGrid.count(made.planner.scaled(shape, SegmentParams(model="cells", diameter=diameter * 0.95)))
         assert made.triton.calls.count("cells_single") <= first + 24 + last
 
 
@@ -276,9 +280,9 @@ async def test_an_estimate_never_exceeds_the_limits(limits, augment):
     with setup(5.0, **limits) as made:
         made.triton.sees = 0, 0
         params, source = await made.resolve(disks(40, shape), augment=augment)
-        plan = made.pipeline.plan(shape, params, source, made.context)
+        plan = made.planner.plan(shape, params, source, made.context)
         assert len(plan.grid) <= 50
-        smaller = made.pipeline.scaled(shape, replace(params, diameter=params.diameter / RAISE**2))
+        smaller = made.planner.scaled(shape, replace(params, diameter=params.diameter / RAISE**2))
         assert TileGrid.count(smaller, augment=augment) > 50, "raised no further than needed"
 
 
@@ -288,7 +292,7 @@ async def test_estimates_of_any_image_are_in_range(diameter, shape, overlap, aug
         params = SegmentParams(model="cells", tile_overlap=overlap, augment=augment)
         fitting = made.diameters._with_diameter(params, diameter, shape)
         assert 5 <= fitting.diameter <= 10_000
-        tiles = TileGrid.count(made.pipeline.scaled(shape, fitting), overlap, augment)
+        tiles = TileGrid.count(made.planner.scaled(shape, fitting), overlap, augment)
         assert tiles <= Settings().max_tiles or fitting.diameter == 10_000
 
 
@@ -318,9 +322,9 @@ async def test_an_image_that_an_idle_gateway_would_not_admit_is_too_large():
     """A refusal for want of room would invite the caller to wait for ever."""
     with setup(None, max_pixels_in_flight=20 * TILE * TILE) as made:
         params = SegmentParams(model="cells", diameter=30)
-        made.pipeline.plan((800, 600), params, DiameterSource.CALLER, made.context)
+        made.planner.plan((800, 600), params, DiameterSource.CALLER, made.context)
         with pytest.raises(ImageTooLarge) as error:
-            made.pipeline.plan((1100, 1100), params, DiameterSource.CALLER, made.context)
+            made.planner.plan((1100, 1100), params, DiameterSource.CALLER, made.context)
         assert (error.value.metadata["resource"], error.value.metadata["limit"]) == ("tiles", "20")
 
 
@@ -439,7 +443,7 @@ async def test_our_code_copies_no_pixels_on_the_event_loop(monkeypatch, chunks):
     with setup(60.0) as made:
         service = SegmentationService(Settings(), made.segmenter)
         if chunks:
-            call = Call(METHOD, {}, made.context.deadline, None, Settings(), made.pipeline.workers)
+            call = Call(METHOD, {}, made.context.deadline, None, Settings(), made.workers)
             requests = Chunks(message, pixels.tobytes(), made)
             parts = [
                 pb.SegmentLargeResponse.FromString(part.data) async for part in service.SegmentLarge(requests, call)

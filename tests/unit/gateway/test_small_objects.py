@@ -8,7 +8,7 @@ from cellserve_contract.params import SegmentParams
 from cellserve_contract.warnings import WarningKind
 from cellserve_gateway.app.decode import Decoded
 from cellserve_gateway.app.params import with_min_size
-from cellserve_gateway.app.pipeline import Wanted
+from cellserve_gateway.app.results import Wanted
 
 from .test_diameter import setup
 
@@ -64,7 +64,7 @@ async def test_min_size_counts_pixels_of_the_image():
 )
 async def test_where_masks_are_recovered(params, recovered):
     with setup(None) as made:
-        plan = made.pipeline.plan(SHAPE, SegmentParams(model="cells", **params), None, made.context)
+        plan = made.planner.plan(SHAPE, SegmentParams(model="cells", **params), None, made.context)
     assert plan.recovered == getattr(plan, recovered)
     assert plan.scaled != plan.shape
 

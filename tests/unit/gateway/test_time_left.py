@@ -19,7 +19,7 @@ from cellserve_gateway.app.decode import Decoded
 from cellserve_gateway.app.families import Families
 from cellserve_gateway.app.files import ImageFiles
 from cellserve_gateway.app.networks import Network, TileOutputs
-from cellserve_gateway.app.pipeline import Wanted
+from cellserve_gateway.app.results import Wanted
 from cellserve_gateway.app.segmenter import Segmenter
 from cellserve_gateway.app.threads import WorkerThreads
 from cellserve_gateway.errors import DeadlineTooNear, InternalError

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from cellserve_gateway.app.context import Timing
 from cellserve_gateway.app.networks import Network, Precision, weights_of
 from cellserve_gateway.app.params import DiameterSource
-from cellserve_gateway.app.pipeline import Segmentation, Wanted
+from cellserve_gateway.app.results import Segmentation, Wanted
 from cellserve_gateway.app.segmenter import DiameterEstimate, FamilyStatus
 
 SOURCES = {source: wire.number_of(pb.DiameterSource, source.value, "source") for source in DiameterSource}

@@ -19,7 +19,7 @@ from cellserve_proto import v1 as pb
 from cellserve_gateway.app import decode
 from cellserve_gateway.app.context import Priority
 from cellserve_gateway.app.decode import Decoded
-from cellserve_gateway.app.pipeline import Output, Wanted
+from cellserve_gateway.app.results import Output, Wanted
 from cellserve_gateway.errors import InvalidImage, InvalidRequest, NotImplementedYet
 
 from .wire import Payload

@@ -27,7 +27,7 @@ from cellserve_gateway import __version__
 from cellserve_gateway.app.context import Timing
 from cellserve_gateway.app.decode import translated_image_errors
 from cellserve_gateway.app.networks import Network, weights_of
-from cellserve_gateway.app.pipeline import Segmentation
+from cellserve_gateway.app.results import Segmentation
 
 
 @dataclass(frozen=True, slots=True)

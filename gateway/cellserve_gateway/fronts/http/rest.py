@@ -15,7 +15,7 @@ from starlette.responses import Response
 from cellserve_gateway.app.admission import Reservation
 from cellserve_gateway.app.context import RequestContext
 from cellserve_gateway.app.networks import Network
-from cellserve_gateway.app.pipeline import Wanted
+from cellserve_gateway.app.results import Wanted
 from cellserve_gateway.app.segmenter import FamilyStatus, Segmenter
 from cellserve_gateway.errors import InvalidImage
 from cellserve_gateway.settings import Settings
