@@ -6,9 +6,11 @@ model repository serves unchanged both there and, with `configs/gpu.pbtxt`, unde
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,7 @@ class TritonPythonModel:
         Raises TritonModelException, which fails the load, for a missing, broken or altered file, inputs or outputs that
         differ from the configuration, and accelerator settings that are unknown or beyond this processor.
         """
+        end_when_continued()
         config = json.loads(args["model_config"])
         try:
             self._states = take_statement(config)
@@ -169,6 +172,16 @@ def read_network(core: ov.Core, path: Path, sha256: str | None) -> tuple[ov.Mode
         return core.read_model(path), actual
     except RuntimeError as error:
         raise LoadError(f"{path} is not an ONNX file that OpenVINO can read: {first_line(error)}") from None
+
+
+def end_when_continued() -> None:
+    """Ends this process if it goes on after it was stopped (SIGCONT after SIGSTOP).
+
+    Triton gives up a process that stands still for more than a second, and uses its shared memory again. Whatever the
+    process writes afterwards can become part of the answers to other requests. The launcher starts Triton anew.
+    """
+    library = ctypes.CDLL(None)
+    library.signal(signal.SIGCONT, ctypes.cast(library._exit, ctypes.c_void_p))  # runs before any other code
 
 
 def take_statement(config: dict[str, Any]) -> bool:
