@@ -4,8 +4,8 @@ First the size model predicts it from the style of the image in its own size. Th
 scale, and the median diameter of what it finds is the estimate; if it finds nothing, the prediction is.
 
 A prediction that is far off shows in the second step. If the objects are much larger or smaller than predicted, the
-second step is repeated at their size. If little of what looks like cells became objects, network 0 first looks at
-copies of the image, from the smallest on, and the second step is repeated for the copy whose objects explain most.
+second step is repeated at their size. If few foreground pixels became objects, network 0 first segments copies of the
+image, from the smallest on. Then the second step is repeated at the size found in the copy whose objects explain most.
 
 A caller who leaves the diameter open cannot be blamed for it: an estimate that would enlarge the image beyond the
 gateway's limits is raised until the image fits.
@@ -177,7 +177,7 @@ class DiameterEstimator:
         if best.explained < SEARCH_SHARE or (best is look and look.consistent):
             return look, False
         again = await self._look(planes, best.measured, quick, context, reservation)
-        return (again, True) if again.trusted else (best, False)
+        return max(again, best, key=lambda entry: entry.explained), again.trusted
 
     def _coarse_diameters(self, params: SegmentParams, shape: tuple[int, int]) -> Iterator[float]:
         """Yields the diameters of the search. Of the first, the largest object that masks can have is a half."""
