@@ -108,7 +108,7 @@ def test_a_request_is_found_in_the_log(opened, caller, make_caller):
 def test_an_empty_result_says_so(caller):
     answer = caller.segment(png(np.full((50, 50), 9, np.uint8)), **FAST)
     assert answer.labels.max() == 0
-    assert answer.warnings == ["nothing_found"]
+    assert answer.warnings == ["constant_plane", "nothing_found"]
 
 
 def test_diameters_are_estimated(caller):

@@ -84,8 +84,14 @@ def test_pixel_sizes_and_warnings_come_back(stub):
     answer = stub.Segment(pb.SegmentRequest(image=blank, params=FAST, omit_labels=True))
     assert answer.pixel_size == blank.pixel_size
     assert not answer.HasField("labels")
-    assert [warning.kind for warning in answer.warnings] == [pb.WARNING_KIND_NOTHING_FOUND]
-    assert float(answer.warnings[0].metadata["largest_logit"]) < 0
+    assert [warning.kind for warning in answer.warnings] == [
+        pb.WARNING_KIND_CONSTANT_PLANE, pb.WARNING_KIND_NOTHING_FOUND,
+    ]  # fmt: skip
+    assert answer.timing.tiles == 0
+    dark = raw(np.eye(60, dtype=np.uint8) + 200)  # a line of one pixel: too thin for an object
+    (warning,) = stub.Segment(pb.SegmentRequest(image=dark, params=FAST | {"cellprob_threshold": 19})).warnings
+    assert warning.kind == pb.WARNING_KIND_NOTHING_FOUND
+    assert float(warning.metadata["largest_logit"]) < 19
 
 
 def test_a_file_tells_its_pixel_size_and_what_was_left_out(stub):

@@ -14,7 +14,7 @@ def test_an_image_alone_does_not_wait_for_the_timer(start_slow_triton, start_gat
     triton = start_slow_triton(batch_s=0.015, tile_s=0.002)  # a GPU's speed
     try:
         gateway = start_gateway(triton.grpc)
-        image = np.zeros((512, 512), np.uint8)
+        image = np.eye(512, dtype=np.uint8)  # not constant: a constant image runs no tile
         taken = []
         with Client(gateway.address) as client:
             for _ in range(16):
