@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from cellserve import retry
 from cellserve_contract.objects import columns
 from cellserve_contract.params import PARAMETERS
 
@@ -153,7 +154,8 @@ def test_names_that_no_log_should_have(caller, name):
     assert refused(caller.segment, png(disks(1)), request_id=name, **FAST).reason == "FIELD_INVALID"
 
 
-def test_a_full_gateway_invites_a_retry(narrow, make_caller):
+def test_a_full_gateway_invites_a_retry(narrow, make_caller, monkeypatch):
+    monkeypatch.setattr(retry, "is_transient", lambda error: False)  # the Python client would accept the invitation
     file = png(disks(40))
 
     def attempt(_: int) -> RefusedError | None:

@@ -11,6 +11,7 @@ from contextlib import closing
 import cellserve.large
 import numpy as np
 from cellserve import Client, Segmentation
+from cellserve_preprocess import TILE, TileGrid, rescaled_shape
 
 from devtools import stack
 
@@ -41,7 +42,8 @@ def test_one_user_with_large_images(triton, start_gateway, image, scrape, monkey
     """Eight images at a time, where the gateway has room for the pixels of two."""
     monkeypatch.setattr(cellserve.large, "LARGE_BYTES", 200_000)
     pixels = np.tile(image("nuclei_fluorescence"), (1, 2))
-    gateway = start_gateway(triton.grpc, max_pixels_in_flight=2 * pixels.size)
+    room = 2 * TileGrid.count(rescaled_shape(pixels.shape, 30 / FAST["diameter"])) * TILE * TILE
+    gateway = start_gateway(triton.grpc, max_pixels_in_flight=room)
     with Client(gateway.address) as client:
         assert outcomes(client.segment_many(((n, pixels) for n in range(10)), **FAST)) == {"done": 10}
     refused = scrape(gateway)['cellserve_errors_total{method="SegmentLarge",reason="GATEWAY_FULL"}']
