@@ -47,7 +47,7 @@ RAISE = 1.02
 """Factor by which an estimate that does not fit the limits is raised, until the image fits."""
 
 TRUSTED_SHARE = 0.45
-"""Least explained share (`cellserve_postprocess.explained_share`) of a scale that can be the right one. Decision 19 has
+"""Least explained share (`cellserve_postprocess.explained_share`) of a scale that can be the right one. Decision 25 has
 the measurements."""
 
 SEARCH_SHARE = 0.25
