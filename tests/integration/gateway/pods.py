@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -48,7 +49,7 @@ class Pod:
 
     def _replace(self) -> None:
         while True:
-            self._process._popen.wait()
+            self._end_with(self._process)
             if self._closing.is_set():
                 return
             self._process = self._start(int(self.address.rpartition(":")[2]))
@@ -56,11 +57,29 @@ class Pod:
             if self._closing.is_set():
                 self._process.stop()
 
+    def _end_with(self, process: stack.Process) -> None:
+        """Waits for the end of a server, then ends what the server leaves behind, as the end of a container does."""
+        sessions: set[int] = set()
+        while process._popen.poll() is None:
+            sessions |= {_session(pid) for pid in _tree(process.pid)}
+            time.sleep(0.2)
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdecimal() and _session(int(entry.name)) in sessions - {os.getsid(0), 0}:
+                send(int(entry.name), signal.SIGKILL)
+
 
 def send(pid: int, number: int) -> None:
     """Sends a signal to a process, if it still is there."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
+
+
+def _session(pid: int) -> int:
+    """Returns the session of a process, 0 if it is over."""
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return 0
 
 
 def _tree(pid: int) -> Iterator[int]:
