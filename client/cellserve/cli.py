@@ -7,9 +7,7 @@ Results go to standard output, progress and errors to standard error. Exit statu
 from __future__ import annotations
 
 import contextlib
-import io
 import json
-import sys
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,21 +18,16 @@ from typing import Annotated, Any
 import grpc
 import typer
 from cellserve_formats import Image
-from cellserve_formats.labels_tiff import write_labels_tiff
-from cellserve_formats.overlay import write_overlay
-from cellserve_formats.table_csv import write_table_csv
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from . import report
+from . import report, terminal
 from .channel import DEFAULT_ADDRESS
 from .client import Client
 from .errors import CellServeError, one_image
-from .files import Outputs, check_names, is_output, plan_outputs, read_image
+from .files import check_names, is_output, plan_outputs, read_image, write_outputs
 from .images import ImageLike
 from .options import parameter_options, params_of
 from .params import Compression, Priority
-from .results import Segmentation
 
 app = typer.Typer(
     help="Finds cells and nuclei in microscope images, on a CellServe server.",
@@ -110,26 +103,28 @@ def segment(
 ) -> None:
     """Segments images: FILE_cp_masks.tif (labels), FILE_objects.csv and FILE_overlay.png for each."""
     params = params_of(values)
-    output, errors = _console(), _console(stderr=True)
+    output, errors = terminal.console(), terminal.console(stderr=True)
     inputs = [path for path in files if not is_output(path)]
     if len(inputs) < len(files):
-        _say(errors, f"left out {len(files) - len(inputs)} files that an earlier run wrote")
+        terminal.say(errors, f"left out {len(files) - len(inputs)} files that an earlier run wrote")
     try:
         plan = plan_outputs(inputs, out)
     except CellServeError as error:
         raise typer.BadParameter(error.message) from error
     if len(plan) < len(inputs):
         twice = len(inputs) - len(plan)
-        _say(errors, f"{twice} file{' was' if twice == 1 else 's were'} given twice; each file is segmented once")
+        terminal.say(
+            errors, f"{twice} file{' was' if twice == 1 else 's were'} given twice; each file is segmented once"
+        )
 
     failures: list[Path] = []
 
     def fail(path: Path, error: CellServeError) -> None:
         failures.append(path)
         if as_json:
-            _say(output, json.dumps(report.error_record(path, error)))
+            terminal.say(output, json.dumps(report.error_record(path, error)))
         else:
-            _say(errors, report.error_line(path, error))
+            terminal.say(errors, report.error_line(path, error))
         _say_cause(context, errors, error)
 
     def images() -> Iterator[tuple[_InputFile, ImageLike]]:
@@ -144,7 +139,7 @@ def segment(
             else:
                 yield _InputFile(path, image), image
 
-    with _client(context, address, deadline_s, errors) as client, _progress(errors) as progress:
+    with _client(context, address, deadline_s, errors) as client, terminal.progress(errors) as progress:
         client.health()  # no server at all: one error instead of one for every file
         bar = progress.add_task("segmenting", total=len(plan))
         for file, result in client.segment_many(
@@ -157,21 +152,21 @@ def segment(
             outputs = plan[file.path]
             try:
                 with one_image():
-                    written = _write(file.image, result, outputs, csv=csv, overlay=overlay)
+                    written = write_outputs(outputs, file.image, result, csv=csv, overlay=overlay)
                     record = json.dumps(report.record(file.path, result, outputs, written))
             except CellServeError as error:
                 fail(file.path, error)
                 continue
             if as_json:
-                _say(output, record)
+                terminal.say(output, record)
             elif len(plan) == 1:
                 if result.objects:
                     output.print(report.object_table(result))
-                _say(output, report.totals(result) + "".join(f"\nwrote     {path}" for path in written))
+                terminal.say(output, report.totals(result) + "".join(f"\nwrote     {path}" for path in written))
             else:
-                _say(output, report.summary(str(file.path), result))
+                terminal.say(output, report.summary(str(file.path), result))
     if len(plan) > 1 or failures:
-        _say(errors, f"{len(plan) - len(failures)} of {len(plan)} images segmented, {len(failures)} failed")
+        terminal.say(errors, f"{len(plan) - len(failures)} of {len(plan)} images segmented, {len(failures)} failed")
     if failures:
         raise typer.Exit(1)
 
@@ -189,7 +184,7 @@ def diameter(
 ) -> None:
     """Estimates the median diameter of the objects in each image, and tells where the number comes from."""
     params = params_of(values)
-    output, errors = _console(), _console(stderr=True)
+    output, errors = terminal.console(), terminal.console(stderr=True)
     failed = False
     with _client(context, address, deadline_s, errors) as client:
         client.health()
@@ -199,11 +194,11 @@ def diameter(
                     estimate = client.estimate_diameter(read_image(path, axes, series), params)
             except CellServeError as error:
                 failed = True
-                _say(errors, report.error_line(path, error))
+                terminal.say(errors, report.error_line(path, error))
                 _say_cause(context, errors, error)
             else:
                 line = f"{path}: {estimate.diameter:.1f} px ({report.diameter_source(estimate.source)})"
-                _say(output, "\n".join([line, *report.warning_lines(estimate.warnings)]))
+                terminal.say(output, "\n".join([line, *report.warning_lines(estimate.warnings)]))
     if failed:
         raise typer.Exit(1)
 
@@ -237,9 +232,7 @@ def _common(
     """Finds cells and nuclei in microscope images, on a CellServe server."""
     if (certificate is None) != (key is None):
         raise typer.BadParameter("--certificate and --key belong together")
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
-            stream.reconfigure(errors="backslashreplace")  # names of files can be any bytes
+    terminal.print_any_name()
     context.obj = _Access(token=token, traceback=traceback)
     if tls or ca or certificate:
         try:
@@ -256,11 +249,11 @@ def models(
     deadline_s: AnswerS = 10.0,
 ) -> None:
     """Lists the model families of the server; an asterisk marks the one used when none is named."""
-    with _client(context, address, deadline_s, _console(stderr=True)) as client:
+    with _client(context, address, deadline_s, terminal.console(stderr=True)) as client:
         listed = client.models()
-    output = _console(wrap=True)
+    output = terminal.console(wrap=True)
     output.print(report.model_table(listed))
-    _say(output, report.model_notes(listed))
+    terminal.say(output, report.model_notes(listed))
 
 
 @app.command()
@@ -270,12 +263,12 @@ def health(
     deadline_s: AnswerS = 10.0,
 ) -> None:
     """Asks each server whether it is ready: prints SERVING (exit status 0) or what else it is (1)."""
-    output, errors = _console(), _console(stderr=True)
+    output, errors = terminal.console(), terminal.console(stderr=True)
     failed = False
     for server in address:
         with contextlib.suppress(typer.Exit), _client(context, [server], deadline_s, errors) as client:
             state = client.health()
-            _say(output, f"{server}: {state}" if len(address) > 1 else state)
+            terminal.say(output, f"{server}: {state}" if len(address) > 1 else state)
             failed |= state != "SERVING"
             continue
         failed = True
@@ -290,68 +283,21 @@ def _client(context: typer.Context, address: list[str], deadline_s: float, error
         access: _Access = context.obj
         client = Client(address, deadline_s=deadline_s, credentials=access.credentials, metadata=access.metadata)
     except (OSError, ValueError) as error:
-        _say(errors, f"error: {error}")
+        terminal.say(errors, f"error: {error}")
         raise typer.Exit(1) from error
     try:
         with client:
             yield client
     except CellServeError as error:
-        _say(errors, f"error: {error}")
+        terminal.say(errors, f"error: {error}")
         raise typer.Exit(1) from error
     except OSError as error:  # files name themselves, and their errors are caught where they are read and written
-        _say(errors, f"error: cannot print: {error.strerror or error}")
+        terminal.say(errors, f"error: cannot print: {error.strerror or error}")
         raise typer.Exit(1) from error
-
-
-def _progress(errors: Console) -> Progress:
-    """Returns a progress bar on standard error, if that is a terminal; standard output stays free for pipes."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=errors,
-        disable=not errors.is_terminal,
-        transient=True,
-        redirect_stdout=bool(sys.stdout and sys.stdout.isatty()),  # a daemon can have no standard output
-    )
-
-
-def _console(*, stderr: bool = False, wrap: bool = False) -> Console:
-    """Returns a console for tables and progress that prints text as it is."""
-    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=not wrap)
-
-
-def _say(console: Console, line: str) -> None:
-    """Prints a line to the stream of a console; a console itself would expand tabs."""
-    print(line, file=sys.stderr if console.stderr else sys.stdout, flush=True)
 
 
 def _say_cause(context: typer.Context, errors: Console, error: CellServeError) -> None:
     """Prints where an unforeseen error happened, if the caller asked."""
     access: _Access = context.obj
     if access.traceback and error.reason == "CLIENT_FAILED" and error.__cause__ is not None:
-        _say(errors, "".join(traceback.format_exception(error.__cause__)).rstrip())
-
-
-def _write(image: Image, result: Segmentation, outputs: Outputs, *, csv: bool, overlay: bool) -> list[Path]:
-    """Writes the results of one image; returns the files.
-
-    Raises:
-        CellServeError: FILE_UNWRITABLE: a file cannot be written.
-    """
-    try:
-        write_labels_tiff(outputs.labels, result.labels, image.pixel_size)
-        written = [outputs.labels]
-        if csv:
-            write_table_csv(outputs.table, (entry.row() for entry in result.objects), image.pixel_size)
-            written.append(outputs.table)
-        if overlay:
-            cytoplasm, nucleus = result.params.cytoplasm_channel, result.params.nucleus_channel
-            channels = (-1 if channel is None else channel for channel in (cytoplasm, nucleus))
-            write_overlay(outputs.overlay, image, result.labels, *channels)
-            written.append(outputs.overlay)
-    except OSError as error:
-        raise CellServeError(f"cannot write: {error}", reason="FILE_UNWRITABLE") from error
-    return written
+        terminal.say(errors, "".join(traceback.format_exception(error.__cause__)).rstrip())

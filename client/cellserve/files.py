@@ -1,4 +1,4 @@
-"""Image files in, and names and rows of the result files of the command line."""
+"""Image files in, result files of the command line out."""
 
 from __future__ import annotations
 
@@ -11,8 +11,12 @@ from pathlib import Path
 
 import cellserve_formats
 from cellserve_formats import Image, ImageError
+from cellserve_formats.labels_tiff import write_labels_tiff
+from cellserve_formats.overlay import write_overlay
+from cellserve_formats.table_csv import write_table_csv
 
 from .errors import CellServeError, from_image_error, refusal
+from .results import Segmentation
 
 LABELS_SUFFIX = "_cp_masks.tif"
 TABLE_SUFFIX = "_objects.csv"
@@ -128,3 +132,27 @@ def read_image(path: str | os.PathLike[str], axes: str | None = None, series: in
         raise refusal(f"{path}: {error.strerror or error}", "FILE_UNREADABLE") from error
     except ImageError as error:
         raise from_image_error(error, path) from error
+
+
+def write_outputs(
+    outputs: Outputs, image: Image, result: Segmentation, *, csv: bool = True, overlay: bool = True
+) -> list[Path]:
+    """Writes the results of one image; returns the files.
+
+    Raises:
+        CellServeError: FILE_UNWRITABLE: a file cannot be written.
+    """
+    try:
+        write_labels_tiff(outputs.labels, result.labels, image.pixel_size)
+        written = [outputs.labels]
+        if csv:
+            write_table_csv(outputs.table, (entry.row() for entry in result.objects), image.pixel_size)
+            written.append(outputs.table)
+        if overlay:
+            cytoplasm, nucleus = result.params.cytoplasm_channel, result.params.nucleus_channel
+            channels = (-1 if channel is None else channel for channel in (cytoplasm, nucleus))
+            write_overlay(outputs.overlay, image, result.labels, *channels)
+            written.append(outputs.overlay)
+    except OSError as error:
+        raise CellServeError(f"cannot write: {error}", reason="FILE_UNWRITABLE") from error
+    return written

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import tifffile
 from cellserve import cli, read_image
+from cellserve import files as cellserve_files
 from cellserve.cli import app
 from typer.testing import CliRunner
 
@@ -193,14 +194,14 @@ def test_whatever_goes_wrong_with_one_file_the_others_are_done(run, files, monke
 
 
 def test_whatever_goes_wrong_with_one_result_the_others_are_written(run, files, monkeypatch, tmp_path):
-    real = cli.write_overlay
+    real = cellserve_files.write_overlay
 
     def write(path, *arguments):
         if path.name.startswith("a_"):
             raise TypeError("a bug")
         real(path, *arguments)
 
-    monkeypatch.setattr(cli, "write_overlay", write)
+    monkeypatch.setattr(cellserve_files, "write_overlay", write)
     result = run("segment", *files, "--concurrency", 1)
     assert result.exit_code == 1
     assert f"error: {files[0]}: unforeseen TypeError: a bug [CLIENT_FAILED]" in result.stderr
