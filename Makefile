@@ -29,8 +29,8 @@ with: .venv/gateway.done .venv-triton/done
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python devtools/stack.py run -- sh -c "$$CMD"
 
 test: check .venv-triton/done build/tools/helm build/tools/promtool
-	.venv/bin/python -m pytest -n 2 --dist loadscope --ignore tests/integration/gateway --ignore tests/integration/triton --ignore tests/images
-	.venv/bin/python -m pytest tests/integration/gateway tests/integration/triton
+	.venv/bin/python -m pytest -n 2 --dist loadscope --ignore tests/integration/gateway --ignore tests/images
+	.venv/bin/python -m pytest tests/integration/gateway
 
 cases: .venv/dev.done .venv-triton/done
 	.venv/bin/python devtools/stack.py run -- .venv/bin/python -m tests.cases $(addprefix --case ,$(ONLY))

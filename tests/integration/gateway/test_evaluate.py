@@ -59,8 +59,11 @@ def test_every_image_is_scored_in_every_way(gateway, labelled, tmp_path):
 
 
 def test_the_service_is_asked_with_other_parameters(gateway, labelled, tmp_path):
-    figures = tmp_path / "figures.json"
-    arguments = [labelled, "--address", gateway.address, "--diameter", "true", "--sheet", tmp_path / "sheet.png"]
+    figures, folder = tmp_path / "figures.json", tmp_path / "set" / "test"
+    folder.mkdir(parents=True)
+    for path in labelled.rglob("nuclei_histology*"):
+        shutil.copy(path, folder)
+    arguments = [folder.parent, "--address", gateway.address, "--diameter", "true", "--sheet", tmp_path / "sheet.png"]
     done = evaluate(*arguments, "--set", "flow_threshold=0.05", "--set", "interpolation=nearest", "--json", figures)
     assert done.returncode == 0, done.stdout + done.stderr
     (only,) = json.loads(figures.read_text())["passes"]

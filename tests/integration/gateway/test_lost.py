@@ -129,7 +129,7 @@ def test_a_dead_or_stopped_model_costs_no_image(start, start_gateway, load, clea
     assert all(answer.result().labels == expected for answer in load(gateway, 6))
     assert tiles(again) > 0
 
-    # One stops and says nothing. When it goes on, it works again, or Triton has given it up and it ends.
+    # One stops and says nothing. When it goes on, it ends: Triton may have given it up, and used its memory again.
     stopped = model_process(well, "generalist_single")
     answers = load(gateway, 12)
     time.sleep(0.3)
@@ -137,10 +137,7 @@ def test_a_dead_or_stopped_model_costs_no_image(start, start_gateway, load, clea
     assert all(answer.result().labels == expected for answer in answers)
     assert ready(gateway) == 1
     os.kill(stopped, signal.SIGCONT)
-    assert eventually(lambda: ready(gateway) == 2 or well.process._popen.poll() is not None)
-    if well.process._popen.poll() is not None:
-        start(*port(well))
-        assert eventually(lambda: ready(gateway) == 2)
+    assert eventually(lambda: well.process._popen.poll() is not None)
 
 
 def test_the_only_model_is_dead(start, start_gateway, load, cleanup, ready):
