@@ -135,7 +135,7 @@ def test_a_dead_or_stopped_model_costs_no_image(start, start_gateway, load, clea
     time.sleep(0.3)
     stop(stopped)
     assert all(answer.result().labels == expected for answer in answers)
-    assert ready(gateway) == 1
+    assert eventually(lambda: load(gateway, 1)[0].result().labels == expected and ready(gateway) == 1)
     os.kill(stopped, signal.SIGCONT)
     assert eventually(lambda: well.process._popen.poll() is not None)
 
