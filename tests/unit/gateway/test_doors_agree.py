@@ -64,6 +64,7 @@ FILES = {
     "jpeg inside": tiff(COLOUR, photometric="rgb", compression="jpeg", tile=(16, 16)),
     "png": imagecodecs.png_encode(GREY),
     "png rgba": imagecodecs.png_encode(RGBA),
+    "grey and alpha": tiff(RGBA[..., :2], photometric="minisblack", planarconfig="contig", extrasamples=["unassalpha"]),
     "jpeg": imagecodecs.jpeg8_encode(COLOUR),
     "jpeg cmyk": imagecodecs.jpeg8_encode(RGBA, colorspace="CMYK", outcolorspace="CMYK"),
     "jpeg cut off": imagecodecs.jpeg8_encode(COLOUR)[:-100],
