@@ -166,10 +166,10 @@ def _content(file: int) -> bytes:
 
 
 def _write_pixels(file: int, image: Image) -> None:
-    flags = ["readonly", "contig"]  # each part is contiguous, although the pixels may not be
-    parts: Any = np.nditer(image.pixels, ["external_loop", "buffered"], [flags], order="C", buffersize=_PART_ELEMENTS)
+    parts: Any = np.nditer(image.pixels, ["external_loop", "buffered"], order="C", buffersize=_PART_ELEMENTS)
     for part in parts:
-        view = memoryview(part).cast("B")
+        whole: Any = np.ascontiguousarray(part)  # a part of even strides comes as it is
+        view = memoryview(whole).cast("B")
         while view:
             view = view[os.write(file, view) :]
 
