@@ -53,11 +53,6 @@ class Plan:
         return (labels + np.dtype(wanted.map_type).itemsize * planes) * math.prod(self.shape)
 
 
-def most_tiles(settings: Settings) -> int:
-    """Returns the most tiles of an image: never more than an idle gateway would admit."""
-    return min(settings.max_tiles, max(1, settings.max_pixels_in_flight // (TILE * TILE)))
-
-
 class Planner:
     """Makes plans, and refuses images that exceed a limit or cannot be done in time.
 
@@ -67,11 +62,11 @@ class Planner:
         backend: Tells which networks it serves, and how quickly.
 
     Attributes:
-        most_tiles: Most tiles of an image.
+        most_tiles: Most tiles of an image: never more than an idle gateway would admit.
     """
 
     def __init__(self, settings: Settings, families: Families, backend: Backend) -> None:
-        self.most_tiles = most_tiles(settings)
+        self.most_tiles = min(settings.max_tiles, max(1, settings.max_pixels_in_flight // (TILE * TILE)))
         self._families = families
         self._backend = backend
 
