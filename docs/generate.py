@@ -21,7 +21,7 @@ from cellserve_contract.reasons import ErrorReason
 from cellserve_formats.image import MAX_INTENSITY
 from cellserve_formats.labels_png import MOST_OBJECTS
 from cellserve_formats.limits import DEFAULT_LIMITS
-from cellserve_gateway.app.decode import MAX_TIFF_METADATA_BYTES, MAX_TIFF_PAGES
+from cellserve_gateway.app.decode import MAX_TIFF_METADATA_BYTES, MAX_TIFF_PAGES, MAX_TIFF_STRIP_BYTES
 from cellserve_gateway.fronts.grpc.wire import MAX_STRUCTURE_BYTES
 from cellserve_gateway.fronts.http.connections import MAX_HEADER_BYTES
 from cellserve_gateway.settings import MIB, PREFIX, Settings
@@ -104,6 +104,8 @@ SECTIONS: dict[str, list[Limit | Fixed]] = {
         Fixed(f"{MAX_TIFF_PAGES:,}", "Most pages of a TIFF file.", LARGE, "pages"),
         Fixed(f"{MAX_TIFF_METADATA_BYTES // MIB} MiB", "Most bytes of all tags of a TIFF file.", LARGE,
               "metadata_bytes"),
+        Fixed(f"{MAX_TIFF_STRIP_BYTES // MIB} MiB", "Most bytes of a compressed strip or tile of a TIFF file once "
+              "unpacked.", LARGE, "bytes_per_strip"),
         Fixed(f"{MAX_INTENSITY:g}", "Largest absolute value of a pixel.", ErrorReason.PIXELS_NOT_FINITE),
         Fixed(f"{MOST_OBJECTS:,}", "Most objects of a label image as PNG (HTTP). TIFF has no such limit.", LARGE),
     ],

@@ -139,7 +139,7 @@ def guess_axes(shape: tuple[int, ...]) -> str:
 
 
 def check_pixels(pixels: NDArray[Any]) -> None:
-    """Checks that pixels are real, finite numbers, without temporary memory if they are.
+    """Checks that pixels are real, finite numbers, without much temporary memory.
 
     Args:
         pixels: Any shape.
@@ -154,7 +154,8 @@ def check_pixels(pixels: NDArray[Any]) -> None:
         # NaN in a minimum or maximum makes both comparisons false. Half precision cannot hold the limit.
         if float(pixels.min()) >= -MAX_INTENSITY and float(pixels.max()) <= MAX_INTENSITY:
             return
-        bad = pixels.size - int(np.count_nonzero(np.abs(pixels) <= np.float64(MAX_INTENSITY)))
+        parts: Any = np.nditer(pixels, ["external_loop", "buffered"])
+        bad = sum(int(np.count_nonzero(~(np.abs(part) <= np.float64(MAX_INTENSITY)))) for part in parts)
         raise ImageError(
             f"{bad:,} pixels are NaN, infinite or beyond {MAX_INTENSITY:g}; replace them, a border of such pixels by 0",
             "PIXELS_NOT_FINITE",

@@ -17,6 +17,7 @@ class Limits:
         planes: Most planes: the product of the lengths of all axes except Y and X.
         pages: Most pages of a TIFF file.
         metadata_bytes: Most bytes of all tags of a TIFF file. Parsed tags take up to 20 times as much.
+        bytes_per_strip: Most bytes of a compressed strip or tile of a TIFF file once unpacked, beside the pixels.
     """
 
     pixels: int = 1 << 32
@@ -24,6 +25,7 @@ class Limits:
     planes: int = 1 << 14
     pages: int = 1 << 16
     metadata_bytes: int = 1 << 28
+    bytes_per_strip: int = 1 << 36
 
     def check(self, planes: int, height: int, width: int, itemsize: int) -> int:
         """Checks the size of an image.

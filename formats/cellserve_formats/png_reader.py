@@ -60,7 +60,7 @@ def read_png(data: bytes, limits: Limits, name: str = "", *, as_stored: bool = F
     if pixels.ndim == 2:
         plain, axes = pixels, "YX"
     elif pixels.shape[2] < 3 or (colour == _PALETTE and _is_grey(chunks.get(b"PLTE", b""))):
-        plain, axes = pixels[:, :, 0].copy(), "YX"
+        plain, axes = pixels[:, :, 0], "YX"
     else:
         plain, axes = pixels[:, :, :3], "YXS"
     return Image(plain, axes, size, name, warnings)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from .dtypes import image_dtype
 from .encoded import EncodedImage
@@ -56,6 +59,25 @@ def read_image(
             unnamed axes. Its pixels are not real, finite numbers. A file of its set is missing.
         OSError: The file cannot be read.
     """
+    image = decode_image(
+        source, limits=limits, axes=axes, stacks=stacks, threads=threads, series=series, as_stored=as_stored
+    )
+    if as_stored:
+        return image
+    return dataclasses.replace(image, pixels=image.pixels.astype(taken_dtype(image, limits), copy=False))
+
+
+def decode_image(
+    source: bytes | str | os.PathLike[str],
+    *,
+    limits: Limits,
+    axes: str | None,
+    stacks: bool,
+    threads: int | None,
+    series: int | None,
+    as_stored: bool = False,
+) -> Image:
+    """Reads an image as `read_image` does, and leaves the pixels in the type of the file."""
     path = None
     if not isinstance(source, bytes):
         path = Path(source)
@@ -78,8 +100,11 @@ def read_image(
             image = read_jpeg(source, limits, name)
         case "tiff":
             image = read_tiff(TiffSource(source, path), limits, ReadOptions(axes, stacks, threads, series, as_stored))
-    if as_stored:
-        return image
+    return image
+
+
+def taken_dtype(image: Image, limits: Limits) -> np.dtype[Any]:
+    """Returns the type that `read_image` gives the pixels of a decoded image. Raises ImageError above a limit."""
     dtype = image_dtype(image.pixels)
     limits.check_one("bytes", image.pixels.size * dtype.itemsize)
-    return dataclasses.replace(image, pixels=image.pixels.astype(dtype, copy=False))
+    return dtype

@@ -24,6 +24,7 @@ _CODECS = frozenset(
     getattr(tifffile.COMPRESSION, name)
     for name in ("NONE", "LZW", "DEFLATE", "ADOBE_DEFLATE", "PACKBITS", "ZSTD", "LZMA")
 )
+_UNCOMPRESSED = tifffile.COMPRESSION.NONE
 _JPEG = tifffile.COMPRESSION.JPEG  # brings a size of its own, which is compared with the tags
 _PHOTOMETRIC = tifffile.PHOTOMETRIC
 _GREY_OR_RGB = (_PHOTOMETRIC.MINISWHITE, _PHOTOMETRIC.MINISBLACK, _PHOTOMETRIC.RGB, _PHOTOMETRIC.PALETTE)
@@ -134,6 +135,8 @@ def _check_storage(series: Any, page: Any, source: TiffSource, limits: Limits) -
     if page.is_tiled:  # a tile can be larger than the image, and is unpacked whole
         limits.check_one("pixels", page.tilelength * page.tilewidth)
         limits.check_one("bytes", math.prod(page.chunks) * itemsize)
+    if page.compression != _UNCOMPRESSED:
+        limits.check_one("bytes_per_strip", math.prod(page.chunks) * itemsize)
     for part in series.pages:
         there = [bool(offset and size) for offset, size in zip(part.dataoffsets, part.databytecounts, strict=True)]
         if not (any(there) if page.is_tiled else all(there)):  # slide scanners leave out empty tiles

@@ -12,10 +12,12 @@ One process always waits for the next file. Forking takes milliseconds, and nobo
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import gc
 import io
 import json
+import mmap
 import os
 import resource
 import signal
@@ -28,20 +30,21 @@ from typing import Any
 
 import numpy as np
 import tifffile
+from numpy.typing import NDArray
 
 from cellserve_formats.errors import ImageError
-from cellserve_formats.image import Image
 from cellserve_formats.limits import Limits
 from cellserve_formats.png import png_bytes
-from cellserve_formats.read import read_image
+from cellserve_formats.read import decode_image, read_image, taken_dtype
 
 WORKING_BYTES = 224 << 20
 """Memory for the parser, the codecs and the tags of a file, beside the file and its pixels."""
-PIXEL_COPIES = 3
-"""Memory for pixels, in multiples of their size: a conversion holds the pixels before and after."""
+PIXEL_COPIES = 2
+"""Memory for pixels, in multiples of their size: a decoder can add alpha, or keep coefficients of a JPEG image."""
 MESSAGE_BYTES = 1 << 16
 _WARM_BYTES = 16 << 20
-_PART_ELEMENTS = 1 << 17
+_PART_BYTES = 8 << 20
+_C_LIBRARY = ctypes.CDLL(None)
 _TOO_MUCH_MEMORY = (
     f"decoding the file takes more than {WORKING_BYTES >> 20} MiB beside its pixels; save the image in a plain form"
 )
@@ -74,7 +77,8 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):  # the calling process gets them, too, and drains first
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks for exit statuses
-    signal.signal(signal.SIGIO, signal.SIG_DFL)
+    for number in (signal.SIGIO, signal.SIGPROF):  # these end a process
+        signal.signal(number, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _load_codecs()
     nowhere = os.open(os.devnull, os.O_RDWR)
@@ -140,16 +144,18 @@ def _end_with(pipe: int) -> None:
 def _answer(request: Mapping[str, Any], answer: socket.socket, file: int, base: int) -> None:
     """Reads a file. Puts the pixels in the place of the file, and sends their shape, or the error."""
     data = _content(file)
-    resource.setrlimit(resource.RLIMIT_CPU, (request["seconds"], request["seconds"] + 1))
+    signal.setitimer(signal.ITIMER_PROF, request["seconds"])  # counts processor time from now on, and ends the process
+    resource.setrlimit(resource.RLIMIT_CPU, (request["seconds"] + 2,) * 2)  # counts from the fork; code cannot raise it
     base += len(data)
     _limit_memory(base)
     limits = _AskingLimits(**request["limits"], answer=answer, base=base)
     try:
-        image = read_image(data, limits=limits, **request["options"])
-        _write_pixels(file, image)
+        image = decode_image(data, limits=limits, **request["options"])
+        dtype = taken_dtype(image, limits)
         warnings = [(kind.name, dict(facts)) for kind, facts in image.warnings]
         about = {"axes": image.axes, "pixel_size": image.pixel_size, "warnings": warnings}
-        _send(answer, about | {"shape": image.pixels.shape, "dtype": image.pixels.dtype.str})
+        _move_pixels(image.pixels, dtype, file)
+        _send(answer, about | {"shape": image.pixels.shape, "dtype": dtype.str})
     except ImageError as error:
         _send(answer, {"error": [error.message, error.reason, error.metadata]})
     except MemoryError:
@@ -165,13 +171,25 @@ def _content(file: int) -> bytes:
     return data
 
 
-def _write_pixels(file: int, image: Image) -> None:
-    parts: Any = np.nditer(image.pixels, ["external_loop", "buffered"], order="C", buffersize=_PART_ELEMENTS)
-    for part in parts:
-        whole: Any = np.ascontiguousarray(part)  # a part of even strides comes as it is
-        view = memoryview(whole).cast("B")
+def _move_pixels(pixels: NDArray[Any], dtype: np.dtype[Any], file: int) -> None:
+    """Writes pixels to a file, as `dtype` in C order. Gives their memory back on the way: they are zeros afterwards."""
+    rows = pixels.reshape(-1, 1 if pixels.flags.c_contiguous else pixels.shape[-1])  # of ascending addresses
+    count = max(1, _PART_BYTES // rows[0].nbytes)
+    for at in range(0, len(rows), count):
+        part = rows[at : at + count]
+        taken: Any = np.ascontiguousarray(part, dtype)
+        view = memoryview(taken).cast("B")
         while view:
             view = view[os.write(file, view) :]
+        _give_back(part)
+
+
+def _give_back(part: NDArray[Any]) -> None:
+    """Returns the memory of a part of an array to the kernel."""
+    first, end = np.lib.array_utils.byte_bounds(part)
+    first, end = -(-first // mmap.PAGESIZE) * mmap.PAGESIZE, end // mmap.PAGESIZE * mmap.PAGESIZE
+    if first < end:
+        _C_LIBRARY.madvise(ctypes.c_void_p(first), ctypes.c_size_t(end - first), mmap.MADV_DONTNEED)
 
 
 def _send(answer: socket.socket, message: Mapping[str, Any]) -> None:

@@ -30,6 +30,7 @@ BYTES_PER_SECOND = 16 << 20
 """Bytes of a file that are worth one more second of processor time."""
 POLL_S = 0.05
 _MESSAGE_BYTES = 1 << 16
+_NEARLY = 0.95  # the kernel counts processor time in ticks
 _HELPER_ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",  # only a process of one thread can be forked
     "MALLOC_MMAP_THRESHOLD_": str(64 << 20),
@@ -207,7 +208,7 @@ def _image(answer: dict[str, Any], file: int, limits: Limits) -> Image:
 
 def _ended(seconds: float, limit: int) -> ImageError:
     """Returns the error for a process that ended without an answer."""
-    if seconds < limit:
+    if seconds < _NEARLY * limit:
         return ImageError(_DAMAGED, "IMAGE_UNDECODABLE")
     return ImageError(
         f"the file was not decoded within {limit} s of processor time; save the image in a plain form",

@@ -20,6 +20,7 @@ Pixels = NDArray[np.generic]
 AXES = ("YX", "CYX", "YXC")
 MAX_TIFF_PAGES = 1000
 MAX_TIFF_METADATA_BYTES = 8 * MIB  # 2 million strips
+MAX_TIFF_STRIP_BYTES = 256 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ def limits_of(settings: Settings) -> Limits:
         settings.max_channels,
         MAX_TIFF_PAGES,
         MAX_TIFF_METADATA_BYTES,
+        MAX_TIFF_STRIP_BYTES,
     )
 
 

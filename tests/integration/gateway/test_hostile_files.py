@@ -16,9 +16,10 @@ import pytest
 from cellserve_proto import v1 as pb
 from cellserve_proto.v1 import segmentation_pb2_grpc
 
+from tests.processes import below, resident
+
 from .conftest import UNLIMITED
 from .hostile import files
-from .hostile.watch import resident
 from .messages import FAST, error_info, raw
 
 MIB = 1 << 20
@@ -62,15 +63,6 @@ def reason(call: Callable[[], object]) -> str:
     with pytest.raises(grpc.RpcError) as error:
         call()
     return error_info(error.value).reason
-
-
-def below(root: int) -> list[int]:
-    """Ids of the processes below a process, whichever of its threads started them."""
-    found = []
-    for children in Path(f"/proc/{root}/task").glob("*/children"):
-        for child in map(int, children.read_text().split()):
-            found += [child, *below(child)]
-    return found
 
 
 def until(condition: Callable[[], bool], seconds: float = 20) -> None:

@@ -21,6 +21,7 @@ from cellserve_proto import v1 as pb
 from cellserve_proto.v1 import segmentation_pb2_grpc
 
 from tests.integration import tiny
+from tests.processes import below
 
 from .fronts import disks
 from .messages import FAST, error_info, raw
@@ -34,10 +35,9 @@ REQUEST = pb.SegmentRequest(image=raw(IMAGE), params=FAST)
 
 def model_process(triton, network: str) -> int:
     """Process id of a model."""
-    children = Path(f"/proc/{triton.server_pid}/task").glob("*/children")
-    pids = " ".join(path.read_text() for path in children).split()
-    (found,) = (pid for pid in pids if f"/{network}/1/".encode() in Path(f"/proc/{pid}/cmdline").read_bytes())
-    return int(found)
+    lines = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in below(triton.server_pid)}
+    (found,) = (pid for pid, line in lines.items() if f"/{network}/1/".encode() in line)
+    return found
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import below
+
 from .models import write_model
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -40,11 +42,7 @@ class Launcher:
 
     def children(self) -> list[int]:
         """Process ids below the launcher: tritonserver and its stubs."""
-        found = [self.process.pid]
-        for parent in found:
-            for tasks in Path(f"/proc/{parent}/task").glob("*/children"):
-                found += [int(pid) for pid in tasks.read_text().split()]
-        return found[1:]
+        return below(self.process.pid)
 
     def regions(self) -> list[Path]:
         """Its shared memory."""

@@ -21,6 +21,7 @@ from cellserve_formats.isolated import IsolatedReader
 from cellserve_parallel import CancellationToken, WorkCancelledError
 
 from tests.integration.gateway.hostile.files import jpeg_in_tiff
+from tests.processes import below, memory, peak_memory
 
 from .samples import COLOUR, GREY, png_chunk, png_header, tiff
 
@@ -42,14 +43,6 @@ def reader() -> Iterator[IsolatedReader]:
     with contextlib.closing(IsolatedReader()) as reader:
         reader.read(FILES["png"], limits=LIMITS, seconds=4)
         yield reader
-
-
-def processes(root: int) -> list[int]:
-    """Ids of the processes below a process."""
-    with contextlib.suppress(OSError):
-        children = Path(f"/proc/{root}/task/{root}/children").read_text().split()
-        return [process for child in map(int, children) for process in (child, *processes(child))]
-    return []
 
 
 def cpu_s(process: int) -> float:
@@ -113,6 +106,31 @@ def test_memory_is_bounded_before_the_size_is_known(reader):
     assert (caught.value.reason, caught.value.metadata["resource"]) == ("IMAGE_TOO_LARGE", "memory")
 
 
+@pytest.mark.parametrize(
+    ("shape", "dtype", "options"),
+    [
+        ((4000, 4000), "f8", {"compression": "zlib"}),
+        ((4000, 4000), "i8", {"compression": "zlib"}),
+        ((4, 4000, 4000), "u2", {"compression": "zlib", "metadata": {"axes": "CYX"}, "ome": True}),
+        ((4000, 4000, 4), "u2", {"compression": "zlib", "photometric": "rgb", "extrasamples": ["unassalpha"]}),
+    ],
+)
+def test_pixels_are_there_once(reader, shape, dtype, options):
+    data = tiff(np.full(shape, 7, dtype), **options)
+    asked = []
+
+    def grant(size: int) -> contextlib.AbstractContextManager[None]:
+        asked.append(size)
+        return contextlib.nullcontext()
+
+    before = memory()
+    with peak_memory() as peak:
+        image = reader.read(data, limits=Limits(), seconds=10, grant=grant)
+    assert np.all(image.pixels == 7)
+    alpha = asked[0] // 3 if len(shape) == 3 and shape[-1] == 4 else 0
+    assert peak() - before - asked[0] - alpha < 72 << 20, "a copy of the pixels takes 96 to 122 MiB"
+
+
 def test_time_is_bounded(reader):
     with pytest.raises(ImageError, match="within 1 s of processor time") as caught:
         reader.read(SLOW, limits=LIMITS, seconds=1)
@@ -125,7 +143,7 @@ def test_a_cancelled_reading_ends_its_process(reader):
     threading.Timer(0.3, cancelled.cancel).start()
     with pytest.raises(WorkCancelledError):
         reader.read(SLOW, limits=LIMITS, seconds=4, wait=cancelled.raise_if_cancelled)
-    until(lambda: len(processes(helper)) == 1)  # the one that waits for the next file
+    until(lambda: len(below(helper)) == 1)  # the one that waits for the next file
 
 
 def test_a_process_that_dies_costs_its_file_alone(reader):
@@ -139,8 +157,8 @@ def test_a_process_that_dies_costs_its_file_alone(reader):
 
     thread = threading.Thread(target=read)
     thread.start()
-    until(lambda: any(cpu_s(process) > 0.1 for process in processes(helper)))
-    os.kill(max(processes(helper), key=cpu_s), signal.SIGSEGV)
+    until(lambda: any(cpu_s(process) > 0.1 for process in below(helper)))
+    os.kill(max(below(helper), key=cpu_s), signal.SIGSEGV)
     thread.join(20)
     (failure,) = failures
     assert failure.reason == "IMAGE_UNDECODABLE"
@@ -171,8 +189,8 @@ def test_no_process_outlives_the_caller():
         from tests.unit.formats.test_isolated import SLOW
         IsolatedReader().read(SLOW, limits=Limits(), seconds=4)"""
     caller = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[3])
-    until(lambda: any(cpu_s(process) > 0.1 for process in processes(caller.pid)[1:]), 60)
-    left = processes(caller.pid)
+    until(lambda: any(cpu_s(process) > 0.1 for process in below(caller.pid)[1:]), 60)
+    left = below(caller.pid)
     assert len(left) >= 2
     caller.kill()
     caller.wait()

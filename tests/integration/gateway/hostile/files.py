@@ -127,9 +127,15 @@ def lzma_dictionary(size: int) -> bytes:
     return struct.pack("<2sHI", b"II", 42, 8 + len(packed)) + packed + _directory([*page, *place], 0)
 
 
-def zeros(side: int, compression: str) -> bytes:
-    """Returns a TIFF file of zeros."""
-    return tiff(np.zeros((side, side), np.uint8), compression=compression)
+def zeros(compression: str, dtype: str = "u1", planes: int = 1, **options: object) -> bytes:
+    """Returns a TIFF file of zeros, with the most pixels per plane that a gateway takes."""
+    shape = (8192, 8192) if planes == 1 else (planes, 8192, 8192)
+    return tiff(np.zeros(shape, dtype), compression=compression, **options)
+
+
+def png_zeros(samples: int) -> bytes:
+    """Returns a PNG file of zeros, 16 bits per sample."""
+    return bytes(imagecodecs.png_encode(np.zeros((8192, 8192, samples), np.uint16)))
 
 
 COUNT = 700_000_000
@@ -153,8 +159,21 @@ FILES: dict[str, Callable[[], bytes]] = {
     ),
     "TIFF, JPEG of 10,000 scans of 2048 x 2048": lambda: jpeg_in_tiff(2048, 10_000),
     "TIFF, LZMA with a dictionary of 1.5 GiB": lambda: lzma_dictionary(1536 << 20),
-    "TIFF, 8192 x 8192 zeros, Deflate": lambda: zeros(8192, "zlib"),
-    "TIFF, 8192 x 8192 zeros, LZW": lambda: zeros(8192, "lzw"),
+    "TIFF, 8192 x 8192 zeros, Deflate": lambda: zeros("zlib"),
+    "TIFF, 8192 x 8192 zeros, LZW": lambda: zeros("lzw"),
+    "TIFF, 4 planes of 16 bits, zeros": lambda: zeros("zlib", "u2", 4, metadata={"axes": "CYX"}, ome=True),
+    "TIFF, 4 planes of 16 bits, big-endian": lambda: zeros(
+        "zlib", ">u2", 4, metadata={"axes": "CYX"}, ome=True, byteorder=">"
+    ),
+    "TIFF, double precision": lambda: zeros("zlib", "f8"),
+    "TIFF, double precision, one strip": lambda: zeros("zlib", "f8", rowsperstrip=8192),
+    "TIFF, 4 planes of 16 bits, one strip each": lambda: zeros(
+        "zlib", "u2", 4, metadata={"axes": "CYX"}, ome=True, rowsperstrip=8192
+    ),
+    "TIFF, whole numbers of 64 bits": lambda: zeros("zlib", "i8"),
+    "TIFF, inverted greys of 32 bits": lambda: zeros("zlib", "u4", photometric="miniswhite"),
+    "PNG, grey and alpha of 16 bits": lambda: png_zeros(2),
+    "PNG, colours and alpha of 16 bits": lambda: png_zeros(4),
     "PNG, 1,000 zTXt of 8 MB": lambda: png_texts(b"zTXt", 1000, 7_900_000),
     "PNG, 1,000 iTXt of 8 MB": lambda: png_texts(b"iTXt", 1000, 7_900_000),
     "PNG, 1,000 iCCP of 8 MB": lambda: png_texts(b"iCCP", 1000, 7_900_000),

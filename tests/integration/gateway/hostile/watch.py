@@ -18,6 +18,8 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from tests.processes import resident
+
 PROBE_S = 0.02
 PROBE_TIMEOUT_S = 60.0
 ROOT = Path(__file__).parents[4]
@@ -40,12 +42,6 @@ class Cost:
 
     def __str__(self) -> str:
         return f"before {self.before / MIB:.0f} MiB, peak {self.peak / MIB:.0f} MiB, stall {self.stall_s:.3f} s"
-
-
-def resident(pid: int, field: str = "VmRSS") -> int:
-    """Returns the resident bytes of a process now, or at their peak ("VmHWM")."""
-    lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    return int(lines[field].split()[0]) << 10
 
 
 @contextmanager
