@@ -67,7 +67,7 @@ class Pipeline:
         self, planes: NDArray[np.float32], shape: tuple[int, int], context: RequestContext
     ) -> NDArray[np.float32]:
         """Returns planes [2, Y, X] resized (paper: normalised, then resized)."""
-        with self.stage(context, "preprocess"):
+        with context.stage("preprocess"), self.instruments.stage("rescale"):
             return await self.workers.run(context, resize, planes, shape, self.workers.group(context))
 
     async def maps(

@@ -176,8 +176,6 @@ class Segmenter:
         self._backend.check(family.network(params.ensemble))
         return family
 
-    # The arrays of each step end with its function: no step holds what only an earlier one needed.
-
     async def _maps(
         self,
         decode: Callable[[], Decoded],
@@ -188,24 +186,14 @@ class Segmenter:
         most_bytes: int | None,
     ) -> tuple[NetworkOutputs | None, Plan, Warnings]:
         """Runs the networks on an image; returns their outputs, the plan, and the warnings so far."""
-        scaled, plan, warnings = await self._scaled(decode, params, wanted, context, reservation, most_bytes)
-        return await self._pipeline.maps(scaled, plan, wanted, context), plan, warnings
-
-    async def _scaled(
-        self,
-        decode: Callable[[], Decoded],
-        params: SegmentParams,
-        wanted: Wanted,
-        context: RequestContext,
-        reservation: Reservation,
-        most_bytes: int | None,
-    ) -> tuple[NDArray[np.float32], Plan, Warnings]:
-        """Makes the plan of an image; returns the image at the networks' scale, the plan, and the warnings so far."""
         prepared = await self.prepare(decode, params, context, reservation)
         plan = self._planner.plan(prepared.planes.shape[1:], prepared.params, prepared.source, context)
         answer = _answer_bytes(plan, wanted, most_bytes)
         reservation.resize(pixels=plan.pixels, bytes=reservation.held.get("bytes", 0) + ANSWER_COPIES * answer)
-        return await self._pipeline.scale(prepared.planes, plan.scaled, context), plan, prepared.warnings
+        scaled = await self._pipeline.scale(prepared.planes, plan.scaled, context)
+        warnings = prepared.warnings
+        del prepared  # its planes are not needed while the networks run; the scaled ones end with this function
+        return await self._pipeline.maps(scaled, plan, wanted, context), plan, warnings
 
     async def prepare(
         self, decode: Callable[[], Decoded], params: SegmentParams, context: RequestContext, reservation: Reservation

@@ -59,7 +59,7 @@ def test_metrics_count(gateway, stub, scrape, image):
     assert grown("cellserve_pixels_total") == 300 * 300
     assert grown("cellserve_objects_total") == len(response.objects) > 0
     assert grown('cellserve_request_seconds_count{method="Segment"}') == 2
-    for stage in ("decode", "preprocess", "inference", "reassemble", "postprocess", "encode"):
+    for stage in ("decode", "preprocess", "rescale", "inference", "reassemble", "postprocess", "encode"):
         assert grown(f'cellserve_stage_seconds_count{{stage="{stage}"}}') >= 1
     assert after["cellserve_ready"] == 1
     assert after['cellserve_in_flight{resource="requests"}'] == 0

@@ -15,7 +15,7 @@ from .messages import FAST, raw
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 CALLER = "b7ad6b7169203331"
-STAGES = {"decode", "preprocess", "inference", "reassemble", "postprocess", "encode"}
+STAGES = {"decode", "preprocess", "rescale", "inference", "reassemble", "postprocess", "encode"}
 
 
 def test_one_trace_from_the_caller_to_triton(start_triton, start_gateway, image):

@@ -3,163 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
-import cv2
 import numpy as np
 import pytest
-from cellserve_contract.arrays import Detached
-from cellserve_contract.chunks import Assembly, cut
-from cellserve_contract.model_card import Family, NetworkFile
 from cellserve_contract.params import SegmentParams
 from cellserve_contract.warnings import WarningKind
-from cellserve_gateway.app import diameter as diameter_module
-from cellserve_gateway.app import pipeline as pipeline_module
-from cellserve_gateway.app.admission import Admission
-from cellserve_gateway.app.context import Priority, RequestContext
 from cellserve_gateway.app.decode import Decoded
-from cellserve_gateway.app.diameter import RAISE, DiameterEstimator
-from cellserve_gateway.app.families import Families
-from cellserve_gateway.app.files import ImageFiles
-from cellserve_gateway.app.networks import Network, Precision, TileOutputs
+from cellserve_gateway.app.diameter import RAISE
 from cellserve_gateway.app.params import DiameterSource
-from cellserve_gateway.app.pipeline import Pipeline
-from cellserve_gateway.app.plan import Planner
 from cellserve_gateway.app.results import Wanted
-from cellserve_gateway.app.segmenter import DiameterEstimate, Segmenter
-from cellserve_gateway.app.threads import WorkerThreads
 from cellserve_gateway.errors import DeadlinePassed, ImageTooLarge, InternalError, Overloaded
-from cellserve_gateway.fronts.grpc import answers, codec, large
-from cellserve_gateway.fronts.grpc.call import Call
-from cellserve_gateway.fronts.grpc.receiver import Received
-from cellserve_gateway.fronts.grpc.service import SERVICE, SegmentationService
-from cellserve_gateway.fronts.grpc.wire import NO_PAYLOAD, Payload
-from cellserve_gateway.ops.instruments import Instruments
-from cellserve_gateway.ops.metrics import Metrics
-from cellserve_gateway.ops.tracing import Tracing
 from cellserve_gateway.settings import Settings
-from cellserve_postprocess import STYLE_SIZE, SizeModel
+from cellserve_postprocess import STYLE_SIZE
 from cellserve_preprocess import TILE, Normalization, TileGrid
-from cellserve_proto import v1 as pb
-from cellserve_training.targets import masks_to_flows
 from hypothesis import given
 from hypothesis import strategies as st
 
-SHAPE = (180, 190)
-METHOD = SERVICE.methods_by_name["SegmentLarge"]
-
-
-def size_model(diameter: float) -> SizeModel:
-    """A size model that predicts one diameter for all images."""
-    return SizeModel((0.0,) * STYLE_SIZE, (0.0,) * STYLE_SIZE, float(np.log(diameter / 30)), 30.0)
-
-
-def family(predicted: float | None) -> Family:
-    return Family(
-        name="cells",
-        description="",
-        diam_mean=30.0,
-        diam_labels=22.5,
-        channels=("cytoplasm", "nucleus"),
-        license="",
-        provenance="",
-        tile_size=TILE,
-        size_model=size_model(predicted) if predicted else None,
-        networks={name: NetworkFile(sha256="0" * 64) for name in ("cells", "cells_single", "cells_style")},
-    )
-
-
-class Triton:
-    """Networks that see perfectly: what is brighter than one half is an object.
-
-    Attributes:
-        sees: Diameters in pixels of a tile. Bright spots of other sizes are foreground, but no flows lead anywhere.
-    """
-
-    def __init__(self) -> None:
-        self.calls: list[str] = []
-        self.sees = 0.0, 1000.0
-        self.style = np.eye(1, STYLE_SIZE, dtype=np.float32)
-
-    def ready(self, name: str) -> bool:
-        return True
-
-    def check(self, name: str) -> None:
-        pass
-
-    def least_seconds(self, name: str, tiles: int, priority: Priority) -> float | None:
-        return None
-
-    def tiles_ahead(self, network: Network) -> int:
-        return 16
-
-    def network(self, name: str) -> Network:
-        return Network(name, "1", "0" * 64, 8)
-
-    async def infer(self, name: str, tiles: np.ndarray, outputs, context: RequestContext) -> TileOutputs:
-        self.calls.append(name)
-        network = replace(self.network(name), precision=Precision.BFLOAT16)  # known from answers alone
-        if name == "cells_style":
-            assert outputs == ("style",)
-            return TileOutputs(None, self.style, network)
-        inside = tiles[0, 0] > 0.5
-        _, labels, measured, _ = cv2.connectedComponentsWithStats(inside.astype(np.uint8))
-        diameters = 2 * np.sqrt(measured[:, cv2.CC_STAT_AREA] / np.pi)
-        seen = (diameters >= self.sees[0]) & (diameters <= self.sees[1])
-        flows = 5 * masks_to_flows(np.where(seen[labels], labels, 0).astype(np.uint16))
-        maps = np.concatenate([flows, np.where(inside, 5, -5)[None]])[None].astype(np.float32)
-        return TileOutputs(maps, None, network)
-
-
-@dataclass
-class Setup:
-    triton: Triton
-    planner: Planner
-    workers: WorkerThreads
-    metrics: Metrics
-    admission: Admission
-    diameters: DiameterEstimator
-    context: RequestContext
-    segmenter: Segmenter
-
-    async def resolve(self, image: np.ndarray, **params) -> tuple[SegmentParams, DiameterSource]:
-        with self.admission.admit(requests=1, pixels=image[0].size) as reservation:
-            return await self.prepare(image, SegmentParams(model="cells", **params), reservation)
-
-    async def prepare(self, image: np.ndarray, params: SegmentParams, reservation: Any):
-        prepared = await self.segmenter.prepare(lambda: Decoded(image), params, self.context, reservation)
-        return prepared.params, prepared.source
-
-    async def estimate(self, image: np.ndarray) -> DiameterEstimate:
-        with self.admission.admit(requests=1, pixels=image[0].size) as reservation:
-            params = SegmentParams(model="cells")
-            return await self.segmenter.estimate_diameter(lambda: Decoded(image), params, self.context, reservation)
-
-
-@contextlib.contextmanager
-def setup(predicted: float | None, **settings) -> Iterator[Setup]:
-    options, metrics, triton = Settings(**settings), Metrics(), Triton()
-    instruments, families = Instruments(metrics, Tracing(None)), Families([family(predicted)], "cells")
-    with contextlib.closing(WorkerThreads(1, 1)) as workers:
-        parts = options, families, triton, workers, instruments
-        planner, pipeline = Planner(options, families, triton), Pipeline(options, triton, workers, instruments)
-        segmenter = Segmenter(*parts, ImageFiles(options))
-        context = RequestContext("r", deadline=asyncio.get_running_loop().time() + 60)
-        estimator = DiameterEstimator(families, planner, pipeline)
-        yield Setup(triton, planner, workers, metrics, Admission(options, metrics), estimator, context, segmenter)
-
-
-def disks(diameter: int, shape: tuple[int, int] = SHAPE) -> np.ndarray:
-    """An image [1, Y, X] of disks far enough apart that none touches another."""
-    image = np.zeros(shape, np.uint8)
-    for y in range(diameter, shape[0] - diameter, 2 * diameter):
-        for x in range(diameter, shape[1] - diameter, 2 * diameter):
-            cv2.circle(image, (x, y), diameter // 2, 200, -1)
-    return image[None]
+from .perfect import SHAPE, disks, setup
 
 
 @pytest.mark.parametrize("predicted", [28.0, 40.0, 80.0])
@@ -358,103 +219,3 @@ async def test_time_is_told_to_the_caller_and_counted_once():
         timing = made.context.timing
         assert min(timing.preprocess, timing.inference, timing.reassemble, timing.postprocess) > 0
         assert (count("estimate"), count("inference")) == (1, 0)
-
-
-@pytest.mark.parametrize(
-    ("predicted", "stated", "expected"),
-    [
-        (60.0, 0.0, (40, pb.DIAMETER_SOURCE_SIZE_MODEL, "cells_single")),
-        (60.0, 17.0, (17, pb.DIAMETER_SOURCE_CALLER, "cells")),
-        (None, 0.0, (22.5, pb.DIAMETER_SOURCE_TRAINING_DIAMETER, "cells")),
-    ],
-)
-async def test_the_service_says_where_a_diameter_comes_from(predicted, stated, expected):
-    pixels = disks(40)[0]
-    array = pb.Array(data_type=pb.DATA_TYPE_UINT8, shape=pixels.shape, data=pixels.tobytes())
-    image = pb.Image(raw=pb.RawImage(pixels=array, axes="YX"))
-    params = pb.SegmentParams(model="cells", diameter=stated)
-    diameter, source, network = expected
-    with setup(predicted) as made:
-        service = SegmentationService(Settings(), made.segmenter)
-        request = Received(
-            pb.EstimateDiameterRequest(image=image, params=params), NO_PAYLOAD, made.admission.reservation()
-        )
-        estimate = await service.EstimateDiameter(request, made.context)
-        assert estimate.diameter == pytest.approx(diameter, rel=0.05)
-        assert (estimate.source, estimate.model.name, estimate.request_id) == (source, network, "r")
-        computed = pb.PRECISION_BFLOAT16 if source == pb.DIAMETER_SOURCE_SIZE_MODEL else pb.PRECISION_UNSPECIFIED
-        assert estimate.model.precision == computed, "no network runs for a diameter that is not measured"
-        unmeasured = [pb.WARNING_KIND_DIAMETER_NOT_MEASURED] if source == pb.DIAMETER_SOURCE_TRAINING_DIAMETER else []
-        assert [warning.kind for warning in estimate.warnings] == unmeasured
-        made.triton.calls.clear()
-        context = RequestContext("r", deadline=made.context.deadline)
-        again = Received(pb.SegmentRequest(image=image, params=params), NO_PAYLOAD, made.admission.reservation())
-        answer = await service.Segment(again, context)
-        assert (answer.params.diameter, answer.diameter_source) == (estimate.diameter, source)
-        assert answer.model.name == "cells", "the estimate's network is not the answer's"
-        assert answer.model.precision == pb.PRECISION_BFLOAT16
-        assert answer.timing.tiles == len(made.triton.calls), "the estimate's tiles count"
-
-
-class Chunks:
-    """What the door hands to `SegmentLarge`: the header of a call, then the image in chunks."""
-
-    def __init__(self, message: pb.SegmentRequest, data: bytes, made: Setup) -> None:
-        self._made = made
-        header = pb.SegmentLargeHeader(segment=message, image_bytes=len(data))
-        chunks = [(pb.SegmentLargeRequest(chunk=chunk), piece) for chunk, piece in cut(data)]
-        self._parts = iter([(pb.SegmentLargeRequest(header=header), NO_PAYLOAD.data), *chunks])
-
-    async def receive(self) -> Received:
-        message, piece = next(self._parts)
-        return Received(message, Payload("chunk.data", piece), self._made.admission.reservation())
-
-    @contextlib.asynccontextmanager
-    async def upload(self, *_):
-        yield
-
-
-@pytest.mark.parametrize("chunks", [False, True])
-async def test_our_code_copies_no_pixels_on_the_event_loop(monkeypatch, chunks):
-    """Everything that copies pixels or computes on pixels runs on worker threads; from the payload to the answer."""
-    threads: dict[str, set[str]] = {}
-
-    def observed(name, function):
-        def call(*args, **kwargs):
-            threads.setdefault(name, set()).add(threading.current_thread().name)
-            return function(*args, **kwargs)
-
-        return call
-
-    packing = {Assembly: ("add",), large: ("describe_array",), Detached: ("serialize",)} if chunks else {}
-    for module, names in {
-        codec: ("to_image",),
-        answers: () if chunks else ("fill_response",),
-        pipeline_module: ("select_channels", "normalize", "resize", "reassemble", "recover_masks", "measure_objects"),
-        diameter_module: ("resize", "recover_masks"),
-        TileGrid: ("cut",),
-        **packing,
-    }.items():
-        for name in names:
-            monkeypatch.setattr(module, name, observed(f"{module.__name__}.{name}", getattr(module, name)))
-    pixels = disks(40)[0]
-    array = pb.Array(data_type=pb.DATA_TYPE_UINT8, shape=pixels.shape)
-    message = pb.SegmentRequest(image=pb.Image(raw=pb.RawImage(pixels=array, axes="YX")), params={"model": "cells"})
-    with setup(60.0) as made:
-        service = SegmentationService(Settings(), made.segmenter)
-        if chunks:
-            call = Call(METHOD, {}, made.context.deadline, None, Settings(), made.workers)
-            requests = Chunks(message, pixels.tobytes(), made)
-            parts = [
-                pb.SegmentLargeResponse.FromString(part.data) async for part in service.SegmentLarge(requests, call)
-            ]
-            assert [part.WhichOneof("part") for part in parts] == ["upload", "result", "objects", "chunk"]
-            found = parts[2].objects.objects
-        else:
-            payload = Payload("image.raw.pixels.data", memoryview(pixels.tobytes()))
-            received = Received(message, payload, made.admission.reservation())
-            found = (await service.Segment(received, made.context)).objects
-    assert len(found) > 0
-    assert len(threads) == (13 if chunks else 11), "each was called"
-    kinds = {name.partition("-")[0] for names in threads.values() for name in names}
-    assert kinds <= {"decoding", "images"}

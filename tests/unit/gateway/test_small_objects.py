@@ -10,7 +10,7 @@ from cellserve_gateway.app.decode import Decoded
 from cellserve_gateway.app.params import with_min_size
 from cellserve_gateway.app.results import Wanted
 
-from .test_diameter import setup
+from .perfect import setup
 
 SHAPE = (60, 72)
 OUTPUTS = frozenset({"outlines", "flows", "cell_probability", "maps"})

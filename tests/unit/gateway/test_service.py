@@ -1,0 +1,125 @@
+"""The gRPC service: where a diameter comes from, and on which threads pixels are copied."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+
+import pytest
+from cellserve_contract.arrays import Detached
+from cellserve_contract.chunks import Assembly, cut
+from cellserve_gateway.app import diameter as diameter_module
+from cellserve_gateway.app import pipeline as pipeline_module
+from cellserve_gateway.app.context import RequestContext
+from cellserve_gateway.fronts.grpc import answers, codec, large
+from cellserve_gateway.fronts.grpc.call import Call
+from cellserve_gateway.fronts.grpc.receiver import Received
+from cellserve_gateway.fronts.grpc.service import SERVICE, SegmentationService
+from cellserve_gateway.fronts.grpc.wire import NO_PAYLOAD, Payload
+from cellserve_gateway.settings import Settings
+from cellserve_preprocess import TileGrid
+from cellserve_proto import v1 as pb
+
+from .perfect import Setup, disks, setup
+
+METHOD = SERVICE.methods_by_name["SegmentLarge"]
+
+
+@pytest.mark.parametrize(
+    ("predicted", "stated", "expected"),
+    [
+        (60.0, 0.0, (40, pb.DIAMETER_SOURCE_SIZE_MODEL, "cells_single")),
+        (60.0, 17.0, (17, pb.DIAMETER_SOURCE_CALLER, "cells")),
+        (None, 0.0, (22.5, pb.DIAMETER_SOURCE_TRAINING_DIAMETER, "cells")),
+    ],
+)
+async def test_the_service_says_where_a_diameter_comes_from(predicted, stated, expected):
+    pixels = disks(40)[0]
+    array = pb.Array(data_type=pb.DATA_TYPE_UINT8, shape=pixels.shape, data=pixels.tobytes())
+    image = pb.Image(raw=pb.RawImage(pixels=array, axes="YX"))
+    params = pb.SegmentParams(model="cells", diameter=stated)
+    diameter, source, network = expected
+    with setup(predicted) as made:
+        service = SegmentationService(Settings(), made.segmenter)
+        request = Received(
+            pb.EstimateDiameterRequest(image=image, params=params), NO_PAYLOAD, made.admission.reservation()
+        )
+        estimate = await service.EstimateDiameter(request, made.context)
+        assert estimate.diameter == pytest.approx(diameter, rel=0.05)
+        assert (estimate.source, estimate.model.name, estimate.request_id) == (source, network, "r")
+        computed = pb.PRECISION_BFLOAT16 if source == pb.DIAMETER_SOURCE_SIZE_MODEL else pb.PRECISION_UNSPECIFIED
+        assert estimate.model.precision == computed, "no network runs for a diameter that is not measured"
+        unmeasured = [pb.WARNING_KIND_DIAMETER_NOT_MEASURED] if source == pb.DIAMETER_SOURCE_TRAINING_DIAMETER else []
+        assert [warning.kind for warning in estimate.warnings] == unmeasured
+        made.triton.calls.clear()
+        context = RequestContext("r", deadline=made.context.deadline)
+        again = Received(pb.SegmentRequest(image=image, params=params), NO_PAYLOAD, made.admission.reservation())
+        answer = await service.Segment(again, context)
+        assert (answer.params.diameter, answer.diameter_source) == (estimate.diameter, source)
+        assert answer.model.name == "cells", "the estimate's network is not the answer's"
+        assert answer.model.precision == pb.PRECISION_BFLOAT16
+        assert answer.timing.tiles == len(made.triton.calls), "the estimate's tiles count"
+
+
+class Chunks:
+    """What the door hands to `SegmentLarge`: the header of a call, then the image in chunks."""
+
+    def __init__(self, message: pb.SegmentRequest, data: bytes, made: Setup) -> None:
+        self._made = made
+        header = pb.SegmentLargeHeader(segment=message, image_bytes=len(data))
+        chunks = [(pb.SegmentLargeRequest(chunk=chunk), piece) for chunk, piece in cut(data)]
+        self._parts = iter([(pb.SegmentLargeRequest(header=header), NO_PAYLOAD.data), *chunks])
+
+    async def receive(self) -> Received:
+        message, piece = next(self._parts)
+        return Received(message, Payload("chunk.data", piece), self._made.admission.reservation())
+
+    @contextlib.asynccontextmanager
+    async def upload(self, *_):
+        yield
+
+
+@pytest.mark.parametrize("chunks", [False, True])
+async def test_our_code_copies_no_pixels_on_the_event_loop(monkeypatch, chunks):
+    """Everything that copies pixels or computes on pixels runs on worker threads; from the payload to the answer."""
+    threads: dict[str, set[str]] = {}
+
+    def observed(name, function):
+        def call(*args, **kwargs):
+            threads.setdefault(name, set()).add(threading.current_thread().name)
+            return function(*args, **kwargs)
+
+        return call
+
+    packing = {Assembly: ("add",), large: ("describe_array",), Detached: ("serialize",)} if chunks else {}
+    for module, names in {
+        codec: ("to_image",),
+        answers: () if chunks else ("fill_response",),
+        pipeline_module: ("select_channels", "normalize", "resize", "reassemble", "recover_masks", "measure_objects"),
+        diameter_module: ("resize", "recover_masks"),
+        TileGrid: ("cut",),
+        **packing,
+    }.items():
+        for name in names:
+            monkeypatch.setattr(module, name, observed(f"{module.__name__}.{name}", getattr(module, name)))
+    pixels = disks(40)[0]
+    array = pb.Array(data_type=pb.DATA_TYPE_UINT8, shape=pixels.shape)
+    message = pb.SegmentRequest(image=pb.Image(raw=pb.RawImage(pixels=array, axes="YX")), params={"model": "cells"})
+    with setup(60.0) as made:
+        service = SegmentationService(Settings(), made.segmenter)
+        if chunks:
+            call = Call(METHOD, {}, made.context.deadline, None, Settings(), made.workers)
+            requests = Chunks(message, pixels.tobytes(), made)
+            parts = [
+                pb.SegmentLargeResponse.FromString(part.data) async for part in service.SegmentLarge(requests, call)
+            ]
+            assert [part.WhichOneof("part") for part in parts] == ["upload", "result", "objects", "chunk"]
+            found = parts[2].objects.objects
+        else:
+            payload = Payload("image.raw.pixels.data", memoryview(pixels.tobytes()))
+            received = Received(message, payload, made.admission.reservation())
+            found = (await service.Segment(received, made.context)).objects
+    assert len(found) > 0
+    assert len(threads) == (13 if chunks else 11), "each was called"
+    kinds = {name.partition("-")[0] for names in threads.values() for name in names}
+    assert kinds <= {"decoding", "images"}
