@@ -164,8 +164,8 @@ class Settings(BaseSettings):
     max_bytes_decoding: int = Field(
         512 * MIB,
         gt=0,
-        description="Bytes of the pixels of image files being decoded; others wait. Memory beside: the files, and "
-        "at most as much again for decoders.",
+        description="Bytes of the pixels of image files being decoded; others wait. Decoders take at most twice as "
+        "much beside.",
     )
 
     drain_delay_s: float = Field(0.0, ge=0, description="After SIGTERM: time as NOT_SERVING before refusing work.")

@@ -24,7 +24,7 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,20 +33,24 @@ import tifffile
 from numpy.typing import NDArray
 
 from cellserve_formats.errors import ImageError
+from cellserve_formats.image import Image
 from cellserve_formats.limits import Limits
 from cellserve_formats.png import png_bytes
 from cellserve_formats.read import decode_image, read_image, taken_dtype
 
-WORKING_BYTES = 224 << 20
+WORKING_BYTES = 32 << 20
 """Memory for the parser, the codecs and the tags of a file, beside the file and its pixels."""
-PIXEL_COPIES = 2
+MORE_WORKING_BYTES = 192 << 20
+"""Added for a file that `WORKING_BYTES` do not suffice for, once the calling process has room."""
+PIXEL_COPIES = 3
 """Memory for pixels, in multiples of their size: a decoder can add alpha, or keep coefficients of a JPEG image."""
 MESSAGE_BYTES = 1 << 16
 _WARM_BYTES = 16 << 20
 _PART_BYTES = 8 << 20
 _C_LIBRARY = ctypes.CDLL(None)
+_MOST_WORKING = WORKING_BYTES + MORE_WORKING_BYTES
 _TOO_MUCH_MEMORY = (
-    f"decoding the file takes more than {WORKING_BYTES >> 20} MiB beside its pixels; save the image in a plain form"
+    f"decoding the file takes more than {_MOST_WORKING >> 20} MiB beside its pixels; save the image in a plain form"
 )
 
 
@@ -57,18 +61,24 @@ class _AskingLimits(Limits):
     Attributes:
         answer: Leads to the calling process.
         base: Memory without pixels, bytes.
+        more: Working memory beyond `WORKING_BYTES`, bytes.
     """
 
     answer: socket.socket | None = None
     base: int = 0
+    more: int = 0
 
     def check(self, planes: int, height: int, width: int, itemsize: int) -> int:
         size = Limits.check(self, planes, height, width, itemsize)
-        assert self.answer
-        _send(self.answer, {"needs": size})
-        self.answer.recv(1)
-        _limit_memory(self.base + PIXEL_COPIES * size)
+        self.ask(size)
         return size
+
+    def ask(self, pixels: int) -> None:
+        """Waits until the calling process has room for so many bytes of pixels; then they can be taken."""
+        assert self.answer
+        _send(self.answer, {"needs": pixels + self.more})
+        self.answer.recv(1)
+        _limit_memory(self.base + self.more + PIXEL_COPIES * pixels)
 
 
 def main() -> None:
@@ -150,7 +160,7 @@ def _answer(request: Mapping[str, Any], answer: socket.socket, file: int, base: 
     _limit_memory(base)
     limits = _AskingLimits(**request["limits"], answer=answer, base=base)
     try:
-        image = decode_image(data, limits=limits, **request["options"])
+        image = _decoded(data, limits, request["options"])
         dtype = taken_dtype(image, limits)
         warnings = [(kind.name, dict(facts)) for kind, facts in image.warnings]
         about = {"axes": image.axes, "pixel_size": image.pixel_size, "warnings": warnings}
@@ -159,7 +169,22 @@ def _answer(request: Mapping[str, Any], answer: socket.socket, file: int, base: 
     except ImageError as error:
         _send(answer, {"error": [error.message, error.reason, error.metadata]})
     except MemoryError:
-        _send(answer, {"error": [_TOO_MUCH_MEMORY, "IMAGE_TOO_LARGE", {"resource": "memory", "limit": WORKING_BYTES}]})
+        _send(answer, {"error": [_TOO_MUCH_MEMORY, "IMAGE_TOO_LARGE", {"resource": "memory", "limit": _MOST_WORKING}]})
+
+
+def _decoded(data: bytes, limits: _AskingLimits, options: Mapping[str, Any]) -> Image:
+    """Decodes a file, if need be with more working memory. Codecs say of a lack of memory that the file is damaged."""
+    try:
+        return decode_image(data, limits=limits, **options)
+    except MemoryError:
+        pass
+    except ImageError as error:
+        if error.reason != "IMAGE_UNDECODABLE":
+            raise
+    gc.collect()
+    limits = replace(limits, more=MORE_WORKING_BYTES)
+    limits.ask(0)
+    return decode_image(data, limits=limits, **options)
 
 
 def _content(file: int) -> bytes:

@@ -77,8 +77,8 @@ class IsolatedReader:
             axes: Axes of a TIFF file that does not name its axes.
             series: Number of the image in a file that holds several. None: the only one.
             wait: Called several times per second. What `wait` raises ends the reading and its process.
-            grant: Called with the bytes of the pixels before memory is spent on them. The context manager that `grant`
-                returns lasts until the reading ends.
+            grant: Called with the bytes that the file needs, before they are spent: those of the pixels, and those that
+                an unusual file needs beside. What `grant` returns lasts until the next call, or until the reading ends.
 
         Returns:
             Pixels in memory of their own, read-only.
@@ -94,9 +94,11 @@ class IsolatedReader:
             file = stack.enter_context(_file_in_memory(data))
             request = {"limits": asdict(limits), "seconds": seconds, "options": options}
             process = stack.enter_context(self._fork(request, file, stack))
+            granted = stack.enter_context(contextlib.ExitStack())
             try:
                 while "needs" in (answer := _receive(process, wait)):
-                    stack.enter_context(grant(int(answer["needs"])))
+                    granted.close()  # whoever holds memory waits for none
+                    granted.enter_context(grant(int(answer["needs"])))
                     process.send(b"\1")
             except (EOFError, ConnectionError) as error:
                 raise _ended(time.monotonic() - start, seconds) from error

@@ -84,7 +84,7 @@ class ImageFiles:
 
 
 class _Memory:
-    """Bytes of pixels that are decoded at the same time. One image may exceed the limit alone."""
+    """Memory for image files that are decoded at the same time, bytes. One image may exceed the limit alone."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit

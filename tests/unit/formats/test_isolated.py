@@ -20,7 +20,7 @@ from cellserve_formats import ImageError, Limits, read_image
 from cellserve_formats.isolated import IsolatedReader
 from cellserve_parallel import CancellationToken, WorkCancelledError
 
-from tests.integration.gateway.hostile.files import jpeg_in_tiff
+from tests.integration.gateway.hostile.files import jpeg_in_tiff, lzma_dictionary
 from tests.processes import below, memory, peak_memory
 
 from .samples import COLOUR, GREY, png_chunk, png_header, tiff
@@ -94,6 +94,23 @@ def test_the_memory_for_pixels_is_asked_for(reader):
 
     reader.read(FILES["large"], limits=LIMITS, seconds=4, grant=grant)
     assert asked == [1500 * 1500 * 2]
+
+
+def test_more_working_memory_is_asked_for_and_then_all_of_it_at_once(reader):
+    """A sound file of LZMA whose dictionary takes more memory than a file has at first."""
+    held, asked = [], []
+
+    @contextlib.contextmanager
+    def grant(size: int) -> Iterator[None]:
+        assert not held, "what was granted before is given back first"
+        asked.append(size)
+        held.append(size)
+        yield
+        held.clear()
+
+    image = reader.read(lzma_dictionary(64 << 20), limits=Limits(), seconds=4, grant=grant)
+    assert image.pixels.shape == (20, 30)
+    assert asked == [1200, 192 << 20, (192 << 20) + 1200]
 
 
 def test_memory_is_bounded_before_the_size_is_known(reader):

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 
 from cellserve_formats import ImageError
 from cellserve_formats.isolated import IsolatedReader
+from cellserve_formats.isolated.process import MORE_WORKING_BYTES
 from cellserve_gateway.app.decode import limits_of
 from cellserve_gateway.settings import Settings
 
@@ -60,7 +61,7 @@ def main() -> None:
                     except ImageError as error:
                         answer = f"`{error.reason}`"
                     times.append(time.perf_counter() - start)
-                size = max(needs)
+                size = needs[-1] - MORE_WORKING_BYTES * (MORE_WORKING_BYTES in needs)
                 beside.append(largest() - before - len(data) - size)
             columns = (
                 f"{len(data):,}",
