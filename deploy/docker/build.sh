@@ -1,16 +1,13 @@
 #!/usr/bin/env bash
 # Builds container images with buildah, where no container engine runs: as root, on Debian or a relative of it.
 #
-#   deploy/docker/build.sh                            gateway and triton-cpu, on a base made with debootstrap
-#   BASE=debian:bookworm-slim deploy/docker/build.sh  the same on a base from a registry
-#   deploy/docker/build.sh triton-gpu                 on NVIDIA's container, or BASE
+#   deploy/docker/build.sh                                  gateway and triton-cpu, each on a base made with debootstrap
+#   BASE=debian:trixie-slim deploy/docker/build.sh gateway  one image on a base from a registry
+#   deploy/docker/build.sh triton-gpu                       on NVIDIA's container, or BASE
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-images=("$@")
-[ $# -gt 0 ] || images=(gateway triton-cpu)
 version=$(sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q}' pyproject.toml)
-local_base=localhost/cellserve-base:bookworm
 export BUILDAH_LAYERS=${BUILDAH_LAYERS:-true} # keeps every step, so that what has not changed is not built again
 scratch=$(mktemp -d)
 container=
@@ -28,21 +25,27 @@ apt_repository() {
   apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' "Label: $1" | sed -n 1p
 }
 
-# Debian's minimal system, without what its own slim images leave out, and without a trace of this machine.
+# The release of Debian that a Dockerfile names as its base; nothing for another base.
+debian_suite() {
+  sed -n 's/^ARG BASE=debian:\([a-z]*\)-slim$/\1/p' "$1"
+}
+
+# Debian's minimal system of the given release under the given name, without what its own slim images leave out, and
+# without a trace of this machine.
 make_base() {
   need debootstrap
-  local mirror security root
+  local suite=$1 name=$2 mirror security root
   mirror=$(apt_repository Debian)
   security=$(apt_repository Debian-Security)
-  [ -n "$mirror" ] || fail "apt is not configured for Debian: give BASE, an image of Debian bookworm"
+  [ -n "$mirror" ] || fail "apt is not configured for Debian: give BASE, an image of Debian $suite"
   container=$(buildah from scratch)
   root=$(buildah mount "$container")
-  debootstrap --variant=minbase bookworm "$root" "$mirror" > "$scratch/debootstrap.log" \
+  debootstrap --variant=minbase "$suite" "$root" "$mirror" > "$scratch/debootstrap.log" \
     || { cat "$scratch/debootstrap.log" >&2; fail "debootstrap failed"; }
   cat > "$root/etc/apt/sources.list" <<EOF
-deb $mirror bookworm main
-deb $mirror bookworm-updates main
-${security:+deb $security bookworm-security main}
+deb $mirror $suite main
+deb $mirror $suite-updates main
+${security:+deb $security $suite-security main}
 EOF
   cat > "$root/etc/dpkg/dpkg.cfg.d/slim" <<'EOF'
 path-exclude /usr/share/doc/*
@@ -59,7 +62,7 @@ EOF
   rm -rf "$root"/usr/share/{info,locale,man}/* "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/* "$root"/var/log/*
   : > "$root/etc/hostname"
   : > "$root/etc/resolv.conf"
-  buildah commit --quiet --format docker "$container" "$local_base" > /dev/null
+  buildah commit --quiet --format docker "$container" "$name" > /dev/null
   buildah rm "$container" > /dev/null
   container=
 }
@@ -81,14 +84,20 @@ pip_secrets() {
 
 [ "$(id -u)" = 0 ] || fail "root is needed: a base is mounted, and builds change into it"
 need buildah
+images=("$@")
+if [ $# = 0 ]; then
+  [ -z "${BASE:-}" ] || fail "the images have different bases: name the image that BASE is for"
+  images=(gateway triton-cpu)
+fi
 pip_secrets
 for image in "${images[@]}"; do
   file=deploy/docker/$image.Dockerfile
   [ -f "$file" ] || fail "there is no $file"
   base=${BASE:-}
-  if [ -z "$base" ] && [ "$image" != triton-gpu ]; then
-    buildah inspect --type image "$local_base" > /dev/null 2>&1 || { echo "making $local_base"; make_base; }
-    base=$local_base
+  suite=$(debian_suite "$file")
+  if [ -z "$base" ] && [ -n "$suite" ]; then
+    base=localhost/cellserve-base:$suite
+    buildah inspect --type image "$base" > /dev/null 2>&1 || { echo "making $base"; make_base "$suite" "$base"; }
   fi
   echo "building cellserve/$image:$version"
   # Docker's format, since OCI's has no HEALTHCHECK.

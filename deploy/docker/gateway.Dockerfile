@@ -1,5 +1,5 @@
 # The gateway. Build context: the root of the repository; README.md beside this file says how to build it.
-ARG BASE=debian:bookworm-slim
+ARG BASE=debian:trixie-slim
 
 FROM ${BASE} AS build
 RUN apt-get update \

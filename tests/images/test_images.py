@@ -18,7 +18,8 @@ import tifffile
 
 from .pod import Container, Image, Pod, mounted
 
-if "CELLSERVE_TEST_IMAGES" not in os.environ:
+# The variable is no setting of the gateway: a gateway that inherited the variable would refuse to start.
+if os.environ.pop("CELLSERVE_TEST_IMAGES", None) is None:
     pytest.skip("`make images` builds the images and runs these", allow_module_level=True)
 
 pytestmark = pytest.mark.timeout(600)
@@ -29,6 +30,12 @@ VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["versi
 NAMES = ("gateway", "triton-cpu")
 BUILD_TOOLS = ("gcc", "g++", "cc", "ld", "as", "make", "pip", "pip3", "git", "curl", "wget")
 LARGEST_MB = {"gateway": 850, "triton-cpu": 700}
+LIBPNG_WITHOUT_CVE_2026_33416 = 10656  # the first such release is 1.6.56
+LIBPNG_VERSIONS = """
+import ctypes, pathlib
+for path in pathlib.Path("/opt/cellserve/venv").rglob("libpng*.so*"):
+    print(path.parent.name, ctypes.CDLL(path).png_access_version_number())
+"""
 
 
 @dataclass(frozen=True)
@@ -150,6 +157,15 @@ def test_restrictions_hold(running, name):
         assert written.returncode != 0, folder
     for folder in ("/tmp", "/dev/shm"):
         assert container.run(["sh", "-c", f": > {folder}/probe && rm {folder}/probe"]).returncode == 0, folder
+
+
+def test_no_libpng_has_cve_2026_33416(running):
+    """The libpng of imagecodecs decodes the callers' files. OpenCV brings another, which reads no file here."""
+    result = running.containers["gateway"].run(["python3", "-c", LIBPNG_VERSIONS])
+    assert result.returncode == 0, result.stderr
+    found = [line.split() for line in result.stdout.splitlines()]
+    assert "imagecodecs.libs" in [owner for owner, _ in found]
+    assert [entry for entry in found if int(entry[1]) < LIBPNG_WITHOUT_CVE_2026_33416] == []
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,9 @@ ROOT = Path(__file__).resolve().parents[3]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 TRITON = (ROOT / "deploy" / "triton" / "requirements.txt").read_text()
-IMAGES = {"python_version": "3.11"}
-"""The images' Python, as in lock.sh."""
+TRIXIE, BOOKWORM = {"python_version": "3.13"}, {"python_version": "3.11"}
+IMAGES = {"gateway": TRIXIE, "build": TRIXIE, "triton-cpu": BOOKWORM}
+"""Python of the image that each lock is for, as in lock.sh."""
 ENTRY = re.compile(r"([\w.-]+)==([^\s;]+) \\\n((?: {4}--hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)")
 
 DEMANDS = {
@@ -31,7 +32,7 @@ def test_the_lock_meets_every_demand(name):
     text = (ROOT / "deploy" / "docker" / f"{name}.lock").read_text()
     locked = {canonicalize_name(match[1]): Version(match[2]) for match in ENTRY.finditer(text)}
     demands = [demand for demand in map(Requirement, DEMANDS[name]) if demand.name != "cellserve"]
-    demands = [demand for demand in demands if demand.marker is None or demand.marker.evaluate(IMAGES)]
+    demands = [demand for demand in demands if demand.marker is None or demand.marker.evaluate(IMAGES[name])]
     assert demands
     unmet = [str(demand) for demand in demands if locked.get(canonicalize_name(demand.name)) not in demand.specifier]
     assert unmet == []
