@@ -67,7 +67,7 @@ bench: .venv/dev.done .venv-triton/done .venv-peers/done
 # As root, with Debian's buildah, debootstrap, crun and iproute2.
 images: .venv/dev.done .venv-triton/done
 	deploy/docker/build.sh
-	CELLSERVE_TEST_IMAGES=1 .venv/bin/python -m pytest tests/images
+	TEST_IMAGES=1 .venv/bin/python -m pytest tests/images
 
 nightly: .venv/dev.done .venv-triton/done
 	HYPOTHESIS_PROFILE=nightly .venv/bin/python -m pytest tests/property tests/unit/formats tests/unit/gateway/test_codec.py --timeout=3600

@@ -291,9 +291,6 @@ def _client(context: typer.Context, address: list[str], deadline_s: float, error
     except CellServeError as error:
         terminal.say(errors, f"error: {error}")
         raise typer.Exit(1) from error
-    except OSError as error:  # files name themselves, and their errors are caught where they are read and written
-        terminal.say(errors, f"error: cannot print: {error.strerror or error}")
-        raise typer.Exit(1) from error
 
 
 def _say_cause(context: typer.Context, errors: Console, error: CellServeError) -> None:
@@ -301,3 +298,13 @@ def _say_cause(context: typer.Context, errors: Console, error: CellServeError) -
     access: _Access = context.obj
     if access.traceback and error.reason == "CLIENT_FAILED" and error.__cause__ is not None:
         terminal.say(errors, "".join(traceback.format_exception(error.__cause__)).rstrip())
+
+
+def main() -> None:
+    """Runs the command line."""
+    try:
+        app(prog_name="cellserve")
+    except OSError as error:  # errors of files and connections are caught where they happen
+        terminal.drop_output()
+        terminal.say(terminal.console(stderr=True), f"error: cannot print: {error.strerror or error}")
+        raise SystemExit(1) from error

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -39,3 +41,9 @@ def console(*, stderr: bool = False, wrap: bool = False) -> Console:
 def say(console: Console, line: str) -> None:
     """Prints a line to the stream of a console; a console itself would expand tabs."""
     print(line, file=sys.stderr if console.stderr else sys.stdout, flush=True)
+
+
+def drop_output() -> None:
+    """Sends what standard output still holds nowhere: newer Pythons fail at their end if it cannot be written."""
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())

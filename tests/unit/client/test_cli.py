@@ -365,6 +365,11 @@ def test_exit_status_of_segment(address, files):
 def test_version():
     answer = cellserve("--version")
     assert (answer.returncode, answer.stdout) == (0, f"{version('cellserve')}\n")
+    full = subprocess.run(
+        f"{sys.executable} -m cellserve --version > /dev/full",
+        shell=True, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (full.returncode, full.stderr) == (1, "error: cannot print: No space left on device\n")
 
 
 @pytest.mark.parametrize(
