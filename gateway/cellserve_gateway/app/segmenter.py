@@ -28,7 +28,7 @@ from .networks import Backend, Network
 from .params import TESTED_DIAMETERS, DiameterSource, resolve
 from .pipeline import Pipeline
 from .plan import Plan, Planner
-from .results import NetworkOutputs, Segmentation, Wanted
+from .results import Segmentation, Wanted
 from .threads import WorkerThreads
 
 P = ParamSpec("P")
@@ -131,7 +131,15 @@ class Segmenter:
             ServiceError: See its subclasses.
             ParameterError: A parameter does not fit the image.
         """
-        outputs, plan, warnings = await self._maps(decode, params, wanted, context, reservation, most_bytes)
+        prepared = await self.prepare(decode, params, context, reservation)
+        plan = self._planner.plan(prepared.planes.shape[1:], prepared.params, prepared.source, context)
+        answer = _answer_bytes(plan, wanted, most_bytes)
+        reservation.resize(pixels=plan.pixels, bytes=reservation.held.get("bytes", 0) + ANSWER_COPIES * answer)
+        scaled = await self._pipeline.scale(prepared.planes, plan.scaled, context)
+        warnings = prepared.warnings
+        del prepared  # no step holds arrays that only an earlier one needed
+        outputs = await self._pipeline.maps(scaled, plan, wanted, context)
+        del scaled
         result = await self._pipeline.recover(outputs, plan, wanted, context)
         _log(plan.network, context, objects=len(result.objects))
         network = context.networks.get(plan.network.name, plan.network)
@@ -175,25 +183,6 @@ class Segmenter:
         family = self.families[params.model]
         self._backend.check(family.network(params.ensemble))
         return family
-
-    async def _maps(
-        self,
-        decode: Callable[[], Decoded],
-        params: SegmentParams,
-        wanted: Wanted,
-        context: RequestContext,
-        reservation: Reservation,
-        most_bytes: int | None,
-    ) -> tuple[NetworkOutputs | None, Plan, Warnings]:
-        """Runs the networks on an image; returns their outputs, the plan, and the warnings so far."""
-        prepared = await self.prepare(decode, params, context, reservation)
-        plan = self._planner.plan(prepared.planes.shape[1:], prepared.params, prepared.source, context)
-        answer = _answer_bytes(plan, wanted, most_bytes)
-        reservation.resize(pixels=plan.pixels, bytes=reservation.held.get("bytes", 0) + ANSWER_COPIES * answer)
-        scaled = await self._pipeline.scale(prepared.planes, plan.scaled, context)
-        warnings = prepared.warnings
-        del prepared  # its planes are not needed while the networks run; the scaled ones end with this function
-        return await self._pipeline.maps(scaled, plan, wanted, context), plan, warnings
 
     async def prepare(
         self, decode: Callable[[], Decoded], params: SegmentParams, context: RequestContext, reservation: Reservation
