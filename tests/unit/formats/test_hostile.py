@@ -7,6 +7,7 @@ import struct
 import time
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,21 @@ def test_bombs_in_a_strip(codec):
 
 def test_strips_longer_than_the_image():
     data = patched_tag(tiff(GREY, compression="zlib", rowsperstrip=20), ROWS_PER_STRIP, 2**32 - 1)
-    np.testing.assert_array_equal(read_image(data, limits=LIMITS).pixels, GREY)
+    limits = replace(LIMITS, bytes_per_strip=GREY.nbytes)
+    np.testing.assert_array_equal(read_image(data, limits=limits).pixels, GREY)
+
+
+def test_strips_are_unpacked_beside_the_image():
+    """Therefore they have a limit of their own, unless they are not compressed."""
+    for options in ({"rowsperstrip": 20}, {"tile": (32, 32)}):
+        data = tiff(np.zeros((40, 32), np.uint16), compression="zlib", **options)
+        unpacked = 32 * 2 * (32 if "tile" in options else 20)
+        assert read_image(data, limits=replace(LIMITS, bytes_per_strip=unpacked)).pixels.shape == (40, 32)
+        with pytest.raises(ImageError) as caught:
+            read_image(data, limits=replace(LIMITS, bytes_per_strip=unpacked - 1))
+        assert (caught.value.reason, caught.value.metadata["resource"]) == ("IMAGE_TOO_LARGE", "bytes_per_strip")
+    plain = tiff(np.zeros((40, 32), np.uint16), rowsperstrip=20)
+    assert read_image(plain, limits=replace(LIMITS, bytes_per_strip=1)).pixels.shape == (40, 32)
 
 
 def test_tiles_larger_than_the_limits():
