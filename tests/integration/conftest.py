@@ -65,7 +65,7 @@ def start_triton(tiny_repository, tmp_path_factory) -> Iterator[Callable[..., Tr
         return Triton(at["http"], at["grpc"], at["metrics"], repository, process)
 
     yield start
-    with ThreadPoolExecutor() as pool:  # all at once: each takes its time
+    with ThreadPoolExecutor(len(started) or 1) as pool:  # all at once: each takes its time
         list(pool.map(stack.Process.stop, started))
 
 

@@ -51,7 +51,7 @@ def start_gateway(tiny_repository, tmp_path_factory) -> Iterator[Callable[..., G
         return Gateway(at["grpc"], at["health"], at["monitoring"], process.log, process, at.get("http", ""))
 
     yield start
-    with ThreadPoolExecutor() as pool:  # all at once: each takes its time
+    with ThreadPoolExecutor(len(started) or 1) as pool:  # all at once: each takes its time
         list(pool.map(stack.Process.stop, started))
 
 

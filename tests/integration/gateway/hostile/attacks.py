@@ -82,7 +82,7 @@ def unread_answers(address: str, calls: int, edge: int, hold_s: float) -> None:
 
 
 def unfinished_uploads(address: str, calls: int, size: int) -> None:
-    """Begins uploads in chunks, and leaves out the last chunk."""
+    """Begins uploads in chunks, and leaves out the last chunk. Holds those that the server reads no further."""
     image = pb.Image(encoded=pb.EncodedImage(format=pb.EncodedImage.FORMAT_TIFF))
     header = pb.SegmentLargeHeader(segment=pb.SegmentRequest(image=image), image_bytes=size)
     first = pb.SegmentLargeRequest(header=header).SerializeToString()
@@ -96,7 +96,9 @@ def unfinished_uploads(address: str, calls: int, size: int) -> None:
             caller.pump(0.2)
             for index in range(pieces):
                 chunk = pb.Chunk(offset=index * MIB, data=data, crc32=crc32)
-                caller.send_message(stream, pb.SegmentLargeRequest(chunk=chunk).SerializeToString())
+                message = pb.SegmentLargeRequest(chunk=chunk).SerializeToString()
+                if caller.send_message(stream, message) < len(message):
+                    return
 
         list(pool.map(send, connections))
         time.sleep(1)
