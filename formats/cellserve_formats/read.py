@@ -59,24 +59,13 @@ def read_image(
             unnamed axes. Its pixels are not real, finite numbers. A file of its set is missing.
         OSError: The file cannot be read.
     """
-    image = decode_image(
-        source, limits=limits, axes=axes, stacks=stacks, threads=threads, series=series, as_stored=as_stored
-    )
+    image = decode_image(source, limits, ReadOptions(axes, stacks, threads, series, as_stored))
     if as_stored:
         return image
     return dataclasses.replace(image, pixels=image.pixels.astype(taken_dtype(image, limits), copy=False))
 
 
-def decode_image(
-    source: bytes | str | os.PathLike[str],
-    *,
-    limits: Limits,
-    axes: str | None,
-    stacks: bool,
-    threads: int | None,
-    series: int | None,
-    as_stored: bool = False,
-) -> Image:
+def decode_image(source: bytes | str | os.PathLike[str], limits: Limits, options: ReadOptions) -> Image:
     """Reads an image as `read_image` does, and leaves the pixels in the type of the file."""
     path = None
     if not isinstance(source, bytes):
@@ -89,17 +78,19 @@ def decode_image(
         source = data
     name = path.name if path else ""
     kind = EncodedImage(source).format
-    if series and kind != "tiff":
+    if options.series and kind != "tiff":
         raise ImageError(
-            f"a {kind.upper()} file holds one image, number 0; there is no image {series}", "IMAGE_UNKNOWN", available=1
+            f"a {kind.upper()} file holds one image, number 0; there is no image {options.series}",
+            "IMAGE_UNKNOWN",
+            available=1,
         )
     match kind:
         case "png":
-            image = read_png(source, limits, name, as_stored=as_stored)
+            image = read_png(source, limits, name, as_stored=options.as_stored)
         case "jpeg":
             image = read_jpeg(source, limits, name)
         case "tiff":
-            image = read_tiff(TiffSource(source, path), limits, ReadOptions(axes, stacks, threads, series, as_stored))
+            image = read_tiff(TiffSource(source, path), limits, options)
     return image
 
 

@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 from cellserve_formats.errors import ImageError
 from cellserve_formats.image import Image
 from cellserve_formats.limits import Limits
+from cellserve_formats.options import ReadOptions
 from cellserve_formats.png import png_bytes
 from cellserve_formats.read import decode_image, read_image, taken_dtype
 
@@ -160,7 +161,7 @@ def _answer(request: Mapping[str, Any], answer: socket.socket, file: int, base: 
     _limit_memory(base)
     limits = _AskingLimits(**request["limits"], answer=answer, base=base)
     try:
-        image = _decoded(data, limits, request["options"])
+        image = _decoded(data, limits, ReadOptions(**request["options"]))
         dtype = taken_dtype(image, limits)
         warnings = [(kind.name, dict(facts)) for kind, facts in image.warnings]
         about = {"axes": image.axes, "pixel_size": image.pixel_size, "warnings": warnings}
@@ -172,19 +173,23 @@ def _answer(request: Mapping[str, Any], answer: socket.socket, file: int, base: 
         _send(answer, {"error": [_TOO_MUCH_MEMORY, "IMAGE_TOO_LARGE", {"resource": "memory", "limit": _MOST_WORKING}]})
 
 
-def _decoded(data: bytes, limits: _AskingLimits, options: Mapping[str, Any]) -> Image:
-    """Decodes a file, if need be with more working memory. Codecs say of a lack of memory that the file is damaged."""
-    try:
-        return decode_image(data, limits=limits, **options)
-    except MemoryError:
-        pass
-    except ImageError as error:
-        if error.reason != "IMAGE_UNDECODABLE":
-            raise
+def _decoded(data: bytes, limits: _AskingLimits, options: ReadOptions) -> Image:
+    """Decodes a file, if need be once more with more working memory. Raises MemoryError if that does not suffice."""
+    with contextlib.suppress(MemoryError):
+        return _decode(data, limits, options)
     gc.collect()
     limits = replace(limits, more=MORE_WORKING_BYTES)
     limits.ask(0)
-    return decode_image(data, limits=limits, **options)
+    return _decode(data, limits, options)
+
+
+def _decode(data: bytes, limits: _AskingLimits, options: ReadOptions) -> Image:
+    try:
+        return decode_image(data, limits, options)
+    except ImageError as error:
+        if "mem" in str(error.__cause__).lower():  # LZMA_MEM_ERROR, "Insufficient memory": codecs have no type for it
+            raise MemoryError from error
+        raise
 
 
 def _content(file: int) -> bytes:

@@ -24,6 +24,7 @@ from cellserve_contract.warnings import WarningKind
 from cellserve_formats.errors import ImageError
 from cellserve_formats.image import Image, PixelSize
 from cellserve_formats.limits import Limits
+from cellserve_formats.options import ReadOptions
 
 Grant = Callable[[int], AbstractContextManager[object]]
 BYTES_PER_SECOND = 16 << 20
@@ -88,7 +89,7 @@ class IsolatedReader:
                 time; IMAGE_TOO_LARGE if it took too much memory.
         """
         seconds += len(data) // BYTES_PER_SECOND
-        options = {"axes": axes, "series": series, "stacks": False, "threads": 1}
+        options = asdict(ReadOptions(axes, stacks=False, series=series))
         start = time.monotonic()
         with contextlib.ExitStack() as stack:
             file = stack.enter_context(_file_in_memory(data))

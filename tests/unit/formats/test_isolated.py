@@ -111,6 +111,25 @@ def test_more_working_memory_is_asked_for_and_then_all_of_it_at_once(reader):
     image = reader.read(lzma_dictionary(64 << 20), limits=Limits(), seconds=4, grant=grant)
     assert image.pixels.shape == (20, 30)
     assert asked == [1200, 192 << 20, (192 << 20) + 1200]
+    asked.clear()
+    with pytest.raises(ImageError) as caught:
+        reader.read(lzma_dictionary(1536 << 20), limits=Limits(), seconds=4, grant=grant)
+    assert (caught.value.reason, caught.value.metadata["resource"]) == ("IMAGE_TOO_LARGE", "memory")
+    assert len(asked) == 3
+
+
+def test_a_damaged_file_asks_for_no_more_memory(reader):
+    asked = []
+
+    def grant(size: int) -> contextlib.AbstractContextManager[None]:
+        asked.append(size)
+        return contextlib.nullcontext()
+
+    damaged = bytearray(tiff(GREY, compression="zlib"))
+    damaged[-20:] = bytes(20)
+    with pytest.raises(ImageError) as caught:
+        reader.read(bytes(damaged), limits=LIMITS, seconds=4, grant=grant)
+    assert (caught.value.reason, asked) == ("IMAGE_UNDECODABLE", [GREY.nbytes])
 
 
 def test_memory_is_bounded_before_the_size_is_known(reader):
