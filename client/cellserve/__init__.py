@@ -23,8 +23,19 @@ from .errors import (
 )
 from .files import read_image
 from .images import ImageLike
+from .limits import check_limits
 from .params import DiameterOptions, Normalization, ParameterError, SegmentOptions, SegmentParams
-from .results import DiameterEstimate, Model, ModelList, ModelVersion, Object, ResultWarning, Segmentation, Timing
+from .results import (
+    DiameterEstimate,
+    Limits,
+    Model,
+    ModelList,
+    ModelVersion,
+    Object,
+    ResultWarning,
+    Segmentation,
+    Timing,
+)
 
 __all__ = [
     "AsyncClient",
@@ -38,6 +49,7 @@ __all__ = [
     "Image",
     "ImageLike",
     "InvalidRequestError",
+    "Limits",
     "Model",
     "ModelList",
     "ModelVersion",
@@ -54,5 +66,6 @@ __all__ = [
     "SkippedError",
     "Timing",
     "UnavailableError",
+    "check_limits",
     "read_image",
 ]

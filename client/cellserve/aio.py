@@ -17,12 +17,12 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from . import messages
 from .calls import ServiceCalls
 from .channel import DEFAULT_ADDRESS, authority, channel_options, target, with_size
-from .errors import CellServeError, SkippedError, from_rpc_error, skipped_frame
+from .errors import CellServeError, SkippedError, from_rpc_error, is_unknown_call, skipped_frame
 from .images import ImageLike
 from .large import LargeCall, call_large_async, is_large, takes_large
 from .messages import ImageRequest, Keyed, Template
 from .params import DiameterOptions, SegmentOptions, SegmentParams
-from .results import DiameterEstimate, Model, ModelList, Segmentation
+from .results import DiameterEstimate, Limits, Model, ModelList, Segmentation
 from .retry import Retries
 
 K = TypeVar("K")
@@ -117,6 +117,15 @@ class AsyncClient:
     async def model(self, name: str) -> Model:
         """Returns one model family; InvalidRequestError where the server has none of that name."""
         return messages.decode_model((await self._call(self._stub().get_model, pb.GetModelRequest(name=name))).model)
+
+    async def limits(self) -> Limits | None:
+        """Returns what the server takes at most; see `Client.limits`."""
+        try:
+            return messages.decode_limits(await self._call(self._stub().get_limits, pb.GetLimitsRequest()))
+        except CellServeError as error:
+            if is_unknown_call(error):
+                return None
+            raise
 
     async def health(self) -> str:
         """Returns what a server says of itself; see `Client.health`."""

@@ -48,6 +48,11 @@ class ServiceCalls:
             request_serializer=pb.GetModelRequest.SerializeToString,
             response_deserializer=pb.GetModelResponse.FromString,
         )
+        self.get_limits = channel.unary_unary(
+            f"/{SERVICE}/GetLimits",
+            request_serializer=pb.GetLimitsRequest.SerializeToString,
+            response_deserializer=pb.GetLimitsResponse.FromString,
+        )
 
 
 class Cancellable(Protocol):

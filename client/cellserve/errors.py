@@ -176,6 +176,11 @@ def from_rpc_error(error: grpc.RpcError, *, address: str, deadline_s: float | No
     return kind(message, code, reason, dict(info.metadata), request_id, retry_after_s)
 
 
+def is_unknown_call(error: CellServeError) -> bool:
+    """Tells whether the server does not know the call: it is older than the call."""
+    return error.code is grpc.StatusCode.UNIMPLEMENTED
+
+
 def skipped_frame() -> SkippedError:
     """Returns the outcome of a frame that a newer one replaced."""
     message = "a newer frame came before this frame was sent"

@@ -23,7 +23,17 @@ from .errors import CellServeError, invalid_answer, one_image, refusal
 from .files import read_image
 from .images import ImageLike, decode_array, describe_image, with_axes
 from .params import DiameterSource, SegmentOptions, SegmentParams
-from .results import DiameterEstimate, Model, ModelList, ModelVersion, Object, ResultWarning, Segmentation, Timing
+from .results import (
+    DiameterEstimate,
+    Limits,
+    Model,
+    ModelList,
+    ModelVersion,
+    Object,
+    ResultWarning,
+    Segmentation,
+    Timing,
+)
 
 K = TypeVar("K")
 M = TypeVar("M", bound=Message)
@@ -201,6 +211,12 @@ def decode_model(message: pb.Model) -> Model:
 def decode_models(message: pb.ListModelsResponse) -> ModelList:
     """Unpacks the list of model families."""
     return ModelList(tuple(decode_model(model) for model in message.models), message.default_model)
+
+
+def decode_limits(message: pb.GetLimitsResponse) -> Limits:
+    """Unpacks the limits of a server."""
+    names = (field.name for field in dataclasses.fields(Limits) if field.name != "server_version")
+    return Limits(**{name: getattr(message.limits, name) for name in names}, server_version=message.server_version)
 
 
 def _array(message: pb.SegmentResponse, name: str, data: Mapping[str, bytes | memoryview]) -> NDArray[Any] | None:

@@ -249,3 +249,30 @@ class ModelList:
 
     def __len__(self) -> int:
         return len(self.models)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a server takes at most; `cellserve.check_limits` compares an image with it. 0 stands for an unknown limit.
+
+    Attributes:
+        max_image_pixels: Pixels of an image, rows x columns.
+        max_image_bytes: Bytes of an image once unpacked: planes x rows x columns x bytes of an element.
+        max_planes: Planes of an image: channels, or samples of a colour pixel.
+        max_tiles: Tiles of an image at the scale of the networks.
+        max_transfer_bytes: Bytes of an image as sent, packed or not, and of the arrays of its answer.
+        max_message_bytes: Bytes of a message. The client sends and gets more in chunks.
+        default_deadline_s: Seconds that a call without a deadline gets. The calls of this client have one.
+        max_deadline_s: Seconds that a call gets at most.
+        server_version: Version of the server.
+    """
+
+    max_image_pixels: int
+    max_image_bytes: int
+    max_planes: int
+    max_tiles: int
+    max_transfer_bytes: int
+    max_message_bytes: int
+    default_deadline_s: float
+    max_deadline_s: float
+    server_version: str

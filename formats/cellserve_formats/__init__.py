@@ -5,7 +5,7 @@ from .encoded import EncodedImage, FileFormat, file_format
 from .errors import ImageError
 from .files import replacing
 from .image import Image, PixelSize, check_axes, check_pixels, guess_axes, planes
-from .limits import Limits
+from .limits import Limits, check_sent
 from .losses import alpha_ignored
 from .read import read_image
 
@@ -19,6 +19,7 @@ __all__ = [
     "alpha_ignored",
     "check_axes",
     "check_pixels",
+    "check_sent",
     "file_format",
     "guess_axes",
     "image_dtype",

@@ -58,13 +58,30 @@ class Limits:
         """
         limit: int = getattr(self, name)
         if value > limit:
-            raise ImageError(
-                f"the image has {value:,} {name.replace('_', ' ')}; the limit is {limit:,}",
-                "IMAGE_TOO_LARGE",
-                resource=name,
-                value=value,
-                limit=limit,
-            )
+            what = f"{value:,} {name.replace('_', ' ')}"
+            raise _too_large(what, _REMEDIES.get(name, ""), resource=name, value=value, limit=limit)
 
 
 DEFAULT_LIMITS = Limits()
+
+_REMEDIES = {
+    "pixels": ": cut the image into parts",
+    "bytes": ": cut the image into parts, or send fewer planes or smaller numbers",
+    "planes": ": send fewer planes",
+}
+
+
+def check_sent(size: int, limit: int) -> None:
+    """Compares the bytes of an image as sent, packed or not, with the most that a server takes.
+
+    Raises:
+        ImageError: IMAGE_TOO_LARGE with `resource` ("bytes"), `value` and `limit`.
+    """
+    if size > limit:
+        remedy = ": compress the image, or cut the image into parts"
+        raise _too_large(f"{size:,} bytes as sent", remedy, resource="bytes", value=size, limit=limit)
+
+
+def _too_large(what: str, remedy: str, *, resource: str, value: int, limit: int) -> ImageError:
+    message = f"the image has {what}; the limit is {limit:,}{remedy}"
+    return ImageError(message, "IMAGE_TOO_LARGE", resource=resource, value=value, limit=limit)

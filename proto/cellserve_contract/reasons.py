@@ -77,9 +77,10 @@ class ErrorReason(Reason, Enum):
     )
     IMAGE_TOO_LARGE = (
         "INVALID_ARGUMENT",
-        "The image has more pixels, planes, bytes (once unpacked) or tiles than the server takes; `resource`, `value` "
-        "and `limit` say how many.",
-        "Cut the image, or check the diameter: a small diameter enlarges the image. docs/limits.md lists the limits.",
+        "The image has more pixels, planes, bytes (as sent, or once unpacked) or tiles than the server takes; "
+        "`resource`, `value` and `limit` say how many.",
+        "Cut the image, or check the diameter: a small diameter enlarges the image. docs/limits.md lists the limits, "
+        "GetLimits tells those of a server.",
     )
     PARAMETER_OUT_OF_RANGE = (
         "INVALID_ARGUMENT",

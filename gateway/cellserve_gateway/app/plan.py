@@ -11,10 +11,10 @@ from cellserve_contract.params import SegmentParams
 from cellserve_preprocess import TILE, TileGrid, rescaled_shape
 
 from cellserve_gateway.errors import DeadlineTooNear, ImageTooLarge
-from cellserve_gateway.settings import Settings
 
 from .context import RequestContext
 from .families import Families
+from .limits import ServiceLimits
 from .networks import Backend, Network
 from .params import DiameterSource, has_small_objects, with_min_size
 from .results import Wanted
@@ -57,16 +57,16 @@ class Planner:
     """Makes plans, and refuses images that exceed a limit or cannot be done in time.
 
     Args:
-        settings: Limits on tiles and pixels.
+        limits: Limit on tiles.
         families: The model families.
         backend: Tells which networks it serves, and how quickly.
 
     Attributes:
-        most_tiles: Most tiles of an image: never more than an idle gateway would admit.
+        most_tiles: Most tiles of an image.
     """
 
-    def __init__(self, settings: Settings, families: Families, backend: Backend) -> None:
-        self.most_tiles = min(settings.max_tiles, max(1, settings.max_pixels_in_flight // (TILE * TILE)))
+    def __init__(self, limits: ServiceLimits, families: Families, backend: Backend) -> None:
+        self.most_tiles = limits.max_tiles
         self._families = families
         self._backend = backend
 

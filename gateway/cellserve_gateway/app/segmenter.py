@@ -24,6 +24,7 @@ from .decode import Decoded
 from .diameter import DiameterEstimator
 from .families import Families
 from .files import ImageFiles
+from .limits import ServiceLimits
 from .networks import Backend, Network
 from .params import TESTED_DIAMETERS, DiameterSource, resolve
 from .pipeline import Pipeline
@@ -87,7 +88,13 @@ class FamilyStatus:
 
 
 class Segmenter:
-    """Segments images, estimates diameters, and lists the model families."""
+    """Segments images, estimates diameters, and lists the model families.
+
+    Attributes:
+        families: The model families.
+        files: Decodes image files.
+        limits: The limits that callers can ask for.
+    """
 
     def __init__(
         self,
@@ -100,10 +107,10 @@ class Segmenter:
     ) -> None:
         self.families = families
         self.files = files
-        self._settings = settings
+        self.limits = ServiceLimits.of(settings)
         self._backend = backend
         self._workers = workers
-        self._planner = Planner(settings, families, backend)
+        self._planner = Planner(self.limits, families, backend)
         self._pipeline = Pipeline(settings, backend, workers, instruments)
         self._diameters = DiameterEstimator(families, self._planner, self._pipeline)
 

@@ -3,6 +3,7 @@
 from .errors_pb2 import *
 from .image_pb2 import *
 from .large_pb2 import *
+from .limits_pb2 import *
 from .models_pb2 import *
 from .params_pb2 import *
 from .request_pb2 import *

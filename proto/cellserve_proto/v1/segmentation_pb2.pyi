@@ -1,4 +1,5 @@
 from cellserve_proto.v1 import large_pb2 as _large_pb2
+from cellserve_proto.v1 import limits_pb2 as _limits_pb2
 from cellserve_proto.v1 import models_pb2 as _models_pb2
 from cellserve_proto.v1 import request_pb2 as _request_pb2
 from cellserve_proto.v1 import results_pb2 as _results_pb2
@@ -54,3 +55,15 @@ class GetModelResponse(_message.Message):
     MODEL_FIELD_NUMBER: _ClassVar[int]
     model: _models_pb2.Model
     def __init__(self, model: _Optional[_Union[_models_pb2.Model, _Mapping]] = ...) -> None: ...
+
+class GetLimitsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetLimitsResponse(_message.Message):
+    __slots__ = ("limits", "server_version")
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
+    SERVER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    limits: _limits_pb2.Limits
+    server_version: str
+    def __init__(self, limits: _Optional[_Union[_limits_pb2.Limits, _Mapping]] = ..., server_version: _Optional[str] = ...) -> None: ...

@@ -68,6 +68,11 @@ class SegmentationServiceStub:
                 request_serializer=cellserve_dot_v1_dot_segmentation__pb2.GetModelRequest.SerializeToString,
                 response_deserializer=cellserve_dot_v1_dot_segmentation__pb2.GetModelResponse.FromString,
                 _registered_method=True)
+        self.GetLimits = channel.unary_unary(
+                '/cellserve.v1.SegmentationService/GetLimits',
+                request_serializer=cellserve_dot_v1_dot_segmentation__pb2.GetLimitsRequest.SerializeToString,
+                response_deserializer=cellserve_dot_v1_dot_segmentation__pb2.GetLimitsResponse.FromString,
+                _registered_method=True)
 
 
 class SegmentationServiceServicer:
@@ -117,6 +122,14 @@ class SegmentationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetLimits(self, request, context):
+        """Tells the limits of this server, so that a caller can check an image before sending it. A server that is older than this call answers
+        UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SegmentationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -149,6 +162,11 @@ def add_SegmentationServiceServicer_to_server(servicer, server):
                     servicer.GetModel,
                     request_deserializer=cellserve_dot_v1_dot_segmentation__pb2.GetModelRequest.FromString,
                     response_serializer=cellserve_dot_v1_dot_segmentation__pb2.GetModelResponse.SerializeToString,
+            ),
+            'GetLimits': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLimits,
+                    request_deserializer=cellserve_dot_v1_dot_segmentation__pb2.GetLimitsRequest.FromString,
+                    response_serializer=cellserve_dot_v1_dot_segmentation__pb2.GetLimitsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -314,6 +332,33 @@ class SegmentationService:
             '/cellserve.v1.SegmentationService/GetModel',
             cellserve_dot_v1_dot_segmentation__pb2.GetModelRequest.SerializeToString,
             cellserve_dot_v1_dot_segmentation__pb2.GetModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLimits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellserve.v1.SegmentationService/GetLimits',
+            cellserve_dot_v1_dot_segmentation__pb2.GetLimitsRequest.SerializeToString,
+            cellserve_dot_v1_dot_segmentation__pb2.GetLimitsResponse.FromString,
             options,
             channel_credentials,
             insecure,

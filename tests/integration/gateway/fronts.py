@@ -58,6 +58,9 @@ class Caller(Protocol):
     def models(self) -> dict[str, bool]:
         """Returns which families are ready. Raises RefusedError."""
 
+    def limits(self) -> dict[str, Any]:
+        """Returns the limits of the gateway. Raises RefusedError."""
+
     def give_up(self, file: bytes, after_s: float, **params: Any) -> None:
         """Begins to segment an image file, and leaves after some seconds."""
 
@@ -93,6 +96,12 @@ class GrpcCaller:
     def models(self) -> dict[str, bool]:
         with _refusals():
             return {model.name: model.ready for model in self._client.models()}
+
+    def limits(self) -> dict[str, Any]:
+        with _refusals():
+            limits = self._client.limits()
+        assert limits
+        return asdict(limits)
 
     def give_up(self, file: bytes, after_s: float, **params: Any) -> None:
         with contextlib.suppress(cellserve.CellServeError):
@@ -142,6 +151,10 @@ class HttpCaller:
 
     def models(self) -> dict[str, bool]:
         return {model["name"]: model["ready"] for model in _checked(self._client.get("/models")).json()["models"]}
+
+    def limits(self) -> dict[str, Any]:
+        content: dict[str, Any] = _checked(self._client.get("/limits")).json()
+        return content
 
     def give_up(self, file: bytes, after_s: float, **params: Any) -> None:
         with contextlib.suppress(httpx.ReadTimeout):

@@ -11,6 +11,7 @@ import pytest
 from cellserve import retry
 from cellserve_contract.objects import columns
 from cellserve_contract.params import PARAMETERS
+from cellserve_proto import v1 as pb
 
 from .fronts import CALLERS, Caller, RefusedError, disks, png, tiff
 
@@ -123,6 +124,13 @@ def test_models_are_listed(caller):
     assert caller.models() == {"generalist": True}
 
 
+def test_limits_are_told(opened, caller):
+    limits = caller.limits()
+    assert limits == CALLERS["http"](opened).limits()
+    assert (limits["max_image_pixels"], limits["max_planes"]) == (1_000_000, 16)
+    assert set(limits) == {field.name for field in pb.Limits.DESCRIPTOR.fields} | {"server_version"}
+
+
 @pytest.mark.parametrize(
     ("file", "params", "code", "reason", "facts"),
     [
@@ -183,7 +191,12 @@ def test_work_ends_when_its_caller_leaves(narrow, make_caller, in_flight):
 @pytest.mark.parametrize(("token", "reason"), [(None, "TOKEN_MISSING"), ("b" * 24, "TOKEN_UNKNOWN")])
 def test_every_call_needs_the_token(guarded, make_caller, token, reason):
     stranger, file = make_caller(guarded, token), png(disks(1))
-    for call in (lambda: stranger.segment(file, **FAST), lambda: stranger.diameter(file), stranger.models):
+    for call in (
+        lambda: stranger.segment(file, **FAST),
+        lambda: stranger.diameter(file),
+        stranger.models,
+        stranger.limits,
+    ):
         error = refused(call)
         assert (error.code, error.reason) == ("UNAUTHENTICATED", reason)
 

@@ -60,6 +60,17 @@ MODEL = pb.Model(
     max_batch_size=8,
 )
 
+LIMITS = pb.Limits(
+    max_image_pixels=100_000,
+    max_image_bytes=600_000,
+    max_planes=4,
+    max_tiles=50,
+    max_transfer_bytes=400_000,
+    max_message_bytes=300_000,
+    default_deadline_s=300,
+    max_deadline_s=600,
+)
+
 
 def failure(
     code: grpc.StatusCode,
@@ -98,6 +109,7 @@ class Service(segmentation_pb2_grpc.SegmentationServiceServicer):
         self.failures = deque(failures)
         self.header_failures: deque[status_pb2.Status] = deque()
         self.upload_failures: deque[status_pb2.Status] = deque()
+        self.limits_failure: status_pb2.Status | None = None
         self.delay_s = delay_s
         self.damage = 0
         self.requests: list = []
@@ -178,6 +190,11 @@ class Service(segmentation_pb2_grpc.SegmentationServiceServicer):
         if request.name != MODEL.name:
             self._fail(failure(grpc.StatusCode.NOT_FOUND, "no such model", "MODEL_UNKNOWN"), context)
         return pb.GetModelResponse(model=MODEL)
+
+    def GetLimits(self, request, context):
+        if self.limits_failure:
+            self._fail(self.limits_failure, context)
+        return pb.GetLimitsResponse(limits=LIMITS, server_version="9.9")
 
     def _receive(self, request, context):
         context.add_callback(lambda: None if context.code() is not None else self.cancelled.set())

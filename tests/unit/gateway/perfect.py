@@ -18,6 +18,7 @@ from cellserve_gateway.app.decode import Decoded
 from cellserve_gateway.app.diameter import DiameterEstimator
 from cellserve_gateway.app.families import Families
 from cellserve_gateway.app.files import ImageFiles
+from cellserve_gateway.app.limits import ServiceLimits
 from cellserve_gateway.app.networks import Network, Precision, TileOutputs
 from cellserve_gateway.app.params import DiameterSource
 from cellserve_gateway.app.pipeline import Pipeline
@@ -128,7 +129,8 @@ def setup(predicted: float | None, **settings) -> Iterator[Setup]:
     instruments, families = Instruments(metrics, Tracing(None)), Families([family(predicted)], "cells")
     with contextlib.closing(WorkerThreads(1, 1)) as workers:
         parts = options, families, triton, workers, instruments
-        planner, pipeline = Planner(options, families, triton), Pipeline(options, triton, workers, instruments)
+        planner = Planner(ServiceLimits.of(options), families, triton)
+        pipeline = Pipeline(options, triton, workers, instruments)
         segmenter = Segmenter(*parts, ImageFiles(options))
         context = RequestContext("r", deadline=asyncio.get_running_loop().time() + 60)
         estimator = DiameterEstimator(families, planner, pipeline)

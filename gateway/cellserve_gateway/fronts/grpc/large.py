@@ -7,12 +7,14 @@ from collections.abc import Iterator
 
 from cellserve_contract.arrays import Detached, describe_array
 from cellserve_contract.chunks import Assembly, ChunkError, cut
+from cellserve_formats import check_sent
 from cellserve_proto import v1 as pb
 
 from cellserve_gateway.app.admission import Reservation
 from cellserve_gateway.app.context import RequestContext
+from cellserve_gateway.app.decode import translated_image_errors
 from cellserve_gateway.app.threads import WorkerThreads
-from cellserve_gateway.errors import ImageTooLarge, InvalidImage, InvalidRequest
+from cellserve_gateway.errors import InvalidImage, InvalidRequest
 
 from .answers import Result, fill_facts, fill_objects
 from .receiver import Receiver
@@ -33,7 +35,7 @@ def header_of(message: pb.SegmentLargeRequest, limit: int) -> pb.SegmentLargeHea
 
     Args:
         message: The first message of the call.
-        limit: Most bytes of an image as transmitted.
+        limit: Most bytes of an image as sent.
 
     Raises:
         InvalidRequest: The message is no header, or names no work.
@@ -45,13 +47,8 @@ def header_of(message: pb.SegmentLargeRequest, limit: int) -> pb.SegmentLargeHea
         raise InvalidRequest("the first message is a header that names its work", reason="MESSAGE_MALFORMED")
     if header.image_bytes <= 0:
         raise InvalidImage("image_bytes is not above 0", reason="IMAGE_EMPTY")
-    if header.image_bytes > limit:
-        raise ImageTooLarge(
-            f"the image has {header.image_bytes:,} bytes as transmitted; the limit is {limit:,}",
-            resource="bytes",
-            value=header.image_bytes,
-            limit=limit,
-        )
+    with translated_image_errors():
+        check_sent(header.image_bytes, limit)
     return header
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -140,6 +141,10 @@ class SegmentationService:
 
     async def GetModel(self, request: Received[pb.GetModelRequest], context: RequestContext) -> pb.GetModelResponse:
         return pb.GetModelResponse(model=answers.model(self._segmenter.status(request.message.name)))
+
+    async def GetLimits(self, request: Received[pb.GetLimitsRequest], context: RequestContext) -> pb.GetLimitsResponse:
+        limits = pb.Limits(**dataclasses.asdict(self._segmenter.limits))
+        return pb.GetLimitsResponse(limits=limits, server_version=answers.SERVER_VERSION)
 
     async def _segment(
         self,

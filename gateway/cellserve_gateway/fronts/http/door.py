@@ -7,13 +7,15 @@ import contextlib
 import io
 from collections.abc import AsyncIterator
 
+from cellserve_formats import check_sent
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 
 from cellserve_gateway.app.admission import Admission, Reservation
 from cellserve_gateway.app.calls import PRINTABLE, CallObserver
 from cellserve_gateway.app.context import RequestContext
-from cellserve_gateway.errors import DeadlinePassed, ImageTooLarge, ServiceError
+from cellserve_gateway.app.decode import translated_image_errors
+from cellserve_gateway.errors import DeadlinePassed, ServiceError
 from cellserve_gateway.settings import Settings
 
 from .connections import (
@@ -179,13 +181,7 @@ class Door:
         if declared == 0:
             yield
             return
-        limit = self._settings.max_transfer_bytes
-        if declared > limit:
-            raise ImageTooLarge(
-                f"the body has {declared:,} bytes; the limit is {limit:,}",
-                resource="bytes",
-                value=declared,
-                limit=limit,
-            )
+        with translated_image_errors():
+            check_sent(declared, self._settings.max_transfer_bytes)
         with self._admission.admit(requests=1, bytes=declared) as call.reservation:
             yield

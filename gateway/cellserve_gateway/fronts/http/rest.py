@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +13,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from cellserve_gateway import __version__
 from cellserve_gateway.app.admission import Reservation
 from cellserve_gateway.app.context import RequestContext
 from cellserve_gateway.app.networks import Network
@@ -67,6 +69,7 @@ class RestInterface:
         self._add("POST", "/diameter", self.estimate_diameter, _diameter_docs())
         self._add("GET", "/models", self.list_models, {})
         self._add("GET", "/models/{name}", self.get_model, {})
+        self._add("GET", "/limits", self.get_limits, {})
 
     async def segment(self, request: Request) -> Response:
         """Segments one image.
@@ -122,6 +125,11 @@ class RestInterface:
     async def get_model(self, request: Request) -> Response:
         """Describes one model family."""
         return self._json(Call.of(request).context, _model(self._segmenter.status(request.path_params["name"])))
+
+    async def get_limits(self, request: Request) -> Response:
+        """Tells the limits of this server, in pixels, bytes, planes, tiles and seconds."""
+        content = dataclasses.asdict(self._segmenter.limits) | {"server_version": __version__}
+        return self._json(Call.of(request).context, content)
 
     async def _upload(self, call: Call, chosen: RequestOptions) -> tuple[Upload, Reservation]:
         """Applies the options to a call, then receives the body."""
