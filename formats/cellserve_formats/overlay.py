@@ -1,16 +1,17 @@
-"""Pictures for the eye: the image with the outlines of its objects."""
+"""Pictures for the eye: the image with its objects."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .files import write_bytes
-from .image import Image, planes
+from .image import Image, PixelSize, planes
+from .label_numbers import draw_numbers
 from .png import png_bytes
 
 # Bright, saturated hues that differ from one another and from grey, as RGB.
@@ -32,44 +33,83 @@ _PALETTE = np.array(
 _FEWEST_COLOURS = 5  # of the palette, those that differ most from what the lines cover
 _CLEARLY_DIFFERENT = 150.0  # distance between two RGB colours
 
+_FILL = np.float32(0.4)  # opacity of filled objects
 _THICK_LINES_ABOVE = 1500  # pixels of the longer side
 _NEIGHBOUR_STEPS = (14, 8, 4, 2, 1)  # distances at which objects count as neighbours, pixels
 
 
-def draw_overlay(image: Image, labels: NDArray[Any], cytoplasm: int = -1, nucleus: int = -1) -> NDArray[np.uint8]:
-    """Draws the outline of every object on the image, neighbours in different colours.
+class OverlayOptions(TypedDict, total=False):
+    """What an overlay shows; see `draw_overlay`."""
+
+    numbers: bool
+    filled: bool
+    scale: int
+
+
+def draw_overlay(
+    image: Image,
+    labels: NDArray[Any],
+    cytoplasm: int = -1,
+    nucleus: int = -1,
+    *,
+    numbers: bool = False,
+    filled: bool = False,
+    scale: int = 1,
+) -> NDArray[np.uint8]:
+    """Draws the objects of an image on the image, neighbours in different colours.
 
     Args:
         image: The image.
         labels: Unsigned integers [Y, X], 0 is background.
         cytoplasm: Plane that shows cells; -1: all planes.
         nucleus: Plane that shows nuclei; -1: none.
+        numbers: True: each object bears its label; see `label_numbers.draw_numbers`.
+        filled: True: the objects are filled with a translucent colour, besides their outlines.
+        scale: Pixels of the picture per pixel of the image along each axis. `label_numbers.scale_for_numbers` tells
+            which scale gives numbers room in small objects.
 
     Returns:
-        uint8 [Y, X, 3]: colour images in their colours, single planes grey, two planes grey with blue nuclei, each
-        stretched between its 1st and 99th percentile. Outlines lie inside their objects, one pixel wide, two where
-        the image is longer than 1500 pixels.
+        uint8 [scale * Y, scale * X, 3]: colour images in their colours, single planes grey, two planes grey with blue
+        nuclei, each stretched between its 1st and 99th percentile. Outlines lie inside their objects, one pixel wide,
+        two where the image is longer than 1500 pixels.
     """
-    picture = render(image, cytoplasm, nucleus)
-    lines = outlines(labels, 2 if max(labels.shape) > _THICK_LINES_ABOVE else 1)
+    picture, large = _enlarged(render(image, cytoplasm, nucleus), scale), _enlarged(labels, scale)
+    lines = outlines(large, 2 if max(labels.shape) > _THICK_LINES_ABOVE else 1)
     if lines.any():
         palette = _visible_colours(picture, lines)
-        picture[lines] = palette[colour_numbers(labels, len(palette))[labels[lines]]]
+        colours = palette[colour_numbers(labels, len(palette))]
+        if filled:
+            inside = large > 0
+            picture[inside] = (1 - _FILL) * picture[inside] + _FILL * colours[large[inside]]
+        picture[lines] = colours[large[lines]]
+    if numbers:
+        draw_numbers(picture, large)
     return picture
 
 
-def overlay_bytes(image: Image, labels: NDArray[Any], cytoplasm: int = -1, nucleus: int = -1) -> bytes:
+def overlay_bytes(
+    image: Image, labels: NDArray[Any], cytoplasm: int = -1, nucleus: int = -1, **options: Unpack[OverlayOptions]
+) -> bytes:
     """Returns the picture of `draw_overlay` as a PNG file; arguments as there."""
-    return png_bytes(draw_overlay(image, labels, cytoplasm, nucleus), image.pixel_size)
+    picture = draw_overlay(image, labels, cytoplasm, nucleus, **options)
+    size, scale = image.pixel_size, options.get("scale", 1)
+    return png_bytes(picture, size and PixelSize(size.y / scale, size.x / scale, size.z))
 
 
-def write_overlay(path: Path, image: Image, labels: NDArray[Any], cytoplasm: int = -1, nucleus: int = -1) -> None:
+def write_overlay(
+    path: Path,
+    image: Image,
+    labels: NDArray[Any],
+    cytoplasm: int = -1,
+    nucleus: int = -1,
+    **options: Unpack[OverlayOptions],
+) -> None:
     """Writes the picture of `draw_overlay` as a PNG file; arguments as there.
 
     Raises:
         OSError: The file cannot be written.
     """
-    write_bytes(path, overlay_bytes(image, labels, cytoplasm, nucleus))
+    write_bytes(path, overlay_bytes(image, labels, cytoplasm, nucleus, **options))
 
 
 def render(image: Image, cytoplasm: int = -1, nucleus: int = -1) -> NDArray[np.uint8]:
@@ -167,6 +207,11 @@ def _stretch(plane: NDArray[Any]) -> NDArray[np.float32]:
     scale = 1 / (high - low) if high > low else 0.0
     stretched: NDArray[np.float32] = np.clip((plane.astype(np.float32) - np.float32(low)) * np.float32(scale), 0, 1)
     return stretched
+
+
+def _enlarged(pixels: NDArray[Any], scale: int) -> NDArray[Any]:
+    """Repeats each pixel along both axes."""
+    return pixels if scale == 1 else pixels.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
 def _to_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:

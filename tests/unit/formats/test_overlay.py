@@ -1,4 +1,4 @@
-"""Pictures of outlines."""
+"""Pictures of objects."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import time
 
 import numpy as np
 import pytest
-from cellserve_formats import Image
-from cellserve_formats.overlay import colour_numbers, draw_overlay, outlines, render
+from cellserve_formats import Image, PixelSize, read_image
+from cellserve_formats.overlay import colour_numbers, draw_overlay, outlines, overlay_bytes, render
 
 
 def tissue(rows: int, columns: int, size: int) -> np.ndarray:
@@ -117,8 +117,38 @@ def test_two_planes_are_grey_cells_with_blue_nuclei():
     assert red < green < blue
 
 
-def test_cost_of_many_objects():
+def test_filled_objects_let_the_image_through():
+    labels = np.zeros((30, 40), np.uint16)
+    labels[4:26, 6:18], labels[4:26, 22:34] = 1, 2
+    pixels = np.random.default_rng(0).integers(0, 4000, labels.shape, np.uint16)
+    image = Image(pixels, "YX")
+    plain, lines, filled = render(image), draw_overlay(image, labels), draw_overlay(image, labels, filled=True)
+    border, inside = outlines(labels), (labels > 0) & ~outlines(labels)
+    np.testing.assert_array_equal(filled[labels == 0], plain[labels == 0])
+    np.testing.assert_array_equal(filled[border], lines[border])
+    for label in (1, 2):
+        here = inside & (labels == label)
+        colour = lines[border & (labels == label)][0]
+        assert np.corrcoef(filled[here][:, 0], plain[here][:, 0])[0, 1] > 0.99
+        tint = filled[here].mean(axis=0) - plain[here].mean(axis=0)
+        np.testing.assert_allclose(tint, 0.4 * (colour - plain[here].mean(axis=0)), atol=1)
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+def test_a_larger_picture_shows_the_same(scale):
+    labels = tissue(3, 3, 10)
+    image = Image(labels, "YX", PixelSize(0.6, 0.3, 2.0))
+    large = read_image(overlay_bytes(image, labels, scale=scale))
+    assert large.pixels.shape == (30 * scale, labels.shape[1] * scale, 3)
+    assert large.pixel_size == PixelSize(pytest.approx(0.6 / scale, rel=1e-3), pytest.approx(0.3 / scale, rel=1e-3))
+    objects = labels.repeat(scale, axis=0).repeat(scale, axis=1)
+    changed = (large.pixels != render(image).repeat(scale, axis=0).repeat(scale, axis=1)).any(axis=2)
+    np.testing.assert_array_equal(changed, outlines(objects), "lines stay thin")
+
+
+@pytest.mark.parametrize("numbers", [False, True])
+def test_cost_of_many_objects(numbers):
     labels = tissue(60, 60, 16)
     start = time.perf_counter()
-    draw_overlay(Image(labels, "YX"), labels)
+    draw_overlay(Image(labels, "YX"), labels, numbers=numbers)
     assert time.perf_counter() - start < 5
