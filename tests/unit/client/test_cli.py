@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -14,9 +15,8 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from cellserve import cli, read_image
-from cellserve import files as cellserve_files
-from cellserve.cli import app
+from cellserve import read_image
+from cellserve.cli import app, outputs
 from typer.testing import CliRunner
 
 from .scripted_server import Service, failure, start
@@ -175,14 +175,15 @@ def test_a_file_given_twice_is_segmented_once(run, files):
 @pytest.mark.parametrize("command", ["segment", "diameter"])
 @pytest.mark.parametrize("as_json", [True, False])
 def test_whatever_goes_wrong_with_one_file_the_others_are_done(run, files, monkeypatch, command, as_json):
-    real = cli.read_image
+    commands = importlib.import_module(f"cellserve.cli.{command}")
+    real = commands.read_image
 
     def read(path, *arguments):
         if path == files[0]:
             raise RecursionError("a bug")
         return real(path, *arguments)
 
-    monkeypatch.setattr(cli, "read_image", read)
+    monkeypatch.setattr(commands, "read_image", read)
     json_option = ["--json"] if as_json and command == "segment" else []
     result = run(command, *files, *json_option)
     assert result.exit_code == 1
@@ -194,14 +195,14 @@ def test_whatever_goes_wrong_with_one_file_the_others_are_done(run, files, monke
 
 
 def test_whatever_goes_wrong_with_one_result_the_others_are_written(run, files, monkeypatch, tmp_path):
-    real = cellserve_files.write_overlay
+    real = outputs.write_overlay
 
     def write(path, *arguments):
         if path.name.startswith("a_"):
             raise TypeError("a bug")
         real(path, *arguments)
 
-    monkeypatch.setattr(cellserve_files, "write_overlay", write)
+    monkeypatch.setattr(outputs, "write_overlay", write)
     result = run("segment", *files, "--concurrency", 1)
     assert result.exit_code == 1
     assert f"error: {files[0]}: unforeseen TypeError: a bug [CLIENT_FAILED]" in result.stderr

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 from cellserve import Object, PixelSize, read_image
-from cellserve.files import check_names, is_output, plan_outputs
+from cellserve.cli.outputs import check_names, is_output, plan_outputs
 from cellserve_contract.objects import columns
 
 GREY = np.random.default_rng(0).integers(0, 4096, (20, 30), np.uint16)

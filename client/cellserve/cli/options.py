@@ -1,9 +1,10 @@
-"""The options of the command line for the parameters of a segmentation, made from their declarations."""
+"""Options that several commands share; those of the parameters are made from their declarations."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import typer
@@ -12,6 +13,26 @@ from cellserve_contract.params import PARAMETERS, Normalization, ParameterError,
 
 F = TypeVar("F", bound=Callable[..., Any])
 _PANEL = "Parameters"
+
+Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="TIFF, PNG or JPEG files.", show_default=False)]
+Address = Annotated[
+    list[str],
+    typer.Option("--address", "-a", envvar="CELLSERVE_ADDRESS", help="Server as HOST:PORT; repeat for several."),
+]
+DeadlineS = Annotated[float, typer.Option(help="Seconds one image may take.", min=0.001)]
+AnswerS = Annotated[float, typer.Option("--deadline-s", help="Seconds to wait for an answer.", min=0.001)]
+Axes = Annotated[
+    str | None,
+    typer.Option(
+        help="CYX or YXC, for TIFF files of several planes that do not say what these are.", show_default=False
+    ),
+]
+Series = Annotated[
+    int | None,
+    typer.Option(
+        help="Number of the image in a TIFF file that holds several, from 0.", min=0, show_default="the only one"
+    ),
+]
 
 
 def parameter_options(*, estimate: bool = False) -> Callable[[F], F]:

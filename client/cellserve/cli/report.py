@@ -11,10 +11,11 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from .errors import CellServeError
-from .files import Outputs
-from .params import DiameterSource
-from .results import ModelList, ResultWarning, Segmentation
+from cellserve.errors import CellServeError
+from cellserve.params import DiameterSource
+from cellserve.results import ModelList, ResultWarning, Segmentation
+
+from .outputs import Outputs
 
 _ROWS = 10  # of an object table: the CSV has them all
 
