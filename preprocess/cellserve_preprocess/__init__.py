@@ -1,8 +1,9 @@
 """From an image to the tiles the networks run on: channels, normalisation, rescaling, tiling."""
 
+from cellserve_contract.channels import MEAN, default_channels
 from cellserve_contract.params import Normalization, ParameterError
 
-from .channels import MEAN, default_channels, select_channels
+from .channels import select_channels
 from .normalize import Normalized, normalize
 from .rescale import rescaled_shape, resize
 from .tile import MARGIN, TILE, TileGrid

@@ -3,31 +3,9 @@
 from typing import Any
 
 import numpy as np
+from cellserve_contract.channels import MEAN, NONE
 from cellserve_contract.params import ParameterError
 from numpy.typing import NDArray
-
-MEAN = -1
-"""Cytoplasm channel that stands for the mean of all planes."""
-NONE = -1
-"""Nucleus channel that stands for a plane of zeros."""
-
-
-def default_channels(planes: int) -> tuple[int, int]:
-    """Choose (cytoplasm, nucleus) channels for an image of `planes` planes.
-
-    One plane is the cytoplasm, two are cytoplasm and nucleus, three are a colour image whose mean is the cytoplasm.
-
-    Raises:
-        ParameterError: there are more planes; which of them matter only the caller can know.
-    """
-    match planes:
-        case 1:
-            return 0, NONE
-        case 2:
-            return 0, 1
-        case 3:
-            return MEAN, NONE
-    raise ParameterError("cytoplasm_channel", "not set", f"one of the {planes} planes, named by the caller")
 
 
 def select_channels(image: NDArray[Any], cytoplasm: int, nucleus: int) -> NDArray[Any]:

@@ -6,9 +6,9 @@ import math
 from dataclasses import replace
 from enum import Enum
 
+from cellserve_contract.channels import resolve_channels
 from cellserve_contract.model_card import Family
 from cellserve_contract.params import MIN_SIZE, SegmentParams
-from cellserve_preprocess import ParameterError, default_channels
 
 SMALL_DIAMETER = 6.0
 """In pixels. Masks of smaller objects are recovered at the networks' scale: on few pixels, fewer paths converge."""
@@ -38,20 +38,11 @@ def resolve(params: SegmentParams, planes: int, family: Family) -> tuple[Segment
         None: `DiameterEstimator` estimates it from the image.
 
     Raises:
-        ParameterError: A channel does not exist, or must be named.
+        ParameterError: A channel does not exist, or must be named; see `cellserve_contract.channels`.
     """
-    cytoplasm, nucleus = params.cytoplasm_channel, params.nucleus_channel
-    if cytoplasm is None or nucleus is None:
-        default_cytoplasm, default_nucleus = default_channels(planes) if cytoplasm is None else (cytoplasm, -1)
-        if "nucleus" not in family.channels:
-            default_nucleus = -1
-        cytoplasm = default_cytoplasm if cytoplasm is None else cytoplasm
-        nucleus = default_nucleus if nucleus is None else nucleus
-    for name, channel in (("cytoplasm_channel", cytoplasm), ("nucleus_channel", nucleus)):
-        if not -1 <= channel < planes:
-            raise ParameterError(name, channel, f"-1 to {planes - 1} for an image of {planes} planes")
-    if nucleus >= 0 and "nucleus" not in family.channels:
-        raise ParameterError("nucleus_channel", nucleus, f"-1, since '{family.name}' was trained without nuclei")
+    cytoplasm, nucleus = resolve_channels(
+        params.cytoplasm_channel, params.nucleus_channel, planes, family.name, family.channels
+    )
     channels = replace(params, cytoplasm_channel=cytoplasm, nucleus_channel=nucleus)
     if params.diameter is not None:
         return channels, DiameterSource.CALLER

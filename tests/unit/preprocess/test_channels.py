@@ -1,18 +1,6 @@
 import numpy as np
 import pytest
-from cellserve_preprocess import ParameterError, default_channels, select_channels
-
-
-@pytest.mark.parametrize(("planes", "channels"), [(1, (0, -1)), (2, (0, 1)), (3, (-1, -1))])
-def test_default_channels_follow_the_number_of_planes(planes, channels):
-    assert default_channels(planes) == channels
-
-
-@pytest.mark.parametrize("planes", [4, 17])
-def test_more_planes_need_the_callers_word(planes):
-    with pytest.raises(ParameterError, match="named by the caller") as refused:
-        default_channels(planes)
-    assert refused.value.parameter == "cytoplasm_channel"
+from cellserve_preprocess import ParameterError, select_channels
 
 
 @pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.uint16, np.uint32, np.int16, np.float32, np.float64])
