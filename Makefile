@@ -3,7 +3,7 @@
 #   make demo    segment a real image through the real servers        make up      keep the servers running (ports 50051, 8080, 8000-8002, 9464)
 #   make with CMD='...'   run a command beside the same servers, on free ports; it finds CELLSERVE_ADDRESS and CELLSERVE_HTTP_URL set
 #   make test    all checks and tests                                 make down    stop them
-#   make check   formatting, lint, types, architecture, contract      make proto   generate stubs, keywords and tables anew
+#   make check   formatting, lint, types, architecture, contract      make proto   generate stubs, keywords and reference pages anew
 #   make bench   the figures of the README; ONLY=name: one of them     make nightly the property tests, with fifty times the examples, and chaos with 1,000 images
 #   make contract-freeze  the contract as it is becomes the one that later versions must not break
 #   make chart-test, make rules-test                                  the parts of `make test` for the Helm chart and for the alerts
@@ -51,13 +51,13 @@ check: .venv/dev.done
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	.venv/bin/mypy --strict devtools deploy/cluster deploy/grafana/dashboard.py deploy/helm/generate.py docs/generate.py
+	.venv/bin/mypy --strict devtools deploy/cluster deploy/grafana/dashboard.py deploy/helm/generate.py docs/generate docs/site
 	.venv/bin/mypy --strict deploy/triton/serve.py deploy/triton/verify_models.py
 	.venv/bin/lint-imports
 	proto/generate.sh --check
 	.venv/bin/python deploy/helm/generate.py --check
 	.venv/bin/python deploy/grafana/dashboard.py --check
-	.venv/bin/python docs/generate.py --check
+	.venv/bin/python -m docs.generate --check
 
 bench: .venv/dev.done .venv-triton/done .venv-peers/done
 	rm -rf build/networks
@@ -88,6 +88,7 @@ test-lowest:
 
 proto: .venv/dev.done
 	proto/generate.sh
+	.venv/bin/python -m docs.generate
 
 contract-freeze: .venv/dev.done
 	proto/generate.sh --freeze

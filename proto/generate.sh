@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Generates what follows from the contract and from cellserve_contract: stubs, keywords, tables of docs/.
+# Generates what follows from the contract and from cellserve_contract: stubs and keywords.
 # With --check: fails if a committed file differs, or if the contract breaks the frozen one (contract.binpb).
 # With --freeze: writes contract.binpb, after a change that existing callers survive.
 set -euo pipefail
@@ -32,13 +32,9 @@ if [ "${1:-}" = --check ]; then
     cmp "$stubs/$(basename "$stub")" "cellserve_proto/v1/$(basename "$stub")" || stale "$stub"
   done
   cmp "$scratch/fields.py" cellserve_contract/fields.py || stale fields.py
-  for page in errors parameters; do
-    cmp "$scratch/$page.md" "../docs/$page.md" || stale "docs/$page.md"
-  done
-  echo "stubs, keywords and tables are fresh"
+  echo "stubs and keywords are fresh"
 else
   rm -f cellserve_proto/v1/*_pb2*
   cp "$stubs"/* cellserve_proto/v1
   cp "$scratch/fields.py" cellserve_contract
-  cp "$scratch/errors.md" "$scratch/parameters.md" ../docs
 fi

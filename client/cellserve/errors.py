@@ -10,7 +10,7 @@ CellServeError                                  what to do
 └── ServerError                                 report it, with the request id: the fault is the server's
 
 Exceptions of `grpc` and of `cellserve_formats` are translated here and nowhere else. Reasons are listed in
-docs/errors.md; the client adds FILE_UNREADABLE, FILE_UNWRITABLE, MESSAGE_TOO_LARGE, FRAME_SKIPPED, ANSWER_INVALID and
+docs/reference/errors.md; the client adds FILE_UNREADABLE, FILE_UNWRITABLE, MESSAGE_TOO_LARGE, FRAME_SKIPPED, ANSWER_INVALID and
 CLIENT_FAILED.
 """
 

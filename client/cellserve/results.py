@@ -84,7 +84,7 @@ class ResultWarning:
     """Something to know about an answer. The answer is valid all the same.
 
     Attributes:
-        kind: Word of docs/errors.md, such as "nothing_found"; "" for kinds this client does not know.
+        kind: Word of docs/reference/errors.md, such as "nothing_found"; "" for kinds this client does not know.
         message: What happened.
         suggestion: What to try.
         metadata: Facts for programs.

@@ -76,7 +76,7 @@ ROWS: dict[str, list[Panel]] = {
             "Errors per second",
             "ops",
             (rate("cellserve_errors_total", "reason"), "{{reason}}"),
-            help="By reason; docs/errors.md explains each.",
+            help="By reason; docs/reference/errors.md explains each.",
         ),
         panel("Gateways ready", "none", (f"sum(cellserve_ready{{{S}}})", "ready"), kind="stat"),
         panel("Tritons up", "none", (f'sum(up{{{S},job=~".+-triton"}})', "up"), kind="stat"),

@@ -9,7 +9,7 @@ class ImageError(ValueError):
     Attributes:
         message: One sentence for a person, without the name of the file.
         reason: IMAGE_EMPTY, IMAGE_SIZE_MISMATCH, IMAGE_UNDECODABLE, AXES_UNKNOWN, DATA_TYPE_UNSUPPORTED,
-            PIXELS_NOT_FINITE or IMAGE_TOO_LARGE; docs/errors.md explains them.
+            PIXELS_NOT_FINITE or IMAGE_TOO_LARGE; docs/reference/errors.md explains them.
         metadata: Facts for programs, such as the limit and the value that exceeds it.
     """
 

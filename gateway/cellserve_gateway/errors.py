@@ -23,7 +23,7 @@ ServiceError                 code                 reason
 
 Each boundary translates foreign exceptions into this tree. A backend translates those of its servers, and a front's
 codec bad input. `app.calls.translated` makes INTERNAL of all others, without internals. Each front translates this tree
-into its protocol. docs/errors.md explains each reason.
+into its protocol. docs/reference/errors.md explains each reason.
 """
 
 from __future__ import annotations

@@ -99,6 +99,13 @@ class Parameter:
         return hasattr(self.kind, "parse")
 
     @property
+    def annotation(self) -> str:
+        """The type, as Python writes it."""
+        if self.words:
+            return f"Literal[{', '.join(chr(34) + word + chr(34) for word in self.words)}]"
+        return self.kind.__name__ + (" | str" if self.has_text_form else "")
+
+    @property
     def schema(self) -> dict[str, Any]:
         """JSON schema of the value, for OpenAPI. A class with a text form is a string."""
         schema: dict[str, Any] = {"type": _JSON_TYPES.get(self.kind, "string"), "description": self.about.help}

@@ -1,7 +1,6 @@
-"""Writes what follows from the declarations: keywords for type checkers, and tables of the docs.
+"""Writes the keywords for type checkers, which follow from the declarations.
 
-`python -m cellserve_contract.generate FOLDER` writes fields.py, errors.md and parameters.md there.
-`make proto` calls it.
+`python -m cellserve_contract.generate FOLDER` writes fields.py there. `make proto` calls it.
 """
 
 from __future__ import annotations
@@ -9,12 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from .declarations import Parameter
 from .params import PARAMETERS
-from .reasons import ErrorReason
-from .warnings import WarningKind
-
-_REASONS_HEAD = ("| reason | status | what happened | what to do |", "|---|---|---|---|")
 
 
 def fields() -> str:
@@ -30,108 +24,14 @@ def fields() -> str:
         "class ParamFields(TypedDict, total=False):",
         '    """The fields of `SegmentParams` as keywords; None stands for the default."""',
         "",
-        *(f"    {name}: {_type(parameter)} | None" for name, parameter in PARAMETERS.items()),
+        *(f"    {name}: {parameter.annotation} | None" for name, parameter in PARAMETERS.items()),
     ]
     return "\n".join(lines) + "\n"
 
 
-def errors_page() -> str:
-    """Returns docs/errors.md."""
-    theirs = [reason for reason in ErrorReason if reason.source != "client"]
-    own = [reason for reason in ErrorReason if reason.source == "client"]
-    return "\n".join(
-        [
-            "# Errors and warnings",
-            "",
-            "This page is generated from `reasons.py` and `warnings.py` in `proto/cellserve_contract` by `make proto`.",
-            "",
-            "Every failure of the service is a gRPC status with a `google.rpc.ErrorInfo` detail.",
-            "Its `domain` is `cellserve`.",
-            "Its `reason` is one of the words below: a value of the contract's `ErrorReason` without the prefix.",
-            "Its `metadata` holds the facts (the limit, the allowed values).",
-            "Statuses that invite a retry carry a `google.rpc.RetryInfo` with the seconds to wait.",
-            "Over HTTP, `Retry-After` has these seconds.",
-            "Python clients repeat such a call themselves until its deadline.",
-            "The REST interface answers with problem details (RFC 9457) that have the same reason and metadata.",
-            "A failed frame of `SegmentStream` carries the same status as a `google.rpc.Status`.",
-            "In Python: `CellServeError.reason`.",
-            "[Limits](limits.md) has the value of every limit, and how to change it.",
-            "",
-            "## Reasons",
-            "",
-            *_REASONS_HEAD,
-            *map(_reason, theirs),
-            "",
-            'A reason marked "log only" occurs in the server\'s log and never in an answer.',
-            "",
-            "## Reasons of the client",
-            "",
-            "The client refuses a request that it can see is wrong (element type, axes, damaged file, parameter).",
-            "It then gives one of the reasons above. These reasons are its own:",
-            "",
-            *_REASONS_HEAD,
-            *map(_reason, own),
-            "",
-            "## Warnings",
-            "",
-            "An answer with warnings is valid.",
-            "Each warning has a kind, a message, a suggestion and facts for programs.",
-            "In Python: `Segmentation.warnings`.",
-            "",
-            "| kind | what happened | what to try |",
-            "|---|---|---|",
-            *(f"| `{kind.name.lower()}` | {kind.meaning} | {kind.suggestion} |" for kind in WarningKind),
-            "",
-        ]
-    )
-
-
-def parameters_page() -> str:
-    """Returns docs/parameters.md."""
-    return "\n".join(
-        [
-            "# Parameters of a segmentation",
-            "",
-            "This page is generated from `proto/cellserve_contract/params.py` by `make proto`.",
-            "",
-            "Names are those of the Python client and of `SegmentParams` in the contract.",
-            "On the command line, a name has dashes: `--min-size`.",
-            "Every answer carries all parameters as used.",
-            "",
-            "| name | type | allowed | default | meaning |",
-            "|---|---|---|---|---|",
-            *map(_row, PARAMETERS.values()),
-            "",
-        ]
-    )
-
-
-def _row(parameter: Parameter) -> str:
-    kind = "one word" if parameter.words else _type(parameter).replace(" | ", " or ")
-    cells = (f"`{parameter.name}`", kind, parameter.allowed or "any", _default(parameter), parameter.about.help)
-    return f"| {' | '.join(cells)} |"
-
-
-def _type(parameter: Parameter) -> str:
-    if parameter.words:
-        return f"Literal[{', '.join(chr(34) + word + chr(34) for word in parameter.words)}]"
-    return parameter.kind.__name__ + (" | str" if parameter.has_text_form else "")
-
-
-def _default(parameter: Parameter) -> str:
-    return parameter.about.unset or f"`{parameter.default}`"
-
-
-def _reason(reason: ErrorReason) -> str:
-    status = f"{reason.status}{' (log only)' if reason.source == 'log' else ''}"
-    return f"| `{reason.name}` | {status} | {reason.meaning} | {reason.remedy} |"
-
-
 def main(folder: Path) -> None:
-    """Writes the files."""
+    """Writes the module."""
     (folder / "fields.py").write_text(fields())
-    (folder / "errors.md").write_text(errors_page())
-    (folder / "parameters.md").write_text(parameters_page())
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The parameters of a segmentation: each one declared once, with type, bounds, default, help and option.
 
 A new parameter is one field of a class below, one field of proto/cellserve/v1/params.proto and one test. The keywords
-of the client, the options of the command line, both codecs, the HTTP query and docs/parameters.md follow from it.
+of the client, the options of the command line, both codecs, the HTTP query and docs/reference/parameters.md follow.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class RecoveryParams:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentParams(RecoveryParams):
-    """Everything that decides the outcome for a given image. Each field says what it does; see docs/parameters.md.
+    """Everything that decides the outcome for a given image. docs/reference/parameters.md explains each field.
 
     None (for `model`: "") leaves the choice to the server. Every answer carries the parameters as used, none left out:
     sending them again repeats the result. With OpenVINO in single precision, no bit of the result depends on the load

@@ -1,4 +1,4 @@
-"""Why requests fail. docs/errors.md is generated from the texts below."""
+"""Why requests fail. docs/reference/errors.md is generated from the texts below."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ class ErrorReason(Reason, Enum):
         "INVALID_ARGUMENT",
         "The image has more pixels, planes, bytes (as sent, or once unpacked) or tiles than the server takes; "
         "`resource`, `value` and `limit` say how many.",
-        "Cut the image, or check the diameter: a small diameter enlarges the image. docs/limits.md lists the limits, "
-        "GetLimits tells those of a server.",
+        "Cut the image, or check the diameter: a small diameter enlarges the image. GetLimits tells the limits of a "
+        "server; the documentation has a page on all limits.",
     )
     PARAMETER_OUT_OF_RANGE = (
         "INVALID_ARGUMENT",
@@ -228,7 +228,8 @@ class ErrorReason(Reason, Enum):
     MESSAGE_TOO_LARGE = (
         "RESOURCE_EXHAUSTED",
         "A message is larger than the server takes. gRPC itself refuses the message, without details.",
-        "Call SegmentLarge, as the clients of this project do, or cut the image. docs/limits.md lists the limits.",
+        "Call SegmentLarge, as the clients of this project do, or cut the image. The documentation has a page on "
+        "all limits.",
         "client",
     )
     FRAME_SKIPPED = (

@@ -1,4 +1,4 @@
-"""What answers warn of. docs/errors.md is generated from the texts below."""
+"""What answers warn of. docs/reference/errors.md is generated from the texts below."""
 
 from __future__ import annotations
 

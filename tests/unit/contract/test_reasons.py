@@ -1,4 +1,4 @@
-"""Reasons and warnings: the same words in code, contract and docs."""
+"""Reasons and warnings: the same words in code and contract."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 
 import grpc
 import pytest
-from cellserve_contract import generate
 from cellserve_contract.reasons import ErrorReason, server_reasons
 from cellserve_contract.warnings import WarningKind
 from cellserve_gateway import errors
@@ -35,11 +34,6 @@ def test_no_two_members_are_one():
 @pytest.mark.parametrize("reason", ErrorReason)
 def test_statuses_exist(reason):
     assert reason.status in grpc.StatusCode.__members__
-
-
-def test_the_docs_are_generated():
-    assert (ROOT / "docs/errors.md").read_text() == generate.errors_page()
-    assert (ROOT / "docs/parameters.md").read_text() == generate.parameters_page()
 
 
 def test_code_uses_no_other_reasons():

@@ -55,7 +55,7 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
     if body := operation.get("requestBody"):
         parts.append(f"<p>Body: {escape(body['description'])}</p>")
     if parameters := operation.get("parameters"):
-        parts.append(_table(("parameter", "values", "default", "meaning"), map(_parameter, parameters)))
+        parts.append(_table(("parameter", "values", "default", "meaning"), map(parameter_row, parameters)))
     content = operation["responses"].get("200", {}).get("content", {})
     kinds = [(kind, about["schema"]["description"]) for kind, about in content.items() if "schema" in about]
     if path.endswith("/segment"):
@@ -63,7 +63,8 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
     return "".join(parts)
 
 
-def _parameter(parameter: dict[str, Any]) -> tuple[str, ...]:
+def parameter_row(parameter: dict[str, Any]) -> tuple[str, ...]:
+    """Returns name, values, default and meaning of a parameter of the OpenAPI description."""
     schema = parameter["schema"]
     default = schema.get("default", "")
     return (
