@@ -9,9 +9,9 @@ CellServeError                                  what to do
 ├── SkippedError                                nothing: a newer frame took the place of this one
 └── ServerError                                 report it, with the request id: the fault is the server's
 
-Exceptions of `grpc` and of `cellserve_formats` are translated here and nowhere else. Reasons are listed in
-docs/reference/errors.md; the client adds FILE_UNREADABLE, FILE_UNWRITABLE, MESSAGE_TOO_LARGE, FRAME_SKIPPED, ANSWER_INVALID and
-CLIENT_FAILED.
+Exceptions of `grpc` and of `cellserve_formats` are translated here and nowhere else. `docs/reference/errors.md`
+lists the reasons. The client adds FILE_UNREADABLE, FILE_UNWRITABLE, MESSAGE_TOO_LARGE, FRAME_SKIPPED, ANSWER_INVALID
+and CLIENT_FAILED.
 """
 
 from __future__ import annotations

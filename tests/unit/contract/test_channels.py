@@ -16,7 +16,9 @@ def test_default_channels_follow_the_number_of_planes(planes, channels):
 
 @pytest.mark.parametrize("planes", [4, 17])
 def test_more_planes_need_the_callers_word(planes):
-    with pytest.raises(ParameterError, match=rf"not set; allowed: 0 to {planes - 1}, .*mean of all {planes}") as refused:
+    with pytest.raises(
+        ParameterError, match=rf"not set; allowed: 0 to {planes - 1}, .*mean of all {planes}"
+    ) as refused:
         default_channels(planes)
     assert refused.value.parameter == "cytoplasm_channel"
 
