@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 from cellserve_postprocess import median_diameter
-from cellserve_training.dataset import find_pairs, read_samples
+from cellserve_training.dataset import read_samples
+from cellserve_training.pairs import find_pairs
 
 ROOT = Path(__file__).resolve().parents[1]
 PEERS = ROOT / ".venv-peers" / "bin" / "python"

@@ -130,6 +130,7 @@ def evaluate(
     diameter: DiameterChoice = "both",
     single: bool = False,
     predictions: Iterable[Path] = (),
+    networks: Iterable[Source] = (),
     otsu: bool = False,
     params: cellserve.SegmentParams | None = None,
     concurrency: int = 8,
@@ -145,6 +146,7 @@ def evaluate(
         diameter: Whether the service is told the true median diameter, estimates it, or one after the other.
         single: True: network 0 alone as well.
         predictions: Folders of label images that another program wrote; see `sources.Folder`.
+        networks: Networks that are not served.
         otsu: True: the baseline as well.
         params: What the service does otherwise than by default.
         concurrency: Images under way at a time.
@@ -161,6 +163,7 @@ def evaluate(
         if address is not None:
             client = stack.enter_context(cellserve.Client(address, deadline_s=deadline_s))
             sources += _service(client, model, diameter, single, params, concurrency, notes)
+        sources += networks
         for path in predictions:
             if not path.is_dir():
                 raise EvaluationError(f"{path}: no such folder")

@@ -27,13 +27,16 @@ from rich.progress import track
 from typer import Argument, Option
 
 from .augment import Example, prepare
-from .dataset import DataError, find_pairs, read_samples
-from .loop import NETWORK, Run, TrainingInterruptedError
+from .closing import closing
+from .dataset import read_samples
+from .loop import Run, TrainingInterruptedError
 from .loop import train as train_network
+from .pairs import DataError, LabelSource, find_pairs
 from .precision import has_bfloat16
 from .schedule import Preset, Schedule
+from .segment import LocalNetwork
 from .size_model import fit
-from .state import StateError
+from .state import STATE, StateError
 from .synthetic import write_synthetic
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
@@ -48,6 +51,12 @@ class OnBadData(StrEnum):
 
 Folders = Annotated[list[Path], Argument(help="Folders of labelled images, or of data sets with train and test.")]
 Split = Annotated[str | None, Option(help="Part of the data sets below the folders: train or test.")]
+Labels = Annotated[
+    LabelSource,
+    Option(
+        help="drawn: _masks, _seg.npy, and folders masks/ or labels/. cp_masks: results too, if an image has no others."
+    ),
+]
 OnBad = Annotated[OnBadData, Option(help="Labelled images that cannot be used: end, or leave them out. Each is named.")]
 Device = Annotated[str, Option(help="torch device.")]
 Threads = Annotated[int, Option(min=0, help="CPU threads; 0: all cores.")]
@@ -68,10 +77,14 @@ def train(
     split: Split = "train",
     preset: Annotated[Preset, Option(help="Schedule: the paper's, or one for a few CPU hours.")] = Preset.FAST,
     seed: Annotated[int, Option(help="Decides first weights, order of images and augmentation.")] = 0,
-    steps: Annotated[int | None, Option(min=1, help="Batches in all. Default: the preset's.")] = None,
+    steps: Annotated[
+        int | None,
+        Option(min=1, help="Batches in all. Default: the preset's. More than before: the training in --out goes on."),
+    ] = None,
     crop: Annotated[int | None, Option(min=16, help="Side of a crop, a multiple of 8. Default: the preset's.")] = None,
     diam_mean: Annotated[float, Option(min=1, help="Object diameter the network works at, in pixels.")] = 30.0,
     validation: Annotated[float, Option(min=0, max=0.5, help="Share of images kept for the validation curve.")] = 0.04,
+    labels: Labels = LabelSource.DRAWN,
     on_bad_data: OnBad = OnBadData.REFUSE,
     style: Annotated[bool, Option(help="Ablation: tell the up pass the style of the tile.")] = True,
     residual: Annotated[bool, Option(help="Ablation: add the input of each block to its output.")] = True,
@@ -83,7 +96,7 @@ def train(
     threads: Threads = 0,
     workers: Annotated[int, Option(min=0, help="Processes that cut crops; 0: the training cuts its own.")] = 0,
     log_every: Annotated[int, Option(min=1, help="Steps that a row of the log covers.")] = 25,
-    save_every: Annotated[float, Option(min=0, help="Seconds between saved states.")] = 120.0,
+    save_every: Annotated[float, Option(min=0, help="Seconds between saved states.")] = 20.0,
     cache: Annotated[Path, Option(help="Folder of the flow targets, shared by trainings.")] = Path("build/targets"),
 ) -> None:
     """Trains one network. Killed at any moment, it goes on from its last state when called again."""
@@ -92,24 +105,26 @@ def train(
         raise typer.BadParameter("a multiple of 8", param_hint="--crop")
     if threads:
         torch.set_num_threads(threads)
-    samples = _read(folders, split, on_bad_data)
+    samples = _read(folders, split, labels, on_bad_data)
+    typer.echo(f"computing the flows of {len(samples)} images; {cache} keeps them")
     examples = [prepare(sample, cache) for sample in track(samples, "flows", console=console, transient=True)]
     examples, held_out = _split(examples, validation, seed)
-    console.print(f"{len(examples)} images to train on, {len(held_out)} for the validation curve")
+    typer.echo(f"{len(examples)} images to train on, {len(held_out)} for the validation curve")
     for (group, kind), count in sorted(Counter((e.sample.group, e.sample.kind) for e in examples).items()):
-        console.print(f"  {group} {kind}: {count}")
+        typer.echo(f"  {group} {kind}: {count}")
     run = Run(
         out, Schedule.of(preset, len(examples), steps, crop), seed, diam_mean, style, residual, concatenation,
         start_from, device, workers, log_every, save_every, console,
     )  # fmt: skip
     try:
-        train_network(run, examples, held_out)
+        network = train_network(run, examples, held_out)
     except TrainingInterruptedError as stop:
-        console.print(f"stopped at {stop}")
+        typer.echo(f"stopped after {stop}, which {out / STATE} holds: the same command goes on from there")
         raise typer.Exit(130) from None
     except (StateError, ModelFileError, OSError) as error:
         _fail(error)
-    console.print(f"network: {out / NETWORK}")
+    for line in closing(run, network, folders, examples, held_out):
+        typer.echo(line)
 
 
 @app.command()
@@ -123,6 +138,7 @@ def size_model(
         float | None, Option(min=0, help="Weight of the squared coefficients. Default: the best on images left out.")
     ] = None,
     seed: Annotated[int, Option(help="Decides the sizes and the folds.")] = 0,
+    labels: Labels = LabelSource.DRAWN,
     on_bad_data: OnBad = OnBadData.REFUSE,
     device: Device = DEVICE,
     threads: Threads = 0,
@@ -131,7 +147,7 @@ def size_model(
     console = Console()
     if threads:
         torch.set_num_threads(threads)
-    samples = _read(folders, split, on_bad_data)
+    samples = _read(folders, split, labels, on_bad_data)
     try:
         found = fit(
             load_checkpoint(network).network.to(device), samples, seed=seed, ridge=ridge, views=views,
@@ -154,8 +170,15 @@ def evaluate(
     folders: Folders,
     split: Split = "test",
     address: Annotated[
-        str, Option(help="The service, host:port; none: leave it out.", envvar="CELLSERVE_ADDRESS")
-    ] = DEFAULT_ADDRESS,
+        str | None,
+        Option(
+            help=f"The service, host:port; none: leave it out. Default: {DEFAULT_ADDRESS}; none with --network.",
+            envvar="CELLSERVE_ADDRESS",
+        ),
+    ] = None,
+    network: Annotated[
+        list[Path] | None, Option(help="Checkpoint to evaluate without a service, told true diameters; repeatable.")
+    ] = None,
     model: Annotated[str | None, Option(help="Model family. Default: the service's.")] = None,
     diameter: Annotated[DiameterChoice, Option(help="Tell the service the true diameter, let it estimate it, or both.")]
     = "both",
@@ -168,22 +191,29 @@ def evaluate(
         list[str] | None,
         Option("--set", metavar="NAME=VALUE", help="Parameter of the service: flow_threshold=0.6; repeatable."),
     ] = None,
+    device: Device = DEVICE,
+    threads: Threads = 0,
     sheet: Annotated[Path, Option(help="PNG of the best, median and worst images of the first pass.")]
     = Path("build/contact_sheet.png"),
     json: Annotated[Path | None, Option(help="File for all figures of all images.")] = None,
     concurrency: Annotated[int, Option(min=1, help="Images under way at a time.")] = 8,
     deadline_s: Annotated[float, Option(min=0.001, help="Seconds one image may take.")] = 300.0,
+    labels: Labels = LabelSource.DRAWN,
     on_bad_data: OnBad = OnBadData.REFUSE,
 ) -> None:  # fmt: skip
     """Sends labelled images through a running service and scores what comes back. Exit code 1 if an image failed."""
     console = Console()
+    if threads:
+        torch.set_num_threads(threads)
     params = _params(settings or ())
-    samples = _read(folders, split, on_bad_data)
+    address = address or ("none" if network else DEFAULT_ADDRESS)
+    samples = _read(folders, split, labels, on_bad_data)
     try:
+        unserved = [LocalNetwork(load_checkpoint(path).network.to(device), str(path)) for path in network or ()]
         evaluation = evaluate_service(
             samples, address=None if address == "none" else address, model=model, diameter=diameter, single=single,
-            otsu=otsu, predictions=predictions or (), params=params, concurrency=concurrency, deadline_s=deadline_s,
-            console=console,
+            otsu=otsu, predictions=predictions or (), networks=unserved, params=params, concurrency=concurrency,
+            deadline_s=deadline_s, console=console,
         )  # fmt: skip
         tables.show(evaluation, console)
         if json:
@@ -192,7 +222,7 @@ def evaluate(
         if first.scored:
             write_sheet(sheet, first)
             console.print(f"pictures: {sheet}")
-    except (EvaluationError, OSError) as error:
+    except (EvaluationError, ModelFileError, OSError) as error:
         _fail(error)
     if evaluation.failed:
         raise typer.Exit(1)
@@ -221,9 +251,10 @@ def _params(settings: Sequence[str]) -> SegmentParams:
         raise typer.BadParameter(str(error), param_hint="--set") from error
 
 
-def _read(folders: list[Path], split: str | None, on_bad: OnBadData) -> list[Sample]:
+def _read(folders: list[Path], split: str | None, labels: LabelSource, on_bad: OnBadData) -> list[Sample]:
     try:
-        samples, faults = read_samples([pair for folder in folders for pair in find_pairs(folder, split)], on_bad.value)
+        pairs = [pair for folder in folders for pair in find_pairs(folder, split, labels)]
+        samples, faults = read_samples(pairs, on_bad.value)
     except ExceptionGroup as group:
         typer.echo(f"error: {group.message}; --on-bad-data skip leaves them out", err=True)
         raise typer.Exit(1) from None

@@ -1,28 +1,14 @@
-"""Labelled images: where they lie, what is wrong with them, what they show.
-
-Two layouts are read, mixed as they come. Pairs of files: `<name>_img.*` or `<name>.*` beside `<name>_masks.*`
-(or `<name>_img_masks.*`, as Cellpose names it). Cellpose's own annotations: `<name>_seg.npy` beside its image.
-Names are compared without regard to case.
-"""
+"""Labelled images: what is wrong with them, what they show."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from cellserve_evaluation.labels import (
-    IMAGE_ENDINGS,
-    LabelsError,
-    by_stem,
-    check_labels,
-    find_labels,
-    read_labels,
-    split_name,
-)
+from cellserve_evaluation.labels import LabelsError, check_labels, read_labels, split_name
 from cellserve_evaluation.sample import Kind, Sample
 from cellserve_formats import ImageError, planes, read_image
 from cellserve_networks.errors import PickledFileError
@@ -30,84 +16,25 @@ from cellserve_networks.pickles import load_pickled
 from cellserve_preprocess import ParameterError, default_channels, select_channels
 from numpy.typing import NDArray
 
+from .pairs import ASK, DataError, Pair
+
 BRIGHTER = 0.05
 """Objects of fluorescence are brighter than their ground by more than this share of the image's range."""
 COLOURED = 2.0
 """Mean spread between red, green and blue of a colour image, in grey levels of 255."""
 
-_IMG = "_img"
-_MASKS = "_masks"
 _SEG = "_seg"
-# What Cellpose and this project write beside images; no images themselves.
-_NO_IMAGE = ("_masks", "_cp_masks", "_flows", "_overlay", "_outlines", "_cp_output")
 
 OnBad = Literal["skip", "refuse"]
 
 log = logging.getLogger(__name__)
 
 
-class DataError(Exception):
-    """A labelled image that cannot be used.
-
-    Attributes:
-        path: The file at fault.
-        problem: What is wrong with it.
-    """
-
-    def __init__(self, path: Path, problem: str) -> None:
-        super().__init__(f"{path}: {problem}")
-        self.path = path
-        self.problem = problem
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """An image file and the file of its labels.
-
-    Attributes:
-        name: File name of the image less its ending and `_img`.
-        group: The data set: the folder's name, or its parent's where the folder is called train or test.
-        image: Image file; None where there are labels but no image.
-        labels: Label file; None where there is none.
-    """
-
-    name: str
-    group: str
-    image: Path | None
-    labels: Path | None
-
-
-def find_pairs(folder: Path, split: str | None = None) -> list[Pair]:
-    """Finds the labelled images of a folder, in the order of their names.
-
-    Args:
-        folder: Holds pairs; or folders of pairs; or, with `split`, is a data set, of pairs in `<set>/<split>`, or holds
-            data sets.
-        split: "train" or "test": which part of the data sets below `folder`, of those that have it.
-
-    Raises:
-        DataError: There is no such folder, or no image in it.
-    """
-    if not folder.is_dir():
-        raise DataError(folder, "no such folder")
-    if split and (folder / split).is_dir():
-        folder = folder / split
-    pairs = list(_pairs_in(folder))
-    if not pairs:
-        below = [entry for entry in sorted(folder.iterdir()) if entry.is_dir()]
-        parts = [entry / split if split and (entry / split).is_dir() else entry for entry in below]
-        pairs = [pair for part in parts for pair in _pairs_in(part)]
-    if not pairs:
-        where = f" (nor in <set>/{split} below it)" if split else ""
-        raise DataError(folder, f"no images with labels{where}: expected <name>_img.png and <name>_masks.png")
-    return pairs
-
-
 def read_samples(pairs: Iterable[Pair], on_bad: OnBad = "refuse") -> tuple[list[Sample], list[DataError]]:
     """Reads labelled images.
 
     Args:
-        pairs: What `find_pairs` found.
+        pairs: What `pairs.find_pairs` found.
         on_bad: "skip" leaves bad ones out and logs each; "refuse" reads on, so that all faults are named at once, and
             then raises.
 
@@ -139,9 +66,15 @@ def read_sample(pair: Pair) -> Sample:
         DataError: A file is missing or damaged, the labels are not integers, not of the image's shape, or all zero.
     """
     if pair.image is None:
-        raise DataError(pair.labels or Path(pair.name), "labels without an image")
+        raise DataError(pair.labels or Path(pair.name), "labels without an image of the same name")
     if pair.labels is None:
-        raise DataError(pair.image, f"no labels: neither {pair.name}{_MASKS}.* nor {pair.name}{_SEG}.npy beside it")
+        if pair.result:
+            raise DataError(pair.image, f"its only labels are a result, {pair.result.name}: {ASK}")
+        raise DataError(
+            pair.image,
+            f"no labels: neither {pair.name}_masks.* nor {pair.name}_seg.npy beside it, nor {pair.name}.* in a folder "
+            "masks/ beside images/",
+        )
     image = read_planes(pair.image)
     labels = _read_labels(pair.labels)
     if image.shape[1:] != labels.shape:
@@ -171,26 +104,6 @@ def judge_kind(image: NDArray[Any], labels: NDArray[Any]) -> Kind:
 def _range(values: NDArray[Any]) -> float:
     low, high = np.percentile(values, (1, 99))
     return float(high - low)
-
-
-def _pairs_in(folder: Path) -> Iterator[Pair]:
-    files = [entry for entry in sorted(folder.iterdir()) if entry.is_file()]
-    group = folder.parent.name if folder.name in ("train", "test") else folder.name
-    named, used = by_stem(files), set()
-    for path in files:
-        stem, ending = split_name(path)
-        if ending not in IMAGE_ENDINGS or stem.lower().endswith(_NO_IMAGE):
-            continue
-        base = stem[: -len(_IMG)] if stem.lower().endswith(_IMG) else stem
-        labels = find_labels(named, [f"{name}{end}" for end in (_MASKS, _SEG) for name in (base, stem, path.stem)])
-        if labels is not None:
-            used.add(labels)
-        yield Pair(base, group, path, labels)
-    for path in files:
-        stem, ending = split_name(path)
-        name = stem.lower()
-        if ending and path not in used and name.endswith(_MASKS) and not name.endswith("_cp_masks"):
-            yield Pair(stem[: -len(_MASKS)], group, None, path)
 
 
 def read_planes(path: Path) -> NDArray[Any]:

@@ -1,17 +1,26 @@
-"""What a training tells: a progress bar, a CSV log, a picture of the curves."""
+"""What a training tells: its progress, a CSV log, a picture of the curves."""
 
 from __future__ import annotations
 
 import csv
 import io
 import time
+from collections.abc import Callable
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Self
 
 from cellserve_formats import replacing
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+LOG, CURVES = "log.csv", "curves.png"
+"""Files in the folder of a training."""
+PAUSES_S = (5.0, 60.0)
+"""Without a terminal: seconds before the first line of progress, and at most between two lines."""
+CURVES_EVERY_S = 120.0
+"""Seconds between two drawings of the curves: a drawing takes longer than the rest of a save."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +53,17 @@ class Journal:
         folder: Gets log.csv and curves.png.
         steps: Steps in all.
         done: Steps done in earlier runs; rows after them were not saved with the network and are dropped.
-        console: Where the progress goes: a bar on a terminal, a line per row elsewhere.
+        console: Where the progress goes: a bar on a terminal, elsewhere a line now and then.
+        clock: Seconds, for speed and time left.
     """
 
-    def __init__(self, folder: Path, steps: int, done: int, console: Console) -> None:
+    def __init__(
+        self, folder: Path, steps: int, done: int, console: Console, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._folder = folder
         self._console = console
-        self.rows = [row for row in read_log(folder / "log.csv") if row.step <= done]
+        self._clock = clock
+        self.rows = [row for row in read_log(folder / LOG) if row.step <= done]
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -64,9 +77,11 @@ class Journal:
             speed_estimate_period=300,
         )
         self._task = self._bar.add_task(
-            folder.name, total=steps, completed=done, loss=self.rows[-1].loss if self.rows else 0.0, speed=0.0
+            escape(folder.name), total=steps, completed=done, loss=self.rows[-1].loss if self.rows else 0.0, speed=0.0
         )
-        self._steps, self._done, self._start = steps, done, time.monotonic()
+        self._steps, self._done, self._start = steps, done, clock()
+        self._losses: list[float] = []  # since the last line of progress
+        self._pause, self._said, self._drawn = PAUSES_S[0], self._start, self._start
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -76,34 +91,49 @@ class Journal:
         self._bar.stop()
 
     def step(self, step: int, loss: float) -> None:
-        """Moves the bar."""
-        speed = (step - self._done) / max(time.monotonic() - self._start, 1e-9)
-        self._bar.update(self._task, completed=step, loss=loss, speed=speed)
+        """Tells the progress: `step` steps are done, the last one with this loss."""
+        now = self._clock()
+        speed = (step - self._done) / max(now - self._start, 1e-9)
+        if self._console.is_terminal:
+            self._bar.update(self._task, completed=step, loss=loss, speed=speed)
+            return
+        self._losses.append(loss)
+        if now - self._said < self._pause and step < self._steps:
+            return
+        self._pause, self._said = min(2 * self._pause, PAUSES_S[1]), now
+        mean = sum(self._losses) / len(self._losses)
+        self._losses.clear()
+        seen = [row.validation_loss for row in self.rows if row.validation_loss is not None]
+        validation = f"  validation {seen[-1]:.4f}" if seen else ""
+        left = duration((self._steps - step) / max(speed, 1e-9))
+        self._console.out(
+            f"step {step}/{self._steps}  loss {mean:.4f}{validation}  {speed:.2f} steps/s  {left} left", highlight=False
+        )
 
     def record(self, row: Row) -> None:
         """Adds a row; it reaches the disk with `write`."""
         self.rows.append(row)
-        if not self._console.is_terminal:
-            speed = (row.step - self._done) / max(time.monotonic() - self._start, 1e-9)
-            left = (self._steps - row.step) / max(speed, 1e-9)
-            seen = "" if row.validation_loss is None else f"  validation {row.validation_loss:.4f}"
-            self._console.print(
-                f"step {row.step}/{self._steps}  loss {row.loss:.4f}{seen}  "
-                f"{speed:.2f} steps/s  {left / 60:.0f} min left",
-                highlight=False,
-            )
 
-    def write(self) -> None:
-        """Brings log and curves up to date on disk."""
+    def write(self, last: bool = False) -> None:
+        """Brings the log up to date on disk, and the curves if it is time or `last`."""
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
         table.writerow([field.name for field in fields(Row)])
         for row in self.rows:
             table.writerow(["" if value is None else f"{value:.9g}" for value in astuple(row)])
-        with replacing(self._folder / "log.csv") as file:
+        with replacing(self._folder / LOG) as file:
             file.write(text.getvalue().encode())
-        if len(self.rows) > 1:
-            draw_curves(self.rows, self._folder / "curves.png")
+        if len(self.rows) > 1 and (last or self._clock() - self._drawn > CURVES_EVERY_S):
+            draw_curves(self.rows, self._folder / CURVES)
+            self._drawn = self._clock()
+
+
+def duration(seconds: float) -> str:
+    """Returns a time in words: 45 s, 12 min, 2 h 5 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def read_log(path: Path) -> list[Row]:

@@ -30,11 +30,10 @@ from .descent import Descent
 from .journal import Journal, Row
 from .precision import autocast
 from .schedule import Schedule
-from .state import State, load_state, save_state
+from .state import NETWORK, STATE, State, load_state, save_state
 
 VALIDATION_BATCHES = 4
 CALIBRATION_BATCHES = 24
-STATE, NETWORK = "state.pt", "network.pt"
 
 
 class TrainingInterruptedError(Exception):
@@ -56,6 +55,7 @@ class Run:
         workers: Processes that cut crops; 0: the training cuts its own.
         log_every: Steps a row of the log covers.
         save_every_s: Seconds between saved states.
+        console: Where the progress goes.
     """
 
     folder: Path
@@ -69,7 +69,7 @@ class Run:
     device: str = "cpu"
     workers: int = 0
     log_every: int = 25
-    save_every_s: float = 120.0
+    save_every_s: float = 20.0
     console: Console = field(default_factory=Console)
 
     def settings(self, examples: Sequence[Example], validation: Sequence[Example], start: str) -> dict[str, Any]:
@@ -91,6 +91,9 @@ class Run:
 
 def train(run: Run, examples: Sequence[Example], validation: Sequence[Example] = ()) -> CPnet:
     """Trains a network, or goes on where an earlier run of the same folder was ended.
+
+    With more steps than the earlier run had, a training is made longer: the steps that are left follow the schedule of
+    all steps, whose rate may be higher again than the last one was.
 
     Args:
         run: What and where.
@@ -134,7 +137,8 @@ def train(run: Run, examples: Sequence[Example], validation: Sequence[Example] =
         num_workers=run.workers,
     )
     started, saved = time.monotonic() - state.seconds, time.monotonic()
-    losses: list[Tensor] = []
+    losses = [entry.to(device) for entry in state.losses]
+    run.console.out(_beginning(state, schedule), highlight=False)
 
     def calibrate() -> None:
         """Measures the statistics of batch norm anew: those of the networks averaged are not those of the average."""
@@ -146,8 +150,9 @@ def train(run: Run, examples: Sequence[Example], validation: Sequence[Example] =
     def save(step: int) -> None:
         state.step, state.seconds = step, time.monotonic() - started
         state.network, state.averaged = network.state_dict(), average.state_dict()
-        state.optimizer = descent.state_dict()
-        journal.write()  # first: rows beyond the state are dropped on resuming, rows before it could not be had again
+        state.optimizer, state.losses = descent.state_dict(), losses
+        # The log first: rows beyond the state are dropped on resuming, rows before it could not be had again.
+        journal.write(last=step == schedule.steps)
         save_state(run.folder / STATE, state)
 
     with Journal(run.folder, schedule.steps, state.step, run.console) as journal, _signals() as received:
@@ -171,15 +176,29 @@ def train(run: Run, examples: Sequence[Example], validation: Sequence[Example] =
                     seen = _validate(average, unseen, schedule, device)
                 seconds = time.monotonic() - started
                 journal.record(Row(done, flow_loss + inside_loss, flow_loss, inside_loss, rate, seconds, seen))
-                if time.monotonic() - saved > run.save_every_s or done == schedule.steps:
-                    save(done)
-                    saved = time.monotonic()
+            if time.monotonic() - saved > run.save_every_s or done == schedule.steps:
+                save(done)
+                saved = time.monotonic()
             if received and done < schedule.steps:
                 save(done)
-                raise TrainingInterruptedError(f"step {done} of {schedule.steps}; the same command goes on from here")
+                raise TrainingInterruptedError(f"step {done} of {schedule.steps}")
     calibrate()
     save_checkpoint(run.folder / NETWORK, average)
     return average
+
+
+def _beginning(state: State, schedule: Schedule) -> str:
+    """What a run begins with, for the terminal."""
+    if state.step == 0:
+        return f"{schedule.steps} steps of {schedule.batch} crops"
+    if state.step == schedule.steps:
+        return f"all {schedule.steps} steps were done before; a larger --steps goes on from here"
+    rest = range(state.step, schedule.steps)
+    now, highest, last = (schedule.rate_at(step) for step in (rest[0], max(rest, key=schedule.rate_at), rest[-1]))
+    return (
+        f"goes on after step {state.step} of {schedule.steps}; "
+        f"learning rate {now:.2g} now, {highest:.2g} at most, {last:.2g} at the end"
+    )
 
 
 def _losses(network: CPnet, image: Tensor, target: Tensor, weighted: bool) -> Tensor:

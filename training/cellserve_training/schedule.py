@@ -9,6 +9,9 @@ from typing import Literal
 
 from .augment import PAPER, Augmentation
 
+LENGTHS = ("steps", "early_steps", "warm_up", "decay_start", "decay_every")
+"""Attributes of a schedule that follow from the number of steps. A training that is made longer changes them."""
+
 
 class Preset(StrEnum):
     """Named schedules."""

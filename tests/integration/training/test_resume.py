@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import time
@@ -42,20 +43,24 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(command, whole, tm
     output, _ = process.communicate(timeout=60)
     assert process.returncode == (-signal.SIGKILL if number == signal.SIGKILL else 130), output
     assert not (killed / "network.pt").exists(), "the training ended before it was killed"
+    if number == signal.SIGTERM:
+        assert f"which {killed / 'state.pt'} holds: the same command goes on from there" in output
     reached = torch.load(killed / "state.pt", weights_only=True)["step"]
     assert 0 < reached < 20
 
     # Half a file of a save that the kill ended must not disturb.
     (killed / ".state.pt.0123.part").write_bytes(b"half")
-    run(command(killed, *SHORT))
+    assert f"goes on after step {reached} of 20" in run(command(killed, *SHORT))
     schedule = Schedule.of(Preset.FAST, images=5, steps=20, crop=32)
     rows = {int(row["step"]): row for row in log(killed)}
     assert set(range(5, 21, 5)) <= rows.keys()
     assert len(rows) == len(log(killed)), "a step is logged twice"
     for step, row in rows.items():
         assert float(row["rate"]) == pytest.approx(schedule.rate_at(step - 1), rel=1e-4)
-    seconds = [float(row["seconds"]) for row in log(killed)]
+    seconds = [float(row.pop("seconds")) for row in rows.values()]
     assert seconds == sorted(seconds)
+    undisturbed = log(whole)
+    assert [row for row in undisturbed if row.pop("seconds")] == list(rows.values()), "rows that a kill divided, too"
     left, right = (torch.load(folder / "network.pt", weights_only=True) for folder in (whole, killed))
     assert left.keys() == right.keys()
     for name, tensor in left.items():
@@ -64,8 +69,26 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(command, whole, tm
 
 def test_a_folder_of_another_training_is_refused(command, whole):
     before = (whole / "network.pt").read_bytes()
-    for changed in (["--steps", "21"], ["--seed", "1"]):
+    for changed, said in ((["--steps", "19"], "longer, not shorter"), (["--seed", "1"], "seed was 3, now 1")):
         done = subprocess.run(command(whole, *SHORT, *changed), capture_output=True, text=True, timeout=120)
         assert done.returncode == 1
-        assert "belongs to another training" in done.stderr
+        assert said in done.stderr
     assert (whole / "network.pt").read_bytes() == before
+
+
+def test_a_training_that_is_done_is_made_longer(command, whole, tmp_path):
+    longer = tmp_path / "longer"
+    shutil.copytree(whole, longer)
+    output = run(command(longer, *SHORT, "--steps", "24"))
+    schedule = Schedule.of(Preset.FAST, images=5, steps=24, crop=32)
+    rate = schedule.rate_at(20)
+    assert f"goes on after step 20 of 24; learning rate {rate:.2g} now, {rate:.2g} at most" in output
+    assert log(longer)[:4] == log(whole)
+    assert [int(row["step"]) for row in log(longer)[4:]] == [24]
+    assert "trained 24 steps on 5 images" in output
+    assert "average precision at IoU .5 on 1 images that were kept back: 0." in output
+    assert f"cellserve-export family longer --checkpoint {longer / 'network.pt'}" in output
+    before, after = (
+        torch.load(folder / "network.pt", weights_only=True)["output.2.bias"] for folder in (whole, longer)
+    )
+    assert not before.equal(after)

@@ -18,7 +18,8 @@ from cellserve_training.augment import (
     prepare,
 )
 from cellserve_training.batches import BALANCE, Batches, balanced_shares
-from cellserve_training.dataset import find_pairs, read_samples
+from cellserve_training.dataset import read_samples
+from cellserve_training.pairs import find_pairs
 from cellserve_training.schedule import Preset, Schedule
 from cellserve_training.targets import cached_flows, masks_to_flows
 

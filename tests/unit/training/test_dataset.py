@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tifffile
 from cellserve_evaluation.sample import Kind
-from cellserve_training.dataset import DataError, find_pairs, read_sample, read_samples
+from cellserve_training.dataset import read_sample, read_samples
+from cellserve_training.pairs import DataError, LabelSource, find_pairs
 
 
 def write_png(path, pixels):
@@ -31,6 +32,15 @@ def labels() -> np.ndarray:
     labels[5:15, 5:15] = 3
     labels[20:30, 30:40] = 7
     return labels
+
+
+def write_labels(path, labels):
+    if path.suffix == ".npy":
+        np.save(path, labels)
+    elif path.suffix == ".png":
+        write_png(path, labels)
+    else:
+        tifffile.imwrite(path, labels)
 
 
 @pytest.fixture
@@ -136,6 +146,68 @@ def test_data_sets_below_a_folder(tmp_path, image, labels):
     )
     with pytest.raises(DataError, match="nor in <set>/validation"):
         find_pairs(tmp_path, "validation")
+
+
+@pytest.mark.parametrize("folders", [("images", "masks"), ("images", "labels"), ("Images", "Masks")])
+@pytest.mark.parametrize(
+    "layout", ["{folder}", "train/{folder}", "{folder}/train", "set/{folder}", "set/train/{folder}"]
+)
+@pytest.mark.parametrize("labels_name", ["a.png", "A.tif", "a_masks.png", "a.npy"])
+def test_folders_of_images_and_masks(tmp_path, image, labels, folders, layout, labels_name):
+    images, masks = (tmp_path / layout.format(folder=name) for name in folders)
+    write_png(images / "a.png", image)
+    write_png(images / "b_img.png", image)
+    masks.mkdir(parents=True)
+    write_labels(masks / labels_name, labels)
+    write_labels(masks / "b.tif", labels)
+    pairs = find_pairs(tmp_path, "train")
+    assert [(pair.name, pair.image.name, pair.labels.name) for pair in pairs] == [
+        ("a", "a.png", labels_name),
+        ("b", "b_img.png", "b.tif"),
+    ]
+    assert {pair.group for pair in pairs} == {"set" if layout.startswith("set") else tmp_path.name}
+    assert [sample.labels.max() for sample in read_samples(pairs)[0]] == [2, 2]
+
+
+def test_what_is_missing_in_folders_of_images_and_masks_is_named(tmp_path, image, labels, caplog):
+    for name in ("a", "b"):
+        write_png(tmp_path / "images" / f"{name}.png", image)
+    for name in ("a", "c", "a_flows", "a_overlay"):
+        write_png(tmp_path / "masks" / f"{name}.png", labels)
+    samples, faults = read_samples(find_pairs(tmp_path), "skip")
+    assert [sample.name for sample in samples] == ["a"]
+    assert [fault.path for fault in faults] == [tmp_path / "images" / "b.png", tmp_path / "masks" / "c.png"]
+    assert "nor b.* in a folder masks/" in faults[0].problem
+    assert "without an image of the same name" in faults[1].problem
+
+
+@pytest.mark.parametrize("folders", [(".", "."), ("images", "masks")])
+@pytest.mark.parametrize("name", ["a_cp_masks.tif", "a_img_cp_masks.tif"])
+def test_results_are_labels_only_when_asked_for(tmp_path, image, labels, folders, name):
+    images, masks = (tmp_path / folder for folder in folders)
+    write_png(images / "a_img.png", image)
+    masks.mkdir(exist_ok=True)
+    write_labels(masks / name, labels)
+    with pytest.raises(DataError, match=rf"{name}: a network that learns .* give --labels cp_masks"):
+        find_pairs(tmp_path)
+    (pair,) = find_pairs(tmp_path, source=LabelSource.CP_MASKS)
+    assert read_sample(pair).labels.max() == 2
+
+    write_png(images / "b_img.png", image)
+    write_labels(masks / "b_masks.tif", labels)
+    one, other = find_pairs(tmp_path)
+    assert read_sample(other).name == "b"
+    with pytest.raises(DataError, match=rf"a_img.png: its only labels are a result, {name}: .* --labels cp_masks"):
+        read_sample(one)
+
+
+def test_labels_that_somebody_drew_go_before_results(tmp_path, image, labels):
+    write_png(tmp_path / "a.png", image)
+    write_labels(tmp_path / "a_cp_masks.tif", labels)
+    write_labels(tmp_path / "a_masks.tif", labels)
+    for source in LabelSource:
+        (pair,) = find_pairs(tmp_path, source=source)
+        assert (pair.labels.name, pair.result) == ("a_masks.tif", None)
 
 
 def test_no_folder_and_no_images(tmp_path):
