@@ -68,28 +68,18 @@ class Detached(Generic[M]):
     def serialize(self) -> bytes:
         """Returns the bytes of the whole message.
 
-        The large field follows the rest, inside messages that already occurred. Protobuf's parsers merge a message that
-        occurs twice.
+        The large field comes last in its message, and so does each message around it. Every message occurs once:
+        protobuf's parsers merge a message that occurs twice, but protobuf.js (JavaScript) keeps the last one only.
         """
-        return b"".join((self.message.SerializeToString(), self._heads(), self.data))
+        return b"".join((self._head(), self.data))
 
     def byte_size(self) -> int:
         """Returns the number of bytes of the whole message."""
-        return self.message.ByteSize() + len(self._heads()) + len(self.data)
+        return len(self._head()) + len(self.data)
 
-    def _heads(self) -> bytes:
-        """Returns tags and lengths of the messages around the large field, and of the field itself."""
-        descriptor: Any = self.message.DESCRIPTOR
-        numbers = []
-        for name in self.path:
-            field = descriptor.fields_by_name[name]
-            numbers.append(field.number)
-            descriptor = field.message_type
-        heads, size = b"", len(self.data)
-        for number in reversed(numbers):
-            head = _varint(number << 3 | _LENGTH_DELIMITED) + _varint(size)
-            heads, size = head + heads, len(head) + size
-        return heads
+    def _head(self) -> bytes:
+        """Returns the bytes of the whole message before the content of the large field."""
+        return _head(self.message, self.path, len(self.data)) if self.path else self.message.SerializeToString()
 
 
 def describe_array(message: pb.Array, array: NDArray[Any], packing: Packing = "none") -> bytes | memoryview:
@@ -174,6 +164,19 @@ def packing_of_labels(compression: int, size: int) -> Packing:
     if compression == pb.COMPRESSION_UNSPECIFIED:
         return "zlib" if size >= PACK_LABELS_ABOVE else "none"
     return "zlib" if compression == pb.COMPRESSION_ZLIB else "none"
+
+
+def _head(message: Message, path: tuple[str, ...], size: int) -> bytes:
+    """Returns the bytes of a message before the content of the last field of a path, which has this size."""
+    name, *inner = path
+    rest, content = message, b""
+    if inner:
+        content = _head(getattr(message, name), tuple(inner), size)
+        rest = type(message)()
+        rest.CopyFrom(message)
+        rest.ClearField(name)
+    tag = message.DESCRIPTOR.fields_by_name[name].number << 3 | _LENGTH_DELIMITED
+    return rest.SerializeToString() + _varint(tag) + _varint(len(content) + size) + content
 
 
 def _varint(number: int) -> bytes:
