@@ -56,42 +56,68 @@ def limits_of(settings: Settings) -> Limits:
     )
 
 
-def from_array(
-    data: bytes | memoryview,
-    compressed: bool,
-    dtype: np.dtype[np.generic],
-    shape: tuple[int, ...],
-    axes: str,
-    limits: Limits,
-) -> Decoded:
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What is said of a raw image.
+
+    Attributes:
+        dtype: One of IMAGE_DTYPES.
+        shape: Length of each axis.
+        axes: One of AXES.
+    """
+
+    dtype: np.dtype[np.generic]
+    shape: tuple[int, ...]
+    axes: str
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """Planes, rows and columns."""
+        length = dict(zip(self.axes, self.shape, strict=True))
+        return length.get("C", 1), length["Y"], length["X"]
+
+    def check(self, limits: Limits) -> int:
+        """Checks the axes, and compares the size with the limits.
+
+        Returns:
+            Bytes of the image once unpacked.
+
+        Raises:
+            InvalidImage: Unknown axes, or an empty axis.
+            ImageTooLarge: The image exceeds a limit.
+        """
+        if self.axes not in AXES:
+            raise InvalidImage(
+                f"axes '{self.axes[:32]}' are unknown; use one of {', '.join(AXES)}",
+                reason="AXES_UNKNOWN",
+                allowed=",".join(AXES),
+            )
+        if len(self.shape) != len(self.axes):
+            raise InvalidImage(
+                f"the shape has {len(self.shape)} axes, '{self.axes}' names {len(self.axes)}",
+                reason="IMAGE_SIZE_MISMATCH",
+            )
+        with translated_image_errors():
+            return limits.check(*self.size, self.dtype.itemsize)
+
+
+def from_array(data: bytes | memoryview, compressed: bool, layout: Layout, limits: Limits) -> Decoded:
     """Returns a raw image.
 
     Args:
         data: Elements in C order, little-endian; one zlib stream if compressed.
         compressed: Whether `data` is a zlib stream.
-        dtype: One of IMAGE_DTYPES.
-        shape: Length of each axis.
-        axes: One of AXES.
+        layout: What is said of the image.
         limits: Largest image taken.
 
     Returns:
-        Planes of `dtype`, a view of `data` where possible.
+        Planes of the layout's type, a view of `data` where possible.
 
     Raises:
-        InvalidImage: Unknown axes, an empty axis, a byte count that does not fit, or pixels that are not finite.
-        ImageTooLarge: It exceeds a limit.
+        InvalidImage: As `Layout.check`; a byte count that does not fit, or pixels that are not finite.
+        ImageTooLarge: The image exceeds a limit.
     """
-    if axes not in AXES:
-        raise InvalidImage(
-            f"axes '{axes[:32]}' are unknown; use one of {', '.join(AXES)}",
-            reason="AXES_UNKNOWN",
-            allowed=",".join(AXES),
-        )
-    if len(shape) != len(axes):
-        raise InvalidImage(f"the shape has {len(shape)} axes, '{axes}' names {len(axes)}", reason="IMAGE_SIZE_MISMATCH")
-    length = dict(zip(axes, shape, strict=True))
-    with translated_image_errors():
-        expected = limits.check(length.get("C", 1), length["Y"], length["X"], dtype.itemsize)
+    expected = layout.check(limits)
     if compressed:
         try:
             data = inflate(data, expected)
@@ -99,15 +125,15 @@ def from_array(
             raise InvalidImage(str(error), reason="IMAGE_UNDECODABLE") from error
     if len(data) != expected:
         raise InvalidImage(
-            f"{'x'.join(map(str, shape))} of {dtype} are {expected:,} bytes; {len(data):,}"
+            f"{'x'.join(map(str, layout.shape))} of {layout.dtype} are {expected:,} bytes; {len(data):,}"
             f"{' or more' if compressed and len(data) > expected else ''} came",
             reason="IMAGE_SIZE_MISMATCH",
             expected_bytes=expected,
         )
-    pixels = np.frombuffer(data, dtype.newbyteorder("<")).reshape(shape)
+    pixels = np.frombuffer(data, layout.dtype.newbyteorder("<")).reshape(layout.shape)
     with translated_image_errors():
         check_pixels(pixels)
-    return Decoded.of(Image(pixels, axes))
+    return Decoded.of(Image(pixels, layout.axes))
 
 
 def unsupported_dtype(name: str) -> InvalidImage:

@@ -185,17 +185,26 @@ class Segmenter:
         ready = all(self._backend.ready(name) for name in names)
         return FamilyStatus(family, names, tuple(self._backend.network(name) for name in names) if ready else ())
 
-    def _check_served(self, params: SegmentParams) -> Family:
-        """Raises a ServiceError, before any work, if the model does not exist or no server serves it now."""
-        family = self.families[params.model]
-        self._backend.check(family.network(params.ensemble))
-        return family
+    def check(self, params: SegmentParams, size: tuple[int, int, int] | None, context: RequestContext) -> None:
+        """Refuses a request that cannot be done, before its image is there.
+
+        Args:
+            params: As the caller sent them.
+            size: Planes, rows and columns of the image. None: unknown.
+            context: Its deadline bounds the tiles.
+
+        Raises:
+            ServiceError, ParameterError: As `segment`.
+        """
+        self._check_served(params)
+        if size is not None:
+            self._resolve(params, size, context)
 
     async def prepare(
         self, decode: Callable[[], Decoded], params: SegmentParams, context: RequestContext, reservation: Reservation
     ) -> Prepared:
         """Decodes and normalises an image, and resolves its parameters."""
-        family = self._check_served(params)
+        self._check_served(params)
         context.start_work()
         with self._pipeline.stage(context, "decode"):
             image = await self._workers.decode(context, decode)
@@ -203,9 +212,7 @@ class Segmenter:
         reservation.resize(pixels=planes[0].size, bytes=size)
         structlog.contextvars.bind_contextvars(shape=list(planes.shape))
         given = params
-        params, source = resolve(given, len(planes), family)
-        if params.diameter is not None:
-            self._planner.plan(planes.shape[1:], params, source, context)  # refuses what cannot be done, before work
+        params, source = self._resolve(given, planes.shape, context)
         normalized = await self._pipeline.normalize(planes, params, context)
         warnings = (*image.warnings, *_ignored(given, params, len(planes)), *normalized.warnings)
         if source is DiameterSource.TRAINING_DIAMETER:  # no size model
@@ -215,6 +222,20 @@ class Segmenter:
             params, source = replace(params, diameter=estimate.diameter), estimate.source
             warnings = (*warnings, *estimate.warnings)
         return Prepared(normalized.planes, params, source, (*warnings, *_untested(params)))
+
+    def _check_served(self, params: SegmentParams) -> None:
+        """Raises a ServiceError, before any work, if the model does not exist or no server serves it now."""
+        self._backend.check(self.families[params.model].network(params.ensemble))
+
+    def _resolve(
+        self, params: SegmentParams, size: tuple[int, ...], context: RequestContext
+    ) -> tuple[SegmentParams, DiameterSource]:
+        """Resolves parameters for an image of some planes, rows and columns; refuses what cannot be done."""
+        planes, *shape = size
+        params, source = resolve(params, planes, self.families[params.model])
+        if params.diameter is not None:
+            self._planner.plan((shape[0], shape[1]), params, source, context)
+        return params, source
 
 
 def _untested(params: SegmentParams) -> Iterator[Warned]:

@@ -25,7 +25,7 @@ def reason(error: pytest.ExceptionInfo[ServiceError]) -> str:
 def test_raw_round_trip(dtype, axes, shape, compressed):
     pixels = np.arange(np.prod(shape)).reshape(shape).astype(dtype.newbyteorder("<"))
     data = zlib.compress(pixels.tobytes()) if compressed else pixels.tobytes()
-    planes = decode.from_array(data, compressed, dtype, shape, axes, LIMITS).planes
+    planes = decode.from_array(data, compressed, decode.Layout(dtype, shape, axes), LIMITS).planes
     expected = {"YX": pixels[None], "CYX": pixels, "YXC": np.moveaxis(pixels, -1, 0)}.get(axes)
     np.testing.assert_array_equal(planes, expected)
     assert planes.dtype == dtype
@@ -34,9 +34,9 @@ def test_raw_round_trip(dtype, axes, shape, compressed):
 @pytest.mark.parametrize("extra", [-1, 1])
 @pytest.mark.parametrize("compressed", [False, True])
 def test_byte_count_must_fit(extra, compressed):
-    data = bytes(35 + extra)
+    data = zlib.compress(bytes(35 + extra)) if compressed else bytes(35 + extra)
     with pytest.raises(InvalidImage) as error:
-        decode.from_array(zlib.compress(data) if compressed else data, compressed, UINT8, (5, 7), "YX", LIMITS)
+        decode.from_array(data, compressed, decode.Layout(UINT8, (5, 7), "YX"), LIMITS)
     assert reason(error) == "IMAGE_SIZE_MISMATCH"
     assert error.value.metadata["expected_bytes"] == "35"
 
@@ -60,15 +60,16 @@ def test_byte_count_must_fit(extra, compressed):
 )
 def test_shapes_refused(shape, axes, expected):
     with pytest.raises(ServiceError) as error:
-        decode.from_array(b"", False, UINT8, shape, axes, LIMITS)
+        decode.from_array(b"", False, decode.Layout(UINT8, shape, axes), LIMITS)
     assert reason(error) == expected
 
 
 def test_limits_are_exact():
-    assert decode.from_array(bytes(1_000_000), False, UINT8, (1000, 1000), "YX", LIMITS).planes.shape == (1, 1000, 1000)
+    layout = decode.Layout(UINT8, (1000, 1000), "YX")
+    assert decode.from_array(bytes(1_000_000), False, layout, LIMITS).planes.shape == (1, 1000, 1000)
     tight = Limits(pixels=1_000_000, bytes=999_999, planes=4)
     with pytest.raises(ImageTooLarge) as error:
-        decode.from_array(bytes(1_000_000), False, UINT8, (1000, 1000), "YX", tight)
+        decode.from_array(bytes(1_000_000), False, layout, tight)
     assert error.value.metadata == {"resource": "bytes", "value": "1000000", "limit": "999999"}
 
 
@@ -78,7 +79,7 @@ def test_pixels_must_be_finite(bad, dtype):
     pixels = np.zeros((4, 4), dtype)
     pixels[1, 2] = bad
     with pytest.raises(InvalidImage) as error:
-        decode.from_array(pixels.tobytes(), False, np.dtype(dtype), (4, 4), "YX", LIMITS)
+        decode.from_array(pixels.tobytes(), False, decode.Layout(np.dtype(dtype), (4, 4), "YX"), LIMITS)
     assert reason(error) == "PIXELS_NOT_FINITE"
     assert error.value.metadata["pixels"] == "1"
 
@@ -86,20 +87,20 @@ def test_pixels_must_be_finite(bad, dtype):
 def test_zlib_bomb_stays_small():
     bomb = zlib.compress(bytes(500_000_000))
     with pytest.raises(InvalidImage) as error:
-        decode.from_array(bomb, True, UINT8, (10, 10), "YX", LIMITS)
+        decode.from_array(bomb, True, decode.Layout(UINT8, (10, 10), "YX"), LIMITS)
     assert reason(error) == "IMAGE_SIZE_MISMATCH"
 
 
 def test_not_zlib():
     with pytest.raises(InvalidImage) as error:
-        decode.from_array(b"not zlib", True, UINT8, (10, 10), "YX", LIMITS)
+        decode.from_array(b"not zlib", True, decode.Layout(UINT8, (10, 10), "YX"), LIMITS)
     assert reason(error) == "IMAGE_UNDECODABLE"
 
 
 @pytest.mark.parametrize("change", [lambda data: data[:-4], lambda data: data + b"more"])
 def test_zlib_stream_must_be_whole(change):
     with pytest.raises(InvalidImage) as error:
-        decode.from_array(change(zlib.compress(bytes(35))), True, UINT8, (5, 7), "YX", LIMITS)
+        decode.from_array(change(zlib.compress(bytes(35))), True, decode.Layout(UINT8, (5, 7), "YX"), LIMITS)
     assert reason(error) == "IMAGE_UNDECODABLE"
 
 

@@ -18,7 +18,7 @@ from cellserve_proto import v1 as pb
 
 from cellserve_gateway.app import decode
 from cellserve_gateway.app.context import Priority
-from cellserve_gateway.app.decode import Decoded
+from cellserve_gateway.app.decode import Decoded, Layout
 from cellserve_gateway.app.results import Output, Wanted
 from cellserve_gateway.errors import InvalidImage, InvalidRequest, NotImplementedYet
 
@@ -60,6 +60,25 @@ def to_image(image: pb.Image, payload: Payload, limits: Limits, decode_file: Dec
         Planes that are a read-only view of the message's bytes where possible.
 
     Raises:
+        InvalidImage, ImageTooLarge, NotImplementedYet: As `check_image`, and as in `decode`.
+    """
+    layout = check_image(image, limits)
+    if layout is None:
+        file = image.encoded
+        series = file.series if file.HasField("series") else None
+        return decode_file(_data(file.data, payload, "encoded.data"), FILE_FORMATS[file.format], series)
+    array = image.raw.pixels
+    data = _data(array.data, payload, "raw.pixels.data")
+    return decode.from_array(data, _is_packed(array), layout, limits)
+
+
+def check_image(image: pb.Image, limits: Limits) -> Layout | None:
+    """Refuses an image for what its message says of it. The bytes of the image may be missing.
+
+    Returns:
+        What is said of a raw image; None for a file.
+
+    Raises:
         InvalidImage, ImageTooLarge: As in `decode`.
         NotImplementedYet: A volume, a time series, or a block of a larger image.
     """
@@ -72,14 +91,12 @@ def to_image(image: pb.Image, payload: Payload, limits: Limits, decode_file: Dec
             array = image.raw.pixels
             if array.data_type not in DTYPES or DTYPES[array.data_type] not in IMAGE_DTYPES:
                 raise decode.unsupported_dtype(f"number {array.data_type}" if array.data_type else "'unspecified'")
-            shape, axes = _planes_of(array, image.raw.axes)
-            compressed = _is_packed(array)
-            data = _data(array.data, payload, "raw.pixels.data")
-            return decode.from_array(data, compressed, DTYPES[array.data_type], shape, axes, limits)
+            layout = _layout(array, image.raw.axes)
+            _is_packed(array)
+            layout.check(limits)
+            return layout
         case "encoded" if image.encoded.format in FILE_FORMATS:
-            series = image.encoded.series if image.encoded.HasField("series") else None
-            data = _data(image.encoded.data, payload, "encoded.data")
-            return decode_file(data, FILE_FORMATS[image.encoded.format], series)
+            return None
         case "encoded":
             raise InvalidImage("the file format is not set; PNG, TIFF and JPEG are taken", reason="IMAGE_UNDECODABLE")
         case _:
@@ -157,8 +174,8 @@ def to_work_budget(request: pb.SegmentRequest | pb.EstimateDiameterRequest) -> f
     return request.work_budget_s
 
 
-def _planes_of(array: pb.Array, axes: str) -> tuple[tuple[int, ...], str]:
-    """Returns shape and axes of a raw image in the words of `decode`: T and Z of length one are left out."""
+def _layout(array: pb.Array, axes: str) -> Layout:
+    """Returns what is said of a raw image, in the words of `decode`: T and Z of length one are left out."""
     if len(array.shape) > MOST_AXES:
         raise InvalidImage(f"the shape has {len(array.shape)} axes", reason="IMAGE_SIZE_MISMATCH")
     shape = tuple(array.shape)
@@ -175,7 +192,7 @@ def _planes_of(array: pb.Array, axes: str) -> tuple[tuple[int, ...], str]:
     names = "".join(letter for letter, _ in kept)
     if "C" not in names:
         names = names.replace("S", "C")
-    return tuple(length for _, length in kept), names
+    return Layout(DTYPES[array.data_type], tuple(length for _, length in kept), names)
 
 
 def _check_pixel_size(size: pb.PixelSize) -> None:

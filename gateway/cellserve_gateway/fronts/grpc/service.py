@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator
 from typing import Any
 
+from cellserve_contract.params import SegmentParams
 from cellserve_proto import v1 as pb
 
 from cellserve_gateway.app.admission import Reservation
@@ -102,6 +103,7 @@ class SegmentationService:
             work = large.work_of(header)
             async with call.request(work.request_id) as context:
                 check_id("idempotency_key", header.idempotency_key)
+                self._check(work, context)
                 upload = large.Upload(requests, reservation, header, call.workers)
                 try:
                     await upload.admitted()
@@ -125,8 +127,7 @@ class SegmentationService:
         self, request: Received[pb.EstimateDiameterRequest], context: RequestContext
     ) -> pb.EstimateDiameterResponse:
         message = request.message
-        params = codec.to_params(message.params, self._segmenter.families.default)
-        context.priority, context.work_budget_s = codec.to_priority(message.priority), codec.to_work_budget(message)
+        params = self._params(message, context)
         request.reservation.start()
         decode = self._decoder(message.image, request, context)
         estimate = await self._segmenter.estimate_diameter(decode, params, context, request.reservation)
@@ -163,9 +164,8 @@ class SegmentationService:
         self, request: pb.SegmentRequest, received: Received[Any], context: RequestContext, most_bytes: int
     ) -> answers.Result:
         """Segments the image of a request whose answer may have some bytes, unless it is packed."""
-        params = codec.to_params(request.params, self._segmenter.families.default)
+        params = self._params(request, context)
         wanted, compression = codec.to_wanted(request), codec.to_compression(request)
-        context.priority, context.work_budget_s = codec.to_priority(request.priority), codec.to_work_budget(request)
         received.reservation.start()
         decode = self._decoder(request.image, received, context)
         found = await self._segmenter.segment(
@@ -178,6 +178,22 @@ class SegmentationService:
         )
         family = self._segmenter.families[params.model]
         return answers.Result(found, family, wanted, compression, decode.pixel_size)
+
+    def _check(self, work: pb.SegmentRequest | pb.EstimateDiameterRequest, context: RequestContext) -> None:
+        """Refuses a request for all that it tells without the bytes of its image: a large image is not sent in vain."""
+        params = self._params(work, context)
+        if isinstance(work, pb.SegmentRequest):
+            codec.to_wanted(work)
+            codec.to_compression(work)
+        layout = codec.check_image(work.image, self._limits)
+        self._segmenter.check(params, layout.size if layout else None, context)
+
+    def _params(
+        self, request: pb.SegmentRequest | pb.EstimateDiameterRequest, context: RequestContext
+    ) -> SegmentParams:
+        """Returns the parameters of a request; puts its priority class and its work budget into the context."""
+        context.priority, context.work_budget_s = codec.to_priority(request.priority), codec.to_work_budget(request)
+        return codec.to_params(request.params, self._segmenter.families.default)
 
     def _decoder(self, image: pb.Image, received: Received[Any], context: RequestContext) -> codec.ImageDecoder:
         files, cancellation = self._segmenter.files, context.cancellation
