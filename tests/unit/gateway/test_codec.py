@@ -192,6 +192,25 @@ def test_axes_that_are_refused(axes, shape, reason):
     assert error.value.reason == reason
 
 
+@pytest.mark.parametrize("path", ["", "params", "params.normalization.percentiles", "image.raw.pixels"])
+def test_fields_that_a_newer_caller_sends_are_refused_by_number(path):
+    request = raw_request()
+    codec.check_known(request)
+    part = request
+    for name in path.split(".") if path else ():
+        part = getattr(part, name)
+    part.MergeFromString(b"\xc2\x3e\x04news")  # field 1000
+    with pytest.raises(NotImplementedYet, match="field 1000") as error:
+        codec.check_known(request)
+    assert error.value.metadata == {"feature": f"{part.DESCRIPTOR.name}.1000"}
+
+
+def raw_request() -> pb.SegmentRequest:
+    request = pb.SegmentRequest(image=raw(np.zeros((4, 5), np.uint8), "YX"), outputs=[pb.OUTPUT_FLOWS])
+    request.params.normalization.percentiles.low = 1
+    return request
+
+
 def test_blocks_are_refused():
     image = raw(np.zeros((4, 5), np.uint8), "YX", block=pb.Block(offset=pb.Position(y=4)))
     with pytest.raises(NotImplementedYet) as error:

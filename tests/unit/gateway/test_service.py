@@ -11,6 +11,7 @@ from cellserve_contract.chunks import Assembly, cut
 from cellserve_gateway.app import diameter as diameter_module
 from cellserve_gateway.app import pipeline as pipeline_module
 from cellserve_gateway.app.context import RequestContext
+from cellserve_gateway.errors import NotImplementedYet
 from cellserve_gateway.fronts.grpc import answers, codec, large
 from cellserve_gateway.fronts.grpc.call import Call
 from cellserve_gateway.fronts.grpc.receiver import Received
@@ -123,3 +124,21 @@ async def test_our_code_copies_no_pixels_on_the_event_loop(monkeypatch, chunks):
     assert len(threads) == (13 if chunks else 11), "each was called"
     kinds = {name.partition("-")[0] for names in threads.values() for name in names}
     assert kinds <= {"decoding", "images"}
+
+
+async def test_nothing_that_a_newer_caller_asks_for_is_ignored():
+    """A field of a later contract, in any call that takes an image."""
+    newer = b"\xc2\x3e\x04news"  # field 1000
+    pixels = disks(40)[0]
+    array = pb.Array(data_type=pb.DATA_TYPE_UINT8, shape=pixels.shape, data=pixels.tobytes())
+    image, params = pb.Image(raw=pb.RawImage(pixels=array, axes="YX")), pb.SegmentParams.FromString(newer)
+    with setup(60.0) as made:
+        service = SegmentationService(Settings(), made.segmenter)
+        for method, kind in (("Segment", pb.SegmentRequest), ("EstimateDiameter", pb.EstimateDiameterRequest)):
+            request = Received(kind(image=image, params=params), NO_PAYLOAD, made.admission.reservation())
+            with pytest.raises(NotImplementedYet, match="field 1000 of SegmentParams"):
+                await getattr(service, method)(request, made.context)
+        call = Call(METHOD, {}, made.context.deadline, None, Settings(), made.workers)
+        chunks = Chunks(pb.SegmentRequest(image=image, params=params), pixels.tobytes(), made)
+        with pytest.raises(NotImplementedYet, match="field 1000 of SegmentParams"):
+            await anext(service.SegmentLarge(chunks, call))

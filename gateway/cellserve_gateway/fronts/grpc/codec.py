@@ -15,6 +15,8 @@ from cellserve_contract.packing import IMAGE_DTYPES
 from cellserve_contract.params import SegmentParams
 from cellserve_formats import FileFormat, Limits, PixelSize
 from cellserve_proto import v1 as pb
+from google.protobuf.message import Message
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from cellserve_gateway.app import decode
 from cellserve_gateway.app.context import Priority
@@ -122,6 +124,25 @@ class ImageDecoder:
         decoded = to_image(self.image, self.take(), self.limits, self.decode_file)
         self.pixel_size = decoded.pixel_size
         return decoded
+
+
+def check_known(message: Message) -> None:
+    """Refuses a request with a field that this version of the contract does not have: protobuf would ignore the field.
+
+    Raises:
+        NotImplementedYet: The request, or a message in it, has such a field.
+    """
+    unknown = UnknownFieldSet(message)
+    if len(unknown):
+        name, number = message.DESCRIPTOR.name, unknown[0].field_number
+        raise NotImplementedYet(
+            f"this gateway does not know field {number} of {name}: the caller is newer than the gateway; "
+            "leave the field out, or call a newer gateway",
+            feature=f"{name}.{number}",
+        )
+    for _, value in message.ListFields():
+        if isinstance(value, Message):
+            check_known(value)
 
 
 def to_params(message: pb.SegmentParams, default_model: str) -> SegmentParams:

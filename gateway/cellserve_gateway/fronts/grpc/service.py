@@ -192,6 +192,7 @@ class SegmentationService:
         self, request: pb.SegmentRequest | pb.EstimateDiameterRequest, context: RequestContext
     ) -> SegmentParams:
         """Returns the parameters of a request; puts its priority class and its work budget into the context."""
+        codec.check_known(request)
         context.priority, context.work_budget_s = codec.to_priority(request.priority), codec.to_work_budget(request)
         return codec.to_params(request.params, self._segmenter.families.default)
 
