@@ -279,4 +279,4 @@ def _decode_timing(message: pb.Timing) -> Timing:
 
 
 def _diameter_source(number: pb.DiameterSource) -> DiameterSource:
-    return cast(DiameterSource, wire.word_of(pb.DiameterSource, number, "diameter_source"))
+    return cast(DiameterSource, _word(pb.DiameterSource, number))

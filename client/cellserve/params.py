@@ -28,7 +28,8 @@ Output = Literal["outlines", "flows", "cell_probability", "style", "maps"]
 Compression = Literal["auto", "none", "zlib"]
 MapType = Literal["float32", "float16"]
 Priority = Literal["acquisition", "batch"]
-DiameterSource = Literal["caller", "training_diameter", "size_model"]
+DiameterSource = Literal["caller", "training_diameter", "size_model", ""]
+"""Where a diameter came from. "": from a source that this client does not know, because the server is newer."""
 
 
 class DiameterOptions(ParamFields, total=False):

@@ -33,12 +33,13 @@ def warning_lines(warnings: Iterable[ResultWarning]) -> list[str]:
 
 def diameter_source(source: DiameterSource) -> str:
     """Says where a diameter came from."""
-    words = {
+    words: dict[DiameterSource, str] = {
+        "": "the source is newer than this client",
         "caller": "as given",
         "training_diameter": "mean of the objects that the model was trained on; the image was not measured",
         "size_model": "estimated from the image",
     }
-    return words.get(source, source)
+    return words[source]
 
 
 def object_table(result: Segmentation) -> Table:
