@@ -5,7 +5,7 @@
 #   make test    all checks and tests                                 make down    stop them
 #   make check   formatting, lint, types, architecture, contract      make proto   generate stubs, keywords and reference pages anew
 #   make bench   the figures of the README; ONLY=name: one of them     make nightly the property tests, with fifty times the examples, and chaos with 1,000 images
-#   make contract-freeze  the contract as it is becomes the one that later versions must not break
+#   make contract-freeze  the contract as it is becomes that of the version in pyproject.toml, which later versions must not break
 #   make chart-test, make rules-test                                  the parts of `make test` for the Helm chart and for the alerts
 #   make cases   run the table of awkward inputs (tests/cases) at every door of real servers
 #   make cluster-demo  two gateways, two Tritons, Prometheus          make images  build the CPU images and run them (root, Debian)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Generates what follows from the contract and from cellserve_contract: stubs and keywords.
-# With --check: fails if a committed file differs, or if the contract breaks the frozen one (contract.binpb).
-# With --freeze: writes contract.binpb, after a change that existing callers survive.
+# With --check: fails if a committed file differs, or if the contract breaks that of a release (releases/VERSION.binpb).
+# With --freeze: writes the contract as that of the version in pyproject.toml.
 set -euo pipefail
 cd "$(dirname "$0")"
 python=${PYTHON:-../.venv/bin/python}
@@ -11,7 +11,8 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
 if [ "${1:-}" = --freeze ]; then
-  "$buf" build --exclude-source-info -o contract.binpb
+  version=$("$python" -c 'import tomllib; print(tomllib.load(open("../pyproject.toml", "rb"))["project"]["version"])')
+  "$buf" build --exclude-source-info -o "releases/$version.binpb"
   exit
 fi
 
@@ -26,7 +27,9 @@ PYTHONPATH=. "$python" -m cellserve_contract.generate "$scratch"
 if [ "${1:-}" = --check ]; then
   "$buf" lint
   "$buf" build --exclude-source-info -o "$scratch/contract.binpb"
-  "$buf" breaking "$scratch/contract.binpb" --against contract.binpb
+  for release in releases/*.binpb; do
+    "$buf" breaking "$scratch/contract.binpb" --against "$release"
+  done
   stale() { echo "$1 is stale: run 'make proto'" >&2; exit 1; }
   for stub in cellserve_proto/v1/*_pb2* "$stubs"/*; do
     cmp "$stubs/$(basename "$stub")" "cellserve_proto/v1/$(basename "$stub")" || stale "$stub"
