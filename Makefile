@@ -1,6 +1,6 @@
 # Everything a developer or a user of a checkout runs. Environments are made when first needed and renewed when their definitions change.
 #
-#   make demo    segment a real image through the real servers        make up      keep the servers running (ports 50051, 8080, 8000-8002, 9464)
+#   make demo    segment a real image through the real servers        make up      keep the servers running (ports 50051, 50052, 8080, 9464)
 #   make with CMD='...'   run a command beside the same servers, on free ports; it finds CELLSERVE_ADDRESS and CELLSERVE_HTTP_URL set
 #   make test    all checks and tests                                 make down    stop them
 #   make check   formatting, lint, types, architecture, contract      make proto   generate stubs, keywords and reference pages anew
@@ -117,9 +117,7 @@ build/tools/promtool: deploy/prometheus/get-prometheus.sh
 .venv-triton/done: deploy/triton/requirements.txt
 	@test -n "$(TRITON_PYTHON)" || { echo "Triton needs Python 3.11 or 3.12: make TRITON_PYTHON=... $(MAKECMDGOALS)"; exit 1; }
 	test -x .venv-triton/bin/python || $(TRITON_PYTHON) -m venv .venv-triton
-	.venv-triton/bin/python $(PIP) -r deploy/triton/requirements.txt
-	.venv-triton/bin/python $(PIP) --no-deps nvidia-pytriton==0.7.0
-	.venv-triton/bin/python -m pip uninstall --quiet --yes openvino-telemetry
+	.venv-triton/bin/python $(PIP) --no-deps -r deploy/triton/requirements.txt
 	touch $@
 
 .venv-peers/done: benchmarks/peers/requirements.txt constraints.txt

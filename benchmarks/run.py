@@ -81,12 +81,12 @@ def main() -> int:
         if "throughput" in parts:
             figures |= throughput(at, image, options.peers, weights, options.rounds, options.images)
         if "agreement" in parts:
-            score, by_default, differences = agreement(at["gateway"], options.data, options.peers, weights[0], pictures)
+            score, by_default, differences = agreement(at["grpc"], options.data, options.peers, weights[0], pictures)
             figures["cellpose_eval_agreement"] = score
             figures["cellpose_eval_agreement_own_niter"] = by_default
             figures["cellpose_eval_differences"] = len(differences)
         if "recovery" in parts:
-            measured, others = recovery(at["gateway"], options.data, options.peers, pictures, options.fields)
+            measured, others = recovery(at["grpc"], options.data, options.peers, pictures, options.fields)
             figures |= measured
             differences += others
 

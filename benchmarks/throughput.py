@@ -85,11 +85,11 @@ def throughput(
     if corner.shape != IMAGE:
         raise ValueError(f"an image of at least {IMAGE} is needed, not {image.shape}")
     raw, gateway, cellpose = [], [], []
-    asyncio.run(gateway_images_per_s(at["gateway"], corner, 2))  # first-touch costs belong to nobody
+    asyncio.run(gateway_images_per_s(at["grpc"], corner, 2))  # first-touch costs belong to nobody
     for number in range(rounds):
         seconds = images * TILES_PER_IMAGE / 5  # tens of full batches
         before = asyncio.run(raw_tiles_per_s(at["triton"], seconds / 2))
-        gateway.append(asyncio.run(gateway_images_per_s(at["gateway"], corner, images)))
+        gateway.append(asyncio.run(gateway_images_per_s(at["grpc"], corner, images)))
         after = asyncio.run(raw_tiles_per_s(at["triton"], seconds / 2))
         raw.append((before + after) / 2)  # on both sides of the gateway's turn: a drifting machine cancels
         cellpose.append(cellpose_tiles_per_s(peers, weights))

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cellserve_gateway.local import START_TIMEOUT_S, Process, StartError
+
 from devtools import stack
 from devtools.names import NameServer
 
@@ -46,7 +48,7 @@ class Pod:
     name: str
     kind: str
     host: str
-    process: stack.Process
+    process: Process
     at: dict[str, str] = field(default_factory=dict)
     named: bool = False
 
@@ -118,10 +120,10 @@ class Cluster:
     def admit(self, pod: Pod) -> None:
         """Waits until a pod is ready, then names it."""
         pod.at = pod.process.wait_ready()
-        end = time.monotonic() + stack.START_TIMEOUT_S
+        end = time.monotonic() + START_TIMEOUT_S
         while not pod.ready():
             if time.monotonic() > end:
-                raise stack.StartError(f"{pod.name} is not ready; see {pod.process.log}")
+                raise StartError(f"{pod.name} is not ready; see {pod.process.log}")
             time.sleep(0.2)
         pod.named = True
         self._publish()
@@ -161,7 +163,7 @@ class Cluster:
             pod.process.stop()
         self._names.close()
 
-    def _run(self, name: str, kind: str, host: str) -> stack.Process:
+    def _run(self, name: str, kind: str, host: str) -> Process:
         directory, port = self._directory / name, self._ports[kind]
         if kind == "gateway":
             return stack.start_gateway(directory, self.target("triton"), host=host, port=port, **self._settings)

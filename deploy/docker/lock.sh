@@ -22,9 +22,4 @@ compile "${trixie[@]}" --output-file deploy/docker/gateway.lock --extra gateway 
 python3 -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
   | compile "${trixie[@]}" --output-file deploy/docker/build.lock -
 
-# Without openvino-telemetry, `import openvino` reports itself to nobody. Of NVIDIA's wheel only the server is wanted, none
-# of its dependencies.
-compile "${bookworm[@]}" --output-file deploy/docker/triton-cpu.lock --no-emit-package openvino-telemetry \
-  deploy/triton/requirements.txt
-grep --only-matching --max-count 1 'nvidia-pytriton==[0-9.]*' deploy/triton/requirements.txt \
-  | compile "${bookworm[@]}" --no-deps --no-header - >> deploy/docker/triton-cpu.lock
+compile "${bookworm[@]}" --no-deps --output-file deploy/docker/triton-cpu.lock deploy/triton/requirements.txt

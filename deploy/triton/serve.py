@@ -307,6 +307,17 @@ def ready_file(path: Path | None, endpoints: Endpoints) -> Iterator[None]:
         path.unlink(missing_ok=True)
 
 
+def stop_after(parent: int, stop: threading.Event) -> None:
+    """Sets `stop` once the process that started this one has ended, in whatever way."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.2)
+        stop.set()
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def serve(options: argparse.Namespace, endpoints: Endpoints, stop: threading.Event) -> None:
     """Runs the server on these endpoints until `stop` is set; raises ServeError if it fails before."""
     region_prefix = f"cellserve_{os.getpid()}_{secrets.token_hex(4)}_"
@@ -356,6 +367,7 @@ def parse_options() -> argparse.Namespace:
     add("--ready-file", type=Path, help="JSON with pid, http, grpc and metrics while the server is ready")
     add("--ready-timeout-s", type=float, default=120.0, help="give up if the models are not ready by then")
     add("--exit-timeout-s", type=int, default=30, help="time for running inferences to finish at the end")
+    add("--parent", type=int, help="process id of the caller: stop once it has ended; default: outlive it")
     add("--log-file", type=Path, help="append the server's output here; default: standard error")
     add("server_arguments", nargs="*", metavar="-- ARGUMENT", help="passed to tritonserver as they are")
     return parser.parse_args()
@@ -367,6 +379,8 @@ def main() -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
+    if options.parent:
+        stop_after(options.parent, stop)
     wanted = Endpoints(options.host, options.http_port, options.grpc_port, options.metrics_port)
     try:
         for attempt in range(1, PORT_ATTEMPTS + 1):

@@ -1,4 +1,7 @@
-"""The process: composes the parts, serves, follows the readiness of the backend, drains on SIGTERM."""
+"""The process: composes the parts, serves, follows the readiness of the backend, drains on SIGTERM.
+
+With `--local`, the process also runs a Triton, whose end is the gateway's end.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +32,7 @@ from .backends.triton.pool import BackendPool
 from .fronts.grpc.front import GrpcFront
 from .fronts.http.front import HttpFront
 from .fronts.http.monitoring import monitoring_listener
+from .local import Process, running_triton
 from .ops.instruments import Instruments
 from .ops.logging import configure_logging
 from .ops.metrics import Metrics
@@ -38,6 +42,8 @@ from .settings import Settings, describe_settings, refuse_unknown_settings
 log = structlog.get_logger()
 PROBE_INTERVAL_PER_TRITON_S = 0.01
 """Health probes of hundreds of Tritons are spread: each costs a fraction of a millisecond of processor time."""
+LOCAL_DEFAULTS = {"http_port": 8080, "log_format": "console"}
+"""Defaults of `--local`: browser and ImageJ of the same machine can call, and a person reads the log."""
 
 
 class Gateway:
@@ -68,7 +74,7 @@ class Gateway:
         """
         settings, loop = self.settings, asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stopping.set)
+            loop.add_signal_handler(number, self.stop)
         self._files.start()
         monitoring = monitoring_listener(settings, self._metrics, lambda: self._ready)
         monitoring.start()
@@ -76,6 +82,7 @@ class Gateway:
             settings.address(settings.port), settings.address(settings.health_port)
         )
         addresses = {
+            "triton": settings.triton_address,
             "monitoring": settings.address(monitoring.port),
             "health": settings.address(health_port),
             "grpc": settings.address(grpc_port),
@@ -83,7 +90,7 @@ class Gateway:
         if self._http:
             self._http.start()
             addresses["http"] = settings.address(self._http.port)
-        log.info("listening", version=__version__, triton=settings.triton_address, **addresses)
+        log.info("listening", version=__version__, **addresses)
         if settings.ready_file:
             _write_json(settings.ready_file, {"pid": os.getpid(), **addresses})
         try:
@@ -105,6 +112,10 @@ class Gateway:
             if settings.ready_file:
                 settings.ready_file.unlink(missing_ok=True)
             log.info("stopped")
+
+    def stop(self) -> None:
+        """Begins the end, as SIGTERM does."""
+        self._stopping.set()
 
     async def _warm_up(self) -> None:
         """Compiles the kernels: the first image must not wait for the compiler."""
@@ -136,6 +147,8 @@ class Gateway:
                 fronts.create_task(self._http.stop(self.settings.drain_s))
 
     def _set_ready(self, ready: bool) -> None:
+        if ready != self._ready:
+            log.info("serving" if ready else "not serving")
         self._grpc.health.set(ready)
         self._ready = ready
         self._metrics.ready.set(ready)
@@ -152,24 +165,71 @@ def main() -> None:
     """Entry point of `cellserve-gateway`. All settings come from the environment (CELLSERVE_*)."""
     parser = argparse.ArgumentParser(
         prog="cellserve-gateway",
-        description="Segments images. All settings are environment variables:",
+        description="Segments images with the networks of a Triton. All settings are environment variables:",
         epilog=describe_settings(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=__version__)
-    parser.parse_args()
+    parser.add_argument(
+        "--local",
+        action="store_true",
+        help="start a Triton beside the gateway, for one user on this machine; HTTP is open on port 8080",
+    )
+    local = parser.parse_args().local
     try:
         refuse_unknown_settings()
         settings = Settings()
-        configure_logging(settings)
         cv2.setNumThreads(1)  # images run side by side; more threads within one image would only compete
-        asyncio.run(_serve(settings))
+        if local:
+            _run_local(settings)
+        else:
+            configure_logging(settings)
+            asyncio.run(_serve(settings))
     except (ValidationError, ValueError, OSError, RuntimeError) as error:
         sys.exit(f"cellserve-gateway: {error}")
+    except KeyboardInterrupt:  # before the gateway runs
+        sys.exit(130)
+
+
+def _run_local(settings: Settings) -> None:
+    """Runs a Triton and a gateway of its models until SIGTERM or SIGINT. The gateway ends first, while Triton answers.
+
+    Raises:
+        ValueError: The settings contradict `--local`, or there are no models.
+        RuntimeError: One of the servers did not start, or Triton ended before the gateway.
+    """
+    if "triton_address" in settings.model_fields_set:
+        raise ValueError("--local starts a Triton of its own; unset CELLSERVE_TRITON_ADDRESS, or leave out --local")
+    settings = settings.model_copy(
+        update={name: value for name, value in LOCAL_DEFAULTS.items() if name not in settings.model_fields_set}
+    )
+    configure_logging(settings)
+    Families.load(settings.model_repository, settings.default_model)  # a fault in them is known before Triton starts
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # until the gateway handles the signal
+    log.info("starting Triton", models=str(settings.model_repository.resolve()))
+    with running_triton(settings.model_repository) as (triton, address):
+        asyncio.run(_serve_beside(triton, settings.model_copy(update={"triton_address": address})))
 
 
 async def _serve(settings: Settings) -> None:
     await Gateway(settings).run()
+
+
+async def _serve_beside(triton: Process, settings: Settings) -> None:
+    """Serves until a signal, or until Triton ends."""
+    gateway, loop = Gateway(settings), asyncio.get_running_loop()
+    ended = os.pidfd_open(triton.pid)  # readable once the process has ended
+
+    def follow() -> None:
+        loop.remove_reader(ended)
+        gateway.stop()
+
+    loop.add_reader(ended, follow)
+    try:
+        await gateway.run()
+    finally:
+        loop.remove_reader(ended)
+        os.close(ended)
 
 
 if __name__ == "__main__":

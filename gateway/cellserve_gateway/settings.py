@@ -14,9 +14,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1 << 20
 PREFIX = "CELLSERVE_"
-OTHERS = {"CELLSERVE_ADDRESS", "CELLSERVE_HTTP_URL", "CELLSERVE_TOKEN", "CELLSERVE_TRITON_PYTHON"}
-"""Variables of the client and of the development stack."""
-
+TRITON_PYTHON = f"{PREFIX}TRITON_PYTHON"
+"""Names the interpreter of Triton's environment, for `--local`."""
+OTHERS = {"CELLSERVE_ADDRESS", "CELLSERVE_HTTP_URL", "CELLSERVE_TOKEN", TRITON_PYTHON}
+"""Variables of the client and of `--local`."""
 
 _SERVICE_LINK = re.compile(r"CELLSERVE_(\w+_)?(SERVICE_(HOST|PORT)\w*|PORT_\d+_\w+)=.*|\w+_PORT=(tcp|udp)://.*")
 """Variables that Kubernetes sets for a Service of our name (enableServiceLinks)."""

@@ -23,7 +23,7 @@ ENTRY = re.compile(r"([\w.-]+)==([^\s;]+) \\\n((?: {4}--hash=sha256:[0-9a-f]{64}
 DEMANDS = {
     "gateway": [*PROJECT["project"]["dependencies"], *EXTRAS["gateway"], *EXTRAS["tracing"]],
     "build": PROJECT["build-system"]["requires"],
-    "triton-cpu": [*re.findall(r"^[\w-]+[<>=].*", TRITON, re.M), *re.findall(r"nvidia-pytriton==\S+", TRITON)],
+    "triton-cpu": re.findall(r"^[\w-]+[<>=].*", TRITON, re.M),
 }
 
 

@@ -16,7 +16,7 @@ def servers(monkeypatch):
 
     @contextlib.contextmanager
     def running(directory):
-        yield {"gateway": "127.0.0.1:1", "triton": "127.0.0.1:2", "http": "127.0.0.1:3"}
+        yield {"grpc": "127.0.0.1:1", "triton": "127.0.0.1:2", "http": "127.0.0.1:3"}
 
     monkeypatch.setattr(stack, "running", running)
 
