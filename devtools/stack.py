@@ -56,7 +56,7 @@ def _start_gateway(directory: Path, instance: str, options: Sequence[str], setti
     free: dict[str, object] = dict.fromkeys(("port", "monitoring_port", "health_port", "http_port"), 0)
     ours = {"model_repository": MODELS, "ready_file": ready} | free
     env = dict(os.environ) | {f"CELLSERVE_{key.upper()}": str(value) for key, value in (ours | settings).items()}
-    command = [sys.executable, "-m", "cellserve_gateway.server", *options]
+    command = [sys.executable, "-m", "cellserve_gateway", *options]
     return Process(f"the gateway ({instance})", command, ready, directory / f"{instance}.log", env)
 
 

@@ -230,7 +230,3 @@ async def _serve_beside(triton: Process, settings: Settings) -> None:
     finally:
         loop.remove_reader(ended)
         os.close(ended)
-
-
-if __name__ == "__main__":
-    main()

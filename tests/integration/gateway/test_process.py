@@ -124,7 +124,7 @@ def test_wrong_settings_are_told_in_a_line(request, monkeypatch, setting, value,
     monkeypatch.setenv("CELLSERVE_PORT", "0")
     monkeypatch.setenv("CELLSERVE_MONITORING_PORT", "0")
     monkeypatch.setenv(f"CELLSERVE_{setting}", value)
-    command = [sys.executable, "-m", "cellserve_gateway.server"]
+    command = [sys.executable, "-m", "cellserve_gateway"]
     result = subprocess.run(
         command, capture_output=True, text=True, timeout=60, cwd=request.config.rootpath, check=False
     )

@@ -1,0 +1,56 @@
+"""Parts of an installation: what a command says whose extra is not installed."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+
+_DISTRIBUTION = "cellserve"
+_REQUIREMENT = re.compile(r"""(?P<name>[\w.-]+)(\[(?P<extra>[\w-]+)])?.*;.*\bextra == ["'](?P<of>[\w-]+)["']""")
+
+
+@contextlib.contextmanager
+def needs_extra(command: str, extra: str) -> Iterator[None]:
+    """Ends `command` with the line that installs an extra, if the body imports a module of that extra in vain.
+
+    A missing module for which the extra is not to blame is raised as it is: a module of our own, or any module once all
+    packages of the extra are there.
+
+    Raises:
+        SystemExit: Status 1; the message names the missing packages.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        missing = missing_packages(extra)
+        if not missing or (error.name or "").startswith(_DISTRIBUTION):
+            raise
+        sys.exit(
+            f"{command}: not installed: {', '.join(missing)}. They are the part '{extra}' of CellServe. Install it:\n"
+            f"    pip install '{_DISTRIBUTION}[{extra}]'"
+        )
+
+
+def missing_packages(extra: str) -> list[str]:
+    """Returns the packages of an extra that are not installed, those of the extras it includes among them."""
+    missing = []
+    for line in metadata.requires(_DISTRIBUTION) or ():
+        requirement = _REQUIREMENT.match(line)
+        if requirement is None or requirement["of"] != extra:
+            continue
+        if requirement["name"] == _DISTRIBUTION:
+            missing += missing_packages(requirement["extra"])
+        elif not _is_installed(requirement["name"]):
+            missing.append(requirement["name"])
+    return sorted(set(missing))
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
