@@ -28,7 +28,7 @@ with: .venv/gateway.done .venv-triton/done
 	@test -n "$$CMD" || { echo "say which command: make with CMD='...'"; exit 1; }
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python devtools/stack.py run -- sh -c "$$CMD"
 
-test: check .venv-triton/done build/tools/helm build/tools/promtool
+test: check .venv-triton/done build/tools/helm build/tools/promtool build/node/node_modules/installed.json
 	.venv/bin/python -m pytest -n 2 --dist loadscope --ignore tests/integration/gateway --ignore tests/images
 	.venv/bin/python -m pytest tests/integration/gateway
 
@@ -102,6 +102,10 @@ build/tools/helm: deploy/helm/get-helm.sh
 
 build/tools/promtool: deploy/prometheus/get-prometheus.sh
 	deploy/prometheus/get-prometheus.sh
+	touch $@
+
+build/node/node_modules/installed.json: examples/node/package-lock.json devtools/get-node.sh | .venv/dev.done
+	devtools/get-node.sh
 	touch $@
 
 .venv/gateway.done: pyproject.toml constraints.txt

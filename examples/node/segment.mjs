@@ -10,7 +10,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { extname } from "node:path";
 import { parseArgs } from "node:util";
 import { encode } from "fast-png";
-import { CellServeError, Client, pixels } from "./cellserve.mjs";
+import { Client, pixels } from "./cellserve.mjs";
 
 const FORMATS = { ".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".jpg": "JPEG", ".jpeg": "JPEG" };
 const OPTIONS = {
@@ -37,11 +37,11 @@ try {
   const answer = await client.segment(readFileSync(image), `FORMAT_${format}`, request, Number(options["deadline-s"]));
   for (const { message, suggestion } of answer.warnings) console.error(`${image}: ${message} ${suggestion}`);
   const labels = pixels(answer.labels);
+  if (labels.data instanceof Uint32Array) throw new Error("more than 65,535 objects do not fit into 16 bits");
   writeFileSync(out, encode({ ...labels, channels: 1, depth: 16 }));
   console.log(`${image}: ${answer.objects.length} objects, ${labels.width} x ${labels.height} px, labels in ${out}`);
 } catch (error) {
-  if (!(error instanceof CellServeError)) throw error;
-  console.error(`${image}: ${error.reason}: ${error.message}`);
+  console.error(`${image}: ${error.reason ? `${error.reason}: ` : ""}${error.message}`);
   process.exitCode = 1;
 } finally {
   client.close();
