@@ -4,7 +4,8 @@
 #   make with CMD='...'   run a command beside the same servers, on free ports; it finds CELLSERVE_ADDRESS and CELLSERVE_HTTP_URL set
 #   make test    all checks and tests                                 make down    stop them
 #   make check   formatting, lint, types, architecture, contract      make proto   generate stubs, keywords and reference pages anew
-#   make bench   the figures of the README; ONLY=name: one of them     make nightly the property tests, with fifty times the examples, and chaos with 1,000 images
+#   make bench   the figures of docs/performance.md; ONLY=name: one of them     make nightly the property tests, with fifty times the examples, and chaos with 1,000 images
+#   make docs    build the site into build/docs, and check its links
 #   make contract-freeze  the contract as it is becomes that of the version in pyproject.toml, which later versions must not break
 #   make chart-test, make rules-test                                  the parts of `make test` for the Helm chart and for the alerts
 #   make cases   run the table of awkward inputs (tests/cases) at every door of real servers
@@ -15,9 +16,10 @@ PYTHON ?= python3
 TRITON_PYTHON ?= $(firstword $(foreach p,$(PYTHON) python3.12 python3.11,$(shell \
   $(p) -c 'import sys; sys.version_info[:2] in ((3, 11), (3, 12)) and print("$(p)")' 2>/dev/null)))
 PIP = -m pip install --quiet --disable-pip-version-check -c constraints.txt
+SPHINX = .venv/bin/python -m sphinx --quiet --fresh-env --fail-on-warning --nitpicky --doctree-dir build/doctrees
 SHARED ?= ../shared
 
-.PHONY: demo with test cases chart-test rules-test cluster-demo images nightly test-lowest check bench up down proto contract-freeze clean
+.PHONY: demo with test cases chart-test rules-test cluster-demo images nightly test-lowest check bench docs up down proto contract-freeze clean
 .DELETE_ON_ERROR:
 
 demo: .venv/gateway.done .venv-triton/done
@@ -85,6 +87,12 @@ test-lowest:
 	.venv-lowest/bin/python $(PIP) uv
 	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct -e '.[gateway,dev]'
 	.venv-lowest/bin/python -m pytest tests/unit/gateway tests/unit/client tests/unit/formats tests/unit/parallel tests/unit/preprocess tests/unit/postprocess tests/property
+
+# The notebooks run beside a real service. Links to other servers are checked with CHECK_EXTERNAL_LINKS=1 only: they need the internet.
+docs: .venv/dev.done .venv-triton/done
+	.venv/bin/python devtools/stack.py run -- $(SPHINX) -b html docs build/docs
+	.venv/bin/python -m docs.site.check build/docs
+	$(if $(CHECK_EXTERNAL_LINKS),$(SPHINX) -b linkcheck docs build/linkcheck,@echo "links to other servers were not checked: make docs CHECK_EXTERNAL_LINKS=1")
 
 proto: .venv/dev.done
 	proto/generate.sh

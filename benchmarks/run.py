@@ -1,4 +1,4 @@
-"""Every figure of the README, in one run: `make bench`. Prints a table and writes build/bench.json.
+"""Every figure of docs/performance.md, in one run: `make bench`. Prints a table and writes build/bench.json.
 
 `make bench ONLY=recovery` runs one part and keeps the other figures of build/bench.json.
 """

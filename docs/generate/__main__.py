@@ -1,4 +1,4 @@
-"""Generates the pages of docs/reference that follow from declarations of the code.
+"""Generates the pages of docs/ that follow from something else: declarations of the code, other pages.
 
     .venv/bin/python -m docs.generate           writes the pages
     .venv/bin/python -m docs.generate --check   fails if a page is not what it would write
@@ -12,16 +12,17 @@ import argparse
 import sys
 from pathlib import Path
 
-from . import commands, errors, http, limits, parameters, settings
+from . import commands, decisions, errors, http, limits, parameters, settings
 
-FOLDER = Path(__file__).parents[1] / "reference"
+FOLDER = Path(__file__).parents[1]
 PAGES = {
-    "commands.md": commands.page,
-    "errors.md": errors.page,
-    "http.md": http.page,
-    "limits.md": limits.page,
-    "parameters.md": parameters.page,
-    "settings.md": settings.page,
+    "decisions/index.md": decisions.page,
+    "reference/commands.md": commands.page,
+    "reference/errors.md": errors.page,
+    "reference/http.md": http.page,
+    "reference/limits.md": limits.page,
+    "reference/parameters.md": parameters.page,
+    "reference/settings.md": settings.page,
 }
 
 
@@ -31,9 +32,9 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing, fail if a page is stale")
     pages = {FOLDER / name: page() for name, page in PAGES.items()}
     if parser.parse_args().check:
-        stale = [path.name for path, text in pages.items() if not path.exists() or path.read_text() != text]
+        stale = [str(path) for path, text in pages.items() if not path.exists() or path.read_text() != text]
         if stale:
-            print(f"docs/reference: {', '.join(stale)} stale; run 'make proto'", file=sys.stderr)
+            print(f"stale: {', '.join(stale)}; run 'make proto'", file=sys.stderr)
         return int(bool(stale))
     for path, text in pages.items():
         path.write_text(text)
