@@ -8,6 +8,7 @@
 #   make docs    build the site into build/docs, and check its links
 #   make contract-freeze  the contract as it is becomes that of the version in pyproject.toml, which later versions must not break
 #   make chart-test, make rules-test                                  the parts of `make test` for the Helm chart and for the alerts
+#   make dist    what a release consists of: wheel, chart package, list of images
 #   make cases   run the table of awkward inputs (tests/cases) at every door of real servers
 #   make cluster-demo  two gateways, two Tritons, Prometheus          make images  build the CPU images and run them (root, Debian)
 
@@ -19,7 +20,8 @@ PIP = -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SPHINX = .venv/bin/python -m sphinx --quiet --fresh-env --fail-on-warning --nitpicky --doctree-dir build/doctrees
 SHARED ?= ../shared
 
-.PHONY: demo with test cases chart-test rules-test cluster-demo images nightly test-lowest check bench docs up down proto contract-freeze clean
+	.venv/bin/mypy --strict devtools deploy/cluster deploy/grafana/dashboard.py deploy/helm/generate.py docs/generate docs/site
+	.venv/bin/mypy --strict deploy/dist.py deploy/triton/serve.py deploy/triton/verify_models.py
 .DELETE_ON_ERROR:
 
 demo: .venv/gateway.done .venv-triton/done
@@ -54,10 +56,11 @@ check: .venv/dev.done
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/mypy --strict devtools deploy/cluster deploy/grafana/dashboard.py deploy/helm/generate.py docs/generate docs/site
-	.venv/bin/mypy --strict deploy/triton/serve.py deploy/triton/verify_models.py
+	.venv/bin/mypy --strict deploy/dist.py deploy/triton/serve.py deploy/triton/verify_models.py
 	.venv/bin/lint-imports
 	proto/generate.sh --check
 	.venv/bin/python deploy/helm/generate.py --check
+	.venv/bin/python deploy/dist.py --check
 	.venv/bin/python deploy/grafana/dashboard.py --check
 	.venv/bin/python -m docs.generate --check
 
@@ -102,7 +105,11 @@ contract-freeze: .venv/dev.done
 	proto/generate.sh --freeze
 
 clean:
-	rm -rf .venv .venv-triton .venv-peers .venv-lowest build
+	rm -rf .venv .venv-triton .venv-peers .venv-lowest .venv-dist build dist
+
+# One version, in pyproject.toml: wheel, source archive, chart package and the list of images, in dist/.
+dist: .venv-dist/done build/tools/helm
+	.venv-dist/bin/python deploy/dist.py
 
 build/tools/helm: deploy/helm/get-helm.sh
 	deploy/helm/get-helm.sh
@@ -130,6 +137,11 @@ build/node/node_modules/installed.json: examples/node/package-lock.json devtools
 	@test -n "$(TRITON_PYTHON)" || { echo "Triton needs Python 3.11 or 3.12: make TRITON_PYTHON=... $(MAKECMDGOALS)"; exit 1; }
 	test -x .venv-triton/bin/python || $(TRITON_PYTHON) -m venv .venv-triton
 	.venv-triton/bin/python $(PIP) --no-deps -r deploy/triton/requirements.txt
+	touch $@
+
+.venv-dist/done: constraints.txt
+	test -x .venv-dist/bin/python || $(PYTHON) -m venv .venv-dist
+	.venv-dist/bin/python $(PIP) build twine
 	touch $@
 
 .venv-peers/done: benchmarks/peers/requirements.txt constraints.txt

@@ -20,17 +20,17 @@ def needs_extra(command: str, extra: str) -> Iterator[None]:
     packages of the extra are there.
 
     Raises:
-        SystemExit: Status 1; the message names the missing packages.
+        SystemExit: Status 1; the message names the missing module.
     """
     try:
         yield
     except ModuleNotFoundError as error:
-        missing = missing_packages(extra)
-        if not missing or (error.name or "").startswith(_DISTRIBUTION):
+        module = error.name or ""
+        if module.startswith(_DISTRIBUTION) or not missing_packages(extra):
             raise
         sys.exit(
-            f"{command}: not installed: {', '.join(missing)}. They are the part '{extra}' of CellServe. Install it:\n"
-            f"    pip install '{_DISTRIBUTION}[{extra}]'"
+            f"{command} needs {module.partition('.')[0]}, which is not installed. Install the part '{extra}' of "
+            f"CellServe:\n    pip install '{_DISTRIBUTION}[{extra}]'"
         )
 
 

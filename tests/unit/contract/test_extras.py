@@ -12,7 +12,7 @@ from cellserve_contract.extras import missing_packages, needs_extra
 COMMANDS = [
     ("cellserve_gateway", "server", "pydantic", "cellserve-gateway", "gateway"),
     ("cellserve_export", "cli", "torch", "cellserve-export", "export"),
-    ("cellserve_training", "cli", "matplotlib", "cellserve-train", "training"),
+    ("cellserve_training", "cli", "torch", "cellserve-train", "training"),
 ]
 INSTALLED = {"numpy", "fastapi", "torch", "matplotlib"}
 REQUIREMENTS = [
@@ -43,9 +43,10 @@ def test_a_command_names_its_extra(without, monkeypatch, package, module, needed
     monkeypatch.delitem(sys.modules, f"{package}.{module}", raising=False)
     with pytest.raises(SystemExit) as end:
         importlib.import_module(f"{package}.__main__").main()
-    first, second = str(end.value).splitlines()
-    assert first == f"{command}: not installed: {needed}. They are the part '{extra}' of CellServe. Install it:"
-    assert second == f"    pip install 'cellserve[{extra}]'"
+    assert str(end.value) == (
+        f"{command} needs {needed}, which is not installed. Install the part '{extra}' of CellServe:\n"
+        f"    pip install 'cellserve[{extra}]'"
+    )
 
 
 def test_a_missing_module_of_no_extra_shows(without):
