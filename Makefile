@@ -20,8 +20,7 @@ PIP = -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SPHINX = .venv/bin/python -m sphinx --quiet --fresh-env --fail-on-warning --nitpicky --doctree-dir build/doctrees
 SHARED ?= ../shared
 
-	.venv/bin/mypy --strict devtools deploy/cluster deploy/grafana/dashboard.py deploy/helm/generate.py docs/generate docs/site
-	.venv/bin/mypy --strict deploy/dist.py deploy/triton/serve.py deploy/triton/verify_models.py
+.PHONY: demo with test cases chart-test rules-test cluster-demo images nightly test-lowest check bench docs dist up down proto contract-freeze clean
 .DELETE_ON_ERROR:
 
 demo: .venv/gateway.done .venv-triton/done
