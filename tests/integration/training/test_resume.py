@@ -88,7 +88,5 @@ def test_a_training_that_is_done_is_made_longer(command, whole, tmp_path):
     assert "trained 24 steps on 5 images" in output
     assert "average precision at IoU .5 on 1 images that were kept back: 0." in output
     assert f"cellserve-export family longer --checkpoint {longer / 'network.pt'}" in output
-    before, after = (
-        torch.load(folder / "network.pt", weights_only=True)["output.2.bias"] for folder in (whole, longer)
-    )
+    networks = [torch.load(folder / "network.pt", weights_only=True) for folder in (whole, longer)]
     assert not networks[0]["output.2.bias"].equal(networks[1]["output.2.bias"])
