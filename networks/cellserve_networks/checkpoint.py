@@ -2,23 +2,26 @@
 
 import hashlib
 import io
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 import torch
 from cellserve_formats import replacing
 from torch import Tensor
 
 from cellserve_networks.errors import CheckpointError
+from cellserve_networks.foreign import describe_file, describe_network, some
 from cellserve_networks.network import CPnet
 
 CHANNELS = ("cytoplasm", "nucleus")
 """What the networks' two input planes show."""
 
 _DIAMETERS = {"diam_mean", "diam_labels"}
-_DATA_PARALLEL = "module."  # DataParallel puts this before every name
+_ROOTS = {"downsample", "upsample", "output", *_DIAMETERS}
+_PREFIXES = ("module.", "_orig_mod.", "model.", "net.")  # of DataParallel, torch.compile, and classes around a network
+_NESTED = ("state_dict", "model_state_dict", "model", "net", "network", "weights")  # where trainers keep a state dict
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +38,11 @@ class Checkpoint:
 def load_checkpoint(path: Path) -> Checkpoint:
     """Loads a CPnet from a torch state dict. Nothing in the file is executed; weights of any precision become float32.
 
+    The state dict can be an entry of a dictionary, as trainers save it beside their optimizer.
+
     Raises:
         CheckpointError: not a torch file, another kind of network, or tensors of other names or shapes; the message
-            says which.
+            says which, and what would do.
     """
     try:
         content = path.read_bytes()
@@ -45,7 +50,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
     try:
         state = _state_dict(content)
-        _check_architecture(state)
+        if problem := describe_network(state):
+            raise CheckpointError(problem)
         network = CPnet()
         _check_tensors(state, network.state_dict())
     except CheckpointError as error:
@@ -80,30 +86,39 @@ def _trained_channels(network: CPnet) -> tuple[str, ...]:
 
 def _state_dict(content: bytes) -> dict[str, Tensor]:
     try:
-        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen unrelated types for a file that is not its own
-        raise CheckpointError(f"not a torch file of plain tensors ({type(error).__name__})") from error
-    if not isinstance(state, Mapping) or not state:
-        raise CheckpointError(f"holds a {type(state).__name__}, expected a state dict of tensors")
-    others = [str(name) for name, value in state.items() if not (isinstance(name, str) and isinstance(value, Tensor))]
-    if others:
-        raise CheckpointError(f"not a state dict of tensors: {_some(others)} hold something else")
-    prefix = _DATA_PARALLEL if all(name.startswith(_DATA_PARALLEL) for name in state) else ""
-    return {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+        raise CheckpointError(describe_file(content)) from error
+    if isinstance(loaded, Mapping) and {"averaged", "optimizer", "settings"} <= loaded.keys():
+        raise CheckpointError(
+            "the state of a training by cellserve-train: its network is network.pt in the same folder once the "
+            "training has ended, and the command that began the training goes on with it"
+        )
+    state = next((found for found in _candidates(loaded) if _is_state_dict(found)), None)
+    if state is None:
+        holds = some(map(str, loaded)) if isinstance(loaded, Mapping) else f"a {type(loaded).__name__}"
+        raise CheckpointError(
+            f"holds {holds or 'nothing'}, expected a state dict of tensors, or one in an entry state_dict"
+        )
+    for prefix in _PREFIXES:
+        bare = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+        if all(name.startswith(prefix) for name in state) and {name.split(".")[0] for name in bare} <= _ROOTS:
+            return bare
+    return dict(state)
 
 
-def _check_architecture(state: Mapping[str, Tensor]) -> None:
-    """Refuses other networks by their kind, before single tensors are compared."""
-    roots = Counter(name.split(".")[0] for name in state)
-    if roots.keys() <= {"downsample", "upsample", "output", *_DIAMETERS}:
-        return
-    kind = "another network"
-    if "encoder" in roots:
-        kind = "a Cellpose-SAM network (Cellpose 4)"
-    elif any(name.startswith("net.encoder.") for name in state):
-        kind = "a SegFormer network (the transformer of Cellpose 3)"
-    found = _some([f"{root}.* ({count})" if count > 1 else root for root, count in roots.most_common()])
-    raise CheckpointError(f"{kind}: found {found}; only CPnet (downsample.*, upsample.*, output.*) can be loaded")
+def _candidates(loaded: object) -> Iterator[object]:
+    yield loaded
+    if isinstance(loaded, Mapping):
+        yield from (loaded[name] for name in _NESTED if name in loaded)
+
+
+def _is_state_dict(found: object) -> TypeGuard[Mapping[str, Tensor]]:
+    return (
+        isinstance(found, Mapping)
+        and bool(found)
+        and all(isinstance(name, str) and isinstance(value, Tensor) for name, value in found.items())
+    )
 
 
 def _check_tensors(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
@@ -111,7 +126,7 @@ def _check_tensors(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) 
     unknown = sorted(state.keys() - expected.keys())
     if missing or unknown:
         raise CheckpointError(
-            f"not a CPnet: missing {_some(missing) or 'nothing'}; unknown {_some(unknown) or 'nothing'}"
+            f"not a CPnet: missing {some(missing) or 'nothing'}; unknown {some(unknown) or 'nothing'}"
         )
     shapes = [
         f"{name} is {tuple(tensor.shape)}, expected {tuple(expected[name].shape)}"
@@ -119,12 +134,7 @@ def _check_tensors(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) 
         if tensor.shape != expected[name].shape
     ]
     if shapes:
-        raise CheckpointError(f"a CPnet of another size: {_some(shapes)}")
+        raise CheckpointError(f"a CPnet of another size: {some(shapes)}")
     broken = [name for name, tensor in state.items() if not tensor.isfinite().all()]
     if broken:
-        raise CheckpointError(f"NaN or infinite values in {_some(broken)}")
-
-
-def _some(names: list[str], limit: int = 4) -> str:
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
+        raise CheckpointError(f"NaN or infinite values in {some(broken)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -107,7 +107,7 @@ def train(
         torch.set_num_threads(threads)
     samples = _read(folders, split, labels, on_bad_data)
     typer.echo(f"computing the flows of {len(samples)} images; {cache} keeps them")
-    examples = [prepare(sample, cache) for sample in track(samples, "flows", console=console, transient=True)]
+    examples = [prepare(sample, cache) for sample in _track(samples, "flows", console)]
     examples, held_out = _split(examples, validation, seed)
     typer.echo(f"{len(examples)} images to train on, {len(held_out)} for the validation curve")
     for (group, kind), count in sorted(Counter((e.sample.group, e.sample.kind) for e in examples).items()):
@@ -152,7 +152,7 @@ def size_model(
         found = fit(
             load_checkpoint(network).network.to(device), samples, seed=seed, ridge=ridge, views=views,
             bfloat16=has_bfloat16(torch.device(device)),
-            track=lambda samples: track(samples, "styles", console=console, transient=True),
+            track=lambda samples: _track(samples, "styles", console),
         )  # fmt: skip
         write_size_model(out, found.model)
     except (ModelFileError, ValueError, OSError) as error:
@@ -263,6 +263,11 @@ def _read(folders: list[Path], split: str | None, labels: LabelSource, on_bad: O
     if faults:
         typer.echo(f"{len(faults)} labelled images left out, {len(samples)} used", err=True)
     return samples
+
+
+def _track(samples: Sequence[Sample], what: str, console: Console) -> Iterable[Sample]:
+    """Yields samples; on a terminal, with a bar."""
+    return track(samples, what, console=console, transient=True, disable=not console.is_terminal)
 
 
 def _split(examples: list[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:
