@@ -25,6 +25,8 @@ SHARED ?= ../shared
 
 demo: .venv/gateway.done .venv-triton/done
 	.venv/bin/python devtools/stack.py run -- .venv/bin/cellserve segment examples/images/nuclei_fluorescence.png --out build/demo
+	@printf '%s\n' '' 'Look at build/demo/nuclei_fluorescence_overlay.png. To go on, put the commands on the path and start the servers:' \
+	  '' '    export PATH="$(CURDIR)/.venv/bin:$$PATH"' '    make up' '    cellserve segment examples/images/cells_phase_contrast.png --out build/mine'
 
 # make exports CMD, so that its quotes arrive as they are.
 with: .venv/gateway.done .venv-triton/done

@@ -101,9 +101,9 @@ def build(version: str) -> None:
     with tarfile.open(archive) as packed_source:
         check_contents(packed_source.getnames())
     subprocess.run([sys.executable, "-m", "twine", "check", "--strict", wheel, archive], check=True)
-    subprocess.run([HELM, "package", CHART, "--destination", OUT], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([HELM, "package", CHART, "--destination", OUT / "chart"], check=True, stdout=subprocess.DEVNULL)
     (OUT / "images.json").write_text(json.dumps({"version": version, "images": images(version)}, indent=2) + "\n")
-    for path in sorted(OUT.iterdir()):
+    for path in sorted(path for path in OUT.rglob("*") if path.is_file()):
         print(f"{path.relative_to(ROOT)}  {path.stat().st_size / 1000:,.0f} kB")
     print("\n".join(images(version)))
 

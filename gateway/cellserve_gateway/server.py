@@ -42,6 +42,8 @@ from .settings import Settings, describe_settings, refuse_unknown_settings
 log = structlog.get_logger()
 PROBE_INTERVAL_PER_TRITON_S = 0.01
 """Health probes of hundreds of Tritons are spread: each costs a fraction of a millisecond of processor time."""
+MONITORING_GRACE_S = 1.0
+"""Time for a scrape under way at the end."""
 LOCAL_DEFAULTS = {"http_port": 8080, "log_format": "console"}
 """Defaults of `--local`: browser and ImageJ of the same machine can call, and a person reads the log."""
 
@@ -107,7 +109,7 @@ class Gateway:
             self._workers.close()
             self._files.close()
             await self._grpc.health.stop()
-            await monitoring.stop(0)
+            await monitoring.stop(MONITORING_GRACE_S)
             self._tracing.close()
             if settings.ready_file:
                 settings.ready_file.unlink(missing_ok=True)

@@ -18,7 +18,7 @@ from tests.processes import below
 
 @dataclass(frozen=True)
 class Pair:
-    """A gateway with a Triton beside it: where the gateway answers, and the processes below it when it was ready."""
+    """A gateway with a Triton beside it: where the gateway answers, and the processes below it when Triton was ready."""
 
     address: str
     process: stack.Process
@@ -47,9 +47,7 @@ def start_local(tiny_repository, tmp_path) -> Iterator[Callable[[], Pair]]:
 
     def start() -> Pair:
         started.append(stack.start_local(tmp_path, model_repository=tiny_repository))
-        at = started[-1].wait_ready()
-        stack.wait_serving(at["grpc"])
-        return Pair(at["grpc"], started[-1], below(started[-1].pid))
+        return Pair(started[-1].wait_ready()["grpc"], started[-1], below(started[-1].pid))
 
     yield start
     for process in started:
@@ -58,6 +56,7 @@ def start_local(tiny_repository, tmp_path) -> Iterator[Callable[[], Pair]]:
 
 def test_it_segments_and_stops_cleanly(start_local, image):
     pair = start_local()
+    stack.wait_serving(pair.address)
     with Client(pair.address) as client:
         assert client.segment(image("nuclei_fluorescence"), diameter=30).labels.max() > 10
     os.kill(pair.process.pid, signal.SIGINT)
