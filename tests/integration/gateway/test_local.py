@@ -18,7 +18,7 @@ from tests.processes import below
 
 @dataclass(frozen=True)
 class Pair:
-    """A gateway with a Triton beside it: where the gateway answers, and the processes below it when Triton was ready."""
+    """A gateway with a Triton beside it: its address, and the processes below it when Triton was ready."""
 
     address: str
     process: stack.Process
