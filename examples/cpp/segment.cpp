@@ -30,6 +30,7 @@ namespace pb = cellserve::v1;
 using Clock = std::chrono::system_clock;
 
 constexpr std::chrono::seconds kDeadline{300};  // for all attempts together
+constexpr size_t kMessageBytes = 9 << 20;       // every server takes messages of this size
 
 std::string environment(const char* name, const char* otherwise = "") {
   const char* value = std::getenv(name);
@@ -130,6 +131,9 @@ int main(int argc, char** argv) try {
   auto& image = *request.mutable_image()->mutable_encoded();
   image.set_format(format_of(argv[1]));
   image.set_data(read_file(argv[1]));
+  if (image.data().size() > kMessageBytes) {
+    throw std::runtime_error("too large for one message: send the file over HTTP, or call SegmentLarge");
+  }
   if (argc > 3) request.mutable_params()->set_diameter(std::stod(argv[3]));
 
   pb::SegmentResponse answer;
