@@ -139,7 +139,7 @@ int main(int argc, char** argv) try {
   pb::SegmentResponse answer;
   const grpc::Status status = segment(*pb::SegmentationService::NewStub(connect()), request, answer);
   if (!status.ok()) {
-    // The reason is a word of docs/errors.md; failures of the network have none.
+    // The reason is a word of docs/reference/errors.md; failures of the network have none.
     const auto info = detail_of<google::rpc::ErrorInfo>(status);
     std::cerr << argv[1] << ": " << (info ? info->reason() : "gRPC status " + std::to_string(status.error_code()))
               << ": " << status.error_message() << "\n";

@@ -78,7 +78,7 @@ public final class Segment {
           "%s: %d objects, %d x %d px, labels in %s%n",
           args[0], answer.getObjectsCount(), labels.getWidth(), labels.getHeight(), args[1]);
     } catch (StatusRuntimeException failure) {
-      // The reason is a word of docs/errors.md. Failures of the network have none.
+      // The reason is a word of docs/reference/errors.md. Failures of the network have none.
       Status status = failure.getStatus();
       String reason = detail(failure, ErrorInfo.class).map(ErrorInfo::getReason).orElse(status.getCode().name());
       String cause = status.getCause() == null ? "" : ": " + status.getCause().getMessage();

@@ -24,7 +24,7 @@ const messages = protoLoader.loadSync(
 );
 const { SegmentationService } = grpc.loadPackageDefinition(messages).cellserve.v1;
 
-/** A failed call. `reason` is a word of docs/errors.md, or the gRPC status if the failure did not come from CellServe. */
+/** A failed call. `reason` is a word of docs/reference/errors.md, or the gRPC status if the failure did not come from CellServe. */
 export class CellServeError extends Error {
   constructor(failure) {
     super(failure.details || failure.message);

@@ -12,7 +12,7 @@
 #   segment.sh cells.tif result.json                     objects, parameters as used, warnings
 #   segment.sh cells.tif - | jq '.objects | length'      the same, printed
 #
-# NAME is a parameter (docs/parameters.md) or an option (docs/guides/http.md). Environment:
+# NAME is a parameter (docs/reference/parameters.md) or an option (docs/guides/http.md). Environment:
 #
 #   CELLSERVE_HTTP_URL     the service, "http://localhost:8080" unless set
 #   CELLSERVE_TOKEN        token, if the service wants one

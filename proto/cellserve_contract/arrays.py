@@ -69,7 +69,7 @@ class Detached(Generic[M]):
         """Returns the bytes of the whole message.
 
         The large field comes last in its message, and so does each message around it. Every message occurs once:
-        protobuf's parsers merge a message that occurs twice, but protobuf.js (JavaScript) keeps the last one only.
+        protobuf's parsers merge a message that occurs twice, but others keep the last one only (protobuf.js 7).
         """
         return b"".join((self._head(), self.data))
 
