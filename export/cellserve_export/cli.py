@@ -19,13 +19,17 @@ from cellserve_export.family import Family, set_size_model, write_family
 from cellserve_export.graph import Precision
 from cellserve_export.mean import mean_network
 from cellserve_export.parity import TOLERANCE, Parity, random_tiles
+from cellserve_export.repository import MODELS
 from cellserve_export.tiles import image_tile
 from cellserve_export.unpack import unpack_family
 
 _RANDOM_TILES = 3  # an odd batch; images add tiles alone
 
 FamilyName = Annotated[str, Argument(help="Name of the family: its directory, and `model` in a request.")]
-Repository = Annotated[Path, Option(help="Triton model repository to write to.")]
+Repository = Annotated[
+    Path, Option(help="Triton model repository to write to. Made if only its last folder is missing.")
+]
+Overwrite = Annotated[bool, Option("--overwrite", help="Replace what an earlier export wrote.")]
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 
@@ -54,9 +58,10 @@ def family(
     tile_image: Annotated[
         list[Path] | None, Option(help="Image to cut tiles from for the parity gate, besides random ones; repeatable.")
     ] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Writes NAME, NAME_single and NAME_style into a model repository; nothing if one fails the parity gate."""
-    console = Console()
+    console, is_new = Console(), not repository.exists()
     with _failures_said():
         sizes = read_size_model(size_model) if size_model else None
         description = description or f"CPnet, {len(checkpoint)} network(s)"
@@ -64,11 +69,18 @@ def family(
         checkpoints = [load_checkpoint(path) for path in checkpoint]
         tiles = {"random": random_tiles(checkpoints[0].network, _RANDOM_TILES)}
         tiles |= {path.stem: image_tile(path) for path in tile_image or ()}
-        report = write_family(repository, about, checkpoints, weights, tiles)
+        report = write_family(repository, about, checkpoints, weights, tiles, overwrite=overwrite)
     console.print(_table(report))
     if not tile_image:
-        console.print("checked on random tiles only; --tile-image adds tiles of your own images")
-    console.print(f"{name}: written to {repository}")
+        typer.echo("checked on random tiles only; --tile-image adds tiles of your own images")
+    models = ", ".join(f"{name}{ending}" for ending in MODELS)
+    typer.echo(f"wrote {models} to {repository.resolve()}{', which is new' if is_new else ''}")
+    if not sizes:
+        typer.echo(
+            "no size model: a request that leaves the diameter open gets the mean diameter of the training images"
+        )
+    typer.echo("next: " + _restart(repository, "Triton and the gateway read the folder when they start"))
+    typer.echo(f"      cellserve segment IMAGE --model {name}")
 
 
 @app.command()
@@ -76,11 +88,13 @@ def size_model(
     name: FamilyName,
     file: Annotated[Path, Argument(help="A file of `cellserve-train size-model`, or Cellpose's `size_*.npy`.")],
     repository: Repository = Path("model_repository"),
+    overwrite: Overwrite = False,
 ) -> None:
     """Puts a size model into the model.json of the family NAME, whose networks stay as they are."""
     with _failures_said():
-        set_size_model(repository, name, read_size_model(file))
-    typer.echo(f"{name}: size model written to {repository / name / 'model.json'}")
+        set_size_model(repository, name, read_size_model(file), overwrite=overwrite)
+    typer.echo(f"wrote the size model to {(repository / name / 'model.json').resolve()}")
+    typer.echo("next: " + _restart(repository, "the gateway reads the file when it starts"))
 
 
 @app.command()
@@ -116,6 +130,14 @@ def _failures_said() -> Iterator[None]:
     except (ExportError, ModelFileError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
+
+
+def _restart(repository: Path, why: str) -> str:
+    """What to do for an export to be served."""
+    served = Path("model_repository")
+    if served.exists() and repository.resolve() == served.resolve():
+        return f"make down up    ({why})"
+    return f"restart them with this repository: {why} (serve.py --model-repository, CELLSERVE_MODEL_REPOSITORY)"
 
 
 def _table(report: list[Parity]) -> Table:

@@ -26,6 +26,7 @@ from torch import nn
 from cellserve_export.errors import FamilyError
 from cellserve_export.graph import TILE, Precision, ensemble_graph, style_graph
 from cellserve_export.parity import Parity, Tiles, check_parity
+from cellserve_export.repository import check_repository, refuse_existing
 
 # As Triton's configuration declares them.
 _OUTPUTS = {
@@ -72,28 +73,33 @@ def write_family(
     checkpoints: Sequence[Checkpoint],
     precision: Precision,
     tiles: Mapping[str, Tiles],
+    *,
+    overwrite: bool = False,
 ) -> list[Parity]:
-    """Writes the three directories of a family, replacing those of an earlier export.
+    """Writes the three directories of a family.
 
     They are written and checked in a temporary directory beside the repository (a Triton that starts meanwhile must not
     see it) and moved into place once all have passed the parity gate: a failure leaves the repository as it was.
 
     Args:
-        repository: made if it does not exist.
+        repository: made if it does not exist; the folder above must exist.
         family: name and description.
         checkpoints: one network or more; the first gives `_single` and `_style`.
         precision: of the weights in the files.
         tiles: for the parity gate, float32 [batch,2,224,224] by name.
+        overwrite: True: replaces the family of an earlier export.
 
     Returns:
         What the parity gate measured.
 
     Raises:
-        FamilyError: the checkpoints do not belong together.
+        FamilyError: the checkpoints do not belong together, the folder is no repository, or the family is there.
         ParityError: a graph does not compute what its network computes.
     """
     diam_mean = _common_diameter(family, checkpoints)
-    repository.mkdir(parents=True, exist_ok=True)
+    check_repository(repository)
+    if not overwrite:
+        refuse_existing(repository, family.name)
     with tempfile.TemporaryDirectory(dir=repository.resolve().parent, prefix=".export-") as scratch:
         new = Path(scratch, "new")
         report: list[Parity] = []
@@ -105,26 +111,38 @@ def write_family(
             report += check_parity(model.name, network, model.module, model.outputs, precision, tiles)
         card = _describe(family, checkpoints, precision, diam_mean, checksums)
         write_json(new / family.name / "model.json", card.to_json())
+        repository.mkdir(exist_ok=True)
         _replace(repository, new, Path(scratch, "old"))
     return report
 
 
-def set_size_model(repository: Path, name: str, size_model: SizeModel) -> None:
-    """Puts a size model into the model.json of a family written earlier, in place of any other; all else stays.
+def set_size_model(repository: Path, name: str, size_model: SizeModel, *, overwrite: bool = False) -> None:
+    """Puts a size model into the model.json of a family written earlier; all else stays.
+
+    Args:
+        repository: holds the family.
+        name: the family's.
+        size_model: of network 0's styles.
+        overwrite: True: replaces another size model.
 
     Raises:
-        FamilyError: the repository holds no such family.
+        FamilyError: the repository holds no such family, or the family has another size model.
         OSError: the file cannot be written.
     """
     path = repository / name / "model.json"
     try:
         card = model_card.Family.from_json(path.read_bytes())
     except OSError as error:
-        raise FamilyError(f"no family {name!r} in {repository}: {path} cannot be read: {error.strerror}") from error
+        raise FamilyError(
+            f"no family {name!r} in {repository.resolve()}: {path} cannot be read: {error.strerror}; "
+            "--repository says where the family is"
+        ) from error
     except model_card.ModelJsonError as error:
         raise FamilyError(f"{path}: {error}") from error
     if card.name != name:
         raise FamilyError(f"{path}: does not describe the family {name!r}")
+    if card.size_model not in (None, size_model) and not overwrite:
+        raise FamilyError(f"{path.resolve()} has another size model already: --overwrite replaces the size model")
     try:
         write_json(path, replace(card, size_model=size_model).to_json())
     except model_card.ModelJsonError as error:

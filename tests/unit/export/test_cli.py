@@ -39,16 +39,28 @@ def test_exports_and_reports_the_deviations(checkpoint: Path, tmp_path: Path) ->
     assert "deviation" in result.output
     assert "random" in result.output
     assert "cells_pha" in result.output
+    assert f"wrote cells, cells_single, cells_style to {repository}, which is new" in result.output
+    assert "cellserve segment IMAGE --model cells\n" in result.output
+    before = (repository / "cells" / "model.json").read_bytes()
+    again = ("family", "cells", "--checkpoint", checkpoint, "--description", "Others.")
+    result = _run(repository, *again)
+    assert result.exit_code == 1
+    assert f"{repository} holds cells, cells_single, cells_style already ('CPnet, 1 network(s)', 1 " in result.stderr
+    assert "--overwrite replaces" in result.stderr
+    assert (repository / "cells" / "model.json").read_bytes() == before
 
 
 def test_failed_gate_fails_the_command(
     checkpoint: Path, networks: list[CPnet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(family_module, "ensemble_graph", lambda _, precision: ensemble_graph(networks[1:], precision))
-    result = _run(tmp_path, "family", "cells", "--checkpoint", checkpoint)
+    earlier = tmp_path / "cells" / "1" / "model.onnx"
+    earlier.parent.mkdir(parents=True)
+    earlier.write_text("earlier")
+    result = _run(tmp_path, "family", "cells", "--checkpoint", checkpoint, "--overwrite")
     assert result.exit_code == 1
     assert "error: cells: ONNX Runtime and torch differ" in result.stderr
-    assert not list(tmp_path.iterdir())
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [earlier]
 
 
 @pytest.fixture
@@ -71,8 +83,13 @@ def test_size_models_go_with_an_export_and_into_a_family_that_is_there(
     network = (tmp_path / "cells" / "1" / "model.onnx").read_bytes()
     np.save(sizes, {"A": np.zeros(256), "smean": np.zeros(256), "diam_mean": 30.0, "ymean": 1.0})
     result = _run(tmp_path, "size-model", "cells", sizes)
+    assert result.exit_code == 1
+    assert f"{tmp_path / 'cells' / 'model.json'} has another size model already: --overwrite" in result.stderr
+    assert model()["log_diameter_mean"] == 0.25
+    result = _run(tmp_path, "size-model", "cells", sizes, "--overwrite")
     assert result.exit_code == 0, result.output
-    assert "model.json" in result.output
+    assert f"wrote the size model to {tmp_path / 'cells' / 'model.json'}" in result.output
+    assert "next: restart" in result.output
     assert model()["log_diameter_mean"] == 1
     assert (tmp_path / "cells" / "1" / "model.onnx").read_bytes() == network
 
@@ -83,6 +100,8 @@ def test_errors_are_one_line(checkpoint: Path, sizes: Path, tmp_path: Path) -> N
     blocked = tmp_path / "blocked"
     blocked.write_text("a file where the repository should be")
     target = tmp_path / "repository"
+    pictures = tmp_path / "home"
+    (pictures / "pictures").mkdir(parents=True)
     missing = tmp_path / "missing"
     family = ("family", "cells", "--checkpoint")
     for repository, arguments, message in (
@@ -92,7 +111,9 @@ def test_errors_are_one_line(checkpoint: Path, sizes: Path, tmp_path: Path) -> N
         (target, (*family, checkpoint, "--tile-image", text), "neither TIFF nor PNG nor JPEG"),
         (target, (*family, checkpoint, "--tile-image", missing), "No such file"),
         (target, (*family, checkpoint, "--size-model", text), "not a size model"),
-        (blocked, (*family, checkpoint), "blocked"),
+        (blocked, (*family, checkpoint), "blocked is a file, not a model repository"),
+        (pictures, (*family, checkpoint), "home is no model repository: none of its 1 folders holds a config.pbtxt"),
+        (target / "deep", (*family, checkpoint), "deep: the folder above does not exist either"),
         (target, ("size-model", "cells", missing), "cannot be read"),
         (target, ("size-model", "cells", sizes), "no family 'cells'"),
     ):

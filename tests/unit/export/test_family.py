@@ -150,10 +150,10 @@ def test_failed_move_restores_the_earlier_family(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", fail_late)
         with pytest.raises(OSError, match="disk error"):
-            write_family(tmp_path, ABOUT, checkpoints[:1], "fp16", {})
+            write_family(tmp_path, ABOUT, checkpoints[:1], "fp16", {}, overwrite=True)
     assert _tree(tmp_path) == before
 
-    write_family(tmp_path, ABOUT, checkpoints[:1], "fp16", {})
+    write_family(tmp_path, ABOUT, checkpoints[:1], "fp16", {}, overwrite=True)
     after = _tree(tmp_path)
     assert after["other/1/model.onnx"] == b"earlier other"
     assert not any(after[f"{model}/1/model.onnx"].startswith(b"earlier") for model in MODELS)
