@@ -25,7 +25,11 @@ class Families(Mapping[str, Family]):
     def __init__(self, families: Iterable[Family], default: str) -> None:
         self._families = {family.name: family for family in sorted(families, key=lambda family: family.name)}
         if default not in self._families:
-            raise ValueError(f"the default model '{default}' is not among {', '.join(self._families)}")
+            raise ValueError(
+                f"there is no model family '{default}', which CELLSERVE_DEFAULT_MODEL names; there is "
+                f"{', '.join(self._families)}: set CELLSERVE_DEFAULT_MODEL to one of these, or "
+                "CELLSERVE_MODEL_REPOSITORY to the folder that holds the family"
+            )
         self.default = default
 
     @classmethod

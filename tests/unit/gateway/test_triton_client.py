@@ -33,6 +33,7 @@ class Triton(service_pb2_grpc.GRPCInferenceServiceServicer):
         hold: Inferences wait for it.
         arrived: Set once an inference has arrived.
         tiles: Tiles computed.
+        lacks: The model repository does not hold the model.
     """
 
     def __init__(self, sha256: str = SHA256) -> None:
@@ -42,6 +43,7 @@ class Triton(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.hold.set()
         self.arrived = asyncio.Event()
         self.tiles = self.batches = 0
+        self.lacks = False
         self.server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
         service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(self, self.server)
 
@@ -54,6 +56,8 @@ class Triton(service_pb2_grpc.GRPCInferenceServiceServicer):
         return service_pb2.ServerReadyResponse(ready=True)
 
     async def ModelMetadata(self, request, context):
+        if self.lacks:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"Request for unknown model: '{NAME}' is not found")
         return service_pb2.ModelMetadataResponse(name=NAME, versions=self.versions)
 
     async def ModelConfig(self, request, context):
@@ -216,6 +220,17 @@ async def test_a_server_of_other_weights_on_the_same_address_gets_no_tile(triton
         assert "MODEL_MISMATCH" in client.state
     finally:
         await other.server.stop(0)
+
+
+async def test_a_server_without_the_family_is_named(triton, connect):
+    triton.lacks = True
+    client = await connect()
+    assert not client.ready
+    assert f"does not serve the model {NAME}" in client.state
+    assert "restart Triton with the repository of the gateway" in client.state
+    triton.lacks = False
+    await client.probe()
+    assert (client.ready, client.state) == (True, "ready")
 
 
 async def test_an_answer_over_a_new_connection_does_not_count(triton, connect):

@@ -80,6 +80,7 @@ class TritonClient:
         self._failures = 0
         self._verified: int | None = None  # number of the connection on which the server has shown its files
         self._failed_models: dict[str, str] = {}  # and why
+        self._missing = ""  # a model that the server does not know
         self._trial: asyncio.Task[None] | None = None
         self._work: dict[str, ModelWork] = {}
         self._metrics = metrics
@@ -135,6 +136,11 @@ class TritonClient:
         """State of the server, for the log."""
         if self.fault:
             return f"not usable: {self.fault.reason}, {self.fault.message}, {self.fault.metadata}"
+        if self._missing:
+            return (
+                f"not ready: it does not serve the model {self._missing}. If Triton neither starts nor stops now, its "
+                "model repository lacks the family: restart Triton with the repository of the gateway"
+            )
         if self._failed_models:
             return "not ready: " + "; ".join(
                 f"{name} failed, {why}" for name, why in sorted(self._failed_models.items())
@@ -317,7 +323,12 @@ class TritonClient:
             await self._client.infer(name, [_blank()], priority=priority, timeout=1, client_timeout=PROBE_TIMEOUT_S)
 
     async def _read_network(self, name: str) -> Network:
-        metadata = await self._client.get_model_metadata(name, client_timeout=PROBE_TIMEOUT_S)
+        try:
+            metadata = await self._client.get_model_metadata(name, client_timeout=PROBE_TIMEOUT_S)
+        except InferenceServerException as error:
+            self._missing = name if str(error.status()) == "StatusCode.NOT_FOUND" else ""
+            raise
+        self._missing = ""
         config = (await self._client.get_model_config(name, client_timeout=PROBE_TIMEOUT_S)).config
         served = config.parameters["sha256"].string_value if "sha256" in config.parameters else ""
         if served != self._expected[name]:
