@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,7 @@ from cellserve_evaluation.sample import Sample
 from cellserve_networks.checkpoint import load_checkpoint
 from cellserve_networks.errors import ModelFileError
 from cellserve_networks.size_model import write_size_model
+from cellserve_postprocess import median_diameter
 from rich.console import Console
 from rich.progress import track
 from typer import Argument, Option
@@ -36,7 +38,7 @@ from .precision import has_bfloat16
 from .schedule import Preset, Schedule
 from .segment import LocalNetwork
 from .size_model import fit
-from .state import STATE, StateError
+from .state import NETWORK, STATE, StateError
 from .synthetic import write_synthetic
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
@@ -68,6 +70,22 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 def main() -> None:
     """Trains the networks of CellServe and measures them."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+
+
+@app.command()
+def check(folders: Folders, split: Split = None, labels: Labels = LabelSource.DRAWN) -> None:
+    """Reads labelled images as a training would, says what is in them, and names those that cannot be used."""
+    samples = _read(folders, split, labels, OnBadData.SKIP)
+    for group, of_group in groupby(samples, lambda sample: sample.group):
+        members = list(of_group)
+        typer.echo(f"{group}: {len(members)} images")
+        for sample in members:
+            height, width = sample.labels.shape
+            objects = np.count_nonzero(np.unique(sample.labels))
+            typer.echo(
+                f"  {sample.name}: {width} x {height} px, {len(sample.image)} plane(s), {sample.kind}; "
+                f"{objects} objects of {median_diameter(sample.labels):.0f} px"
+            )
 
 
 @app.command()
@@ -209,7 +227,7 @@ def evaluate(
     address = address or ("none" if network else DEFAULT_ADDRESS)
     samples = _read(folders, split, labels, on_bad_data)
     try:
-        unserved = [LocalNetwork(load_checkpoint(path).network.to(device), str(path)) for path in network or ()]
+        unserved = [LocalNetwork(load_checkpoint(path).network.to(device), _title(path)) for path in network or ()]
         evaluation = evaluate_service(
             samples, address=None if address == "none" else address, model=model, diameter=diameter, single=single,
             otsu=otsu, predictions=predictions or (), networks=unserved, params=params, concurrency=concurrency,
@@ -263,6 +281,11 @@ def _read(folders: list[Path], split: str | None, labels: LabelSource, on_bad: O
     if faults:
         typer.echo(f"{len(faults)} labelled images left out, {len(samples)} used", err=True)
     return samples
+
+
+def _title(network: Path) -> str:
+    """What tables call a network: its file, or the folder of its training."""
+    return network.resolve().parent.name if network.name == NETWORK else network.stem
 
 
 def _track(samples: Sequence[Sample], what: str, console: Console) -> Iterable[Sample]:
