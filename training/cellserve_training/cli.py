@@ -6,7 +6,6 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from itertools import groupby
 from pathlib import Path
 from typing import Annotated
 
@@ -33,7 +32,7 @@ from .closing import closing
 from .dataset import read_samples
 from .loop import Run, TrainingInterruptedError
 from .loop import train as train_network
-from .pairs import DataError, LabelSource, find_pairs
+from .pairs import DataError, LabelSource, find_pairs, splits
 from .precision import has_bfloat16
 from .schedule import Preset, Schedule
 from .segment import LocalNetwork
@@ -74,18 +73,25 @@ def main() -> None:
 
 @app.command()
 def check(folders: Folders, split: Split = None, labels: Labels = LabelSource.DRAWN) -> None:
-    """Reads labelled images as a training would, says what is in them, and names those that cannot be used."""
-    samples = _read(folders, split, labels, OnBadData.SKIP)
-    for group, of_group in groupby(samples, lambda sample: sample.group):
-        members = list(of_group)
-        typer.echo(f"{group}: {len(members)} images")
-        for sample in members:
-            height, width = sample.labels.shape
-            objects = np.count_nonzero(np.unique(sample.labels))
-            typer.echo(
-                f"  {sample.name}: {width} x {height} px, {len(sample.image)} plane(s), {sample.kind}; "
-                f"{objects} objects of {median_diameter(sample.labels):.0f} px"
-            )
+    """Reads labelled images as a training would and says what is in them. Exit code 1 if some cannot be used."""
+    faults = 0
+    for folder in folders:
+        for part in [split] if split else splits(folder) or [None]:
+            try:
+                samples, bad = read_samples(find_pairs(folder, part, labels), "skip")
+            except DataError as error:
+                _fail(error)
+            faults += len(bad)
+            typer.echo(f"{folder}{f', {part}' if part else ''}: {len(samples)} labelled images")
+            for sample in samples:
+                height, width = sample.labels.shape
+                typer.echo(
+                    f"  {sample.name}: {width} x {height} px, {len(sample.image)} plane(s), {sample.kind}; "
+                    f"{sample.labels.max()} objects of {median_diameter(sample.labels):.0f} px"
+                )
+    if faults:
+        typer.echo(f"{faults} labelled images cannot be used: named above, each with what to do", err=True)
+        raise typer.Exit(1)
 
 
 @app.command()

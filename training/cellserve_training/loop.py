@@ -182,6 +182,7 @@ def train(run: Run, examples: Sequence[Example], validation: Sequence[Example] =
             if received and done < schedule.steps:
                 save(done)
                 raise TrainingInterruptedError(f"step {done} of {schedule.steps}")
+    run.console.out("measuring the batch-norm statistics of the averaged weights", highlight=False)
     calibrate()
     save_checkpoint(run.folder / NETWORK, average)
     return average

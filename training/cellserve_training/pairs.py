@@ -98,6 +98,12 @@ def find_pairs(folder: Path, split: str | None = None, source: LabelSource = Lab
     return pairs
 
 
+def splits(folder: Path) -> list[str]:
+    """Returns which parts, train and test, the data sets of a folder have."""
+    where = ("", "*/", f"*/{_IMAGES}/")
+    return [part for part in _PARTS if any(any(folder.glob(f"{above}{part}/")) for above in where)]
+
+
 ASK = (
     "a network that learns from uncorrected results learns their errors. Correct them and save them as <name>_masks, "
     "or give --labels cp_masks if they are right as they are"

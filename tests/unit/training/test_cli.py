@@ -62,6 +62,23 @@ def test_bad_data_is_left_out_on_request(bad):
     assert not FAULTS.keys() & {image["name"] for image in only["images"]}
 
 
+def test_check_says_what_is_in_each_part(labelled, bad, tmp_path):
+    shutil.copytree(labelled, tmp_path / "data" / "train")
+    (tmp_path / "data" / "test").mkdir()
+    for kind in ("img", "masks"):
+        shutil.copy(labelled / f"nuclei_histology_{kind}.png", tmp_path / "data" / "test")
+    done = CliRunner().invoke(app, ["check", str(tmp_path / "data")])
+    assert done.exit_code == 0, done.output
+    assert f"{tmp_path / 'data'}, train: 7 labelled images\n" in done.stdout
+    _, _, test = done.stdout.partition(f"{tmp_path / 'data'}, test: 1 labelled images\n")
+    assert test == "  nuclei_histology: 320 x 256 px, 3 plane(s), histology; 23 objects of 30 px\n"
+
+    done = CliRunner().invoke(app, ["check", str(bad)])
+    assert done.exit_code == 1
+    assert f"{bad}: 7 labelled images\n" in done.stdout
+    assert "5 labelled images cannot be used" in done.stderr
+
+
 def test_nothing_but_bad_data_is_an_error_in_any_case(tmp_path):
     (tmp_path / "a_img.png").write_bytes(imagecodecs.png_encode(np.zeros((8, 8), np.uint8)))
     done = evaluate(tmp_path, "--on-bad-data", "skip")
@@ -73,6 +90,25 @@ def test_no_such_folder(tmp_path):
     done = evaluate(tmp_path / "nowhere")
     assert done.exit_code == 1
     assert "no such folder" in done.stderr
+
+
+def test_a_network_is_scored_without_a_service(labelled, tmp_path):
+    (tmp_path / "mine").mkdir()
+    save_checkpoint(tmp_path / "mine" / "network.pt", CPnet().eval())
+    for kind in ("img", "masks"):
+        shutil.copy(labelled / f"nuclei_histology_{kind}.png", tmp_path / "mine")
+    arguments = ["--network", str(tmp_path / "mine" / "network.pt"), "--sheet", str(tmp_path / "sheet.png")]
+    done = CliRunner().invoke(
+        app, ["evaluate", str(tmp_path / "mine"), *arguments, "--json", str(tmp_path / "figures.json")]
+    )
+    assert done.exit_code == 0, done.output
+    (only,) = json.loads((tmp_path / "figures.json").read_text())["passes"]
+    assert only["name"] == "mine"
+    assert [image["true_objects"] for image in only["images"]] == [23]
+
+    done = CliRunner().invoke(app, ["evaluate", str(tmp_path / "mine"), "--network", str(tmp_path / "none.pt")])
+    assert done.exit_code == 1
+    assert "none.pt: cannot be read" in done.stderr
 
 
 def test_a_size_model_takes_ten_images(labelled, tmp_path):
