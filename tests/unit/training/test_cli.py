@@ -97,16 +97,15 @@ def test_a_network_is_scored_without_a_service(labelled, tmp_path):
     save_checkpoint(tmp_path / "mine" / "network.pt", CPnet().eval())
     for kind in ("img", "masks"):
         shutil.copy(labelled / f"nuclei_histology_{kind}.png", tmp_path / "mine")
-    arguments = ["--network", str(tmp_path / "mine" / "network.pt"), "--sheet", str(tmp_path / "sheet.png")]
-    done = CliRunner().invoke(
-        app, ["evaluate", str(tmp_path / "mine"), *arguments, "--json", str(tmp_path / "figures.json")]
-    )
+    arguments = ["evaluate", str(tmp_path / "mine"), "--sheet", str(tmp_path / "sheet.png"), "--network"]
+    figures = str(tmp_path / "figures.json")
+    done = CliRunner().invoke(app, [*arguments, str(tmp_path / "mine" / "network.pt"), "--json", figures])
     assert done.exit_code == 0, done.output
     (only,) = json.loads((tmp_path / "figures.json").read_text())["passes"]
     assert only["name"] == "mine"
     assert [image["true_objects"] for image in only["images"]] == [23]
 
-    done = CliRunner().invoke(app, ["evaluate", str(tmp_path / "mine"), "--network", str(tmp_path / "none.pt")])
+    done = CliRunner().invoke(app, [*arguments, str(tmp_path / "none.pt")])
     assert done.exit_code == 1
     assert "none.pt: cannot be read" in done.stderr
 
