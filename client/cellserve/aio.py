@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
+from typing import Any, Never, Self, TypeVar, Unpack, overload
 
 import grpc
 from cellserve_contract.arrays import Detached
@@ -16,17 +16,19 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from . import messages
 from .calls import ServiceCalls
-from .channel import DEFAULT_ADDRESS, authority, channel_options, target, with_size
-from .errors import CellServeError, SkippedError, from_rpc_error, is_unknown_call, skipped_frame
+from .channel import DEFAULT_ADDRESS, addresses, authority, channel_options, target, with_size
+from .errors import CellServeError, from_rpc_error, is_unknown_call
 from .images import ImageLike
+from .items import AsyncPairs, keyed_async
+from .keywords import at_a_time, check_client, in_types
 from .large import LargeCall, call_large_async, is_large, takes_large
 from .messages import ImageRequest, Keyed, Template
 from .params import DiameterOptions, SegmentOptions, SegmentParams
 from .results import DiameterEstimate, Limits, Model, ModelList, Segmentation
 from .retry import Retries
+from .streams import in_stream_async
 
 K = TypeVar("K")
-Items = Iterable[tuple[K, ImageLike]] | AsyncIterable[tuple[K, ImageLike]]
 
 
 class AsyncClient:
@@ -43,10 +45,12 @@ class AsyncClient:
         deadline_s: float = 300.0,
         credentials: grpc.ChannelCredentials | None = None,
         metadata: Sequence[tuple[str, str]] = (),
+        **unknown: Never,
     ) -> None:
-        self._address = address if isinstance(address, str) else ", ".join(address)
+        check_client(unknown)
+        self._address = ", ".join(addresses(address))
         self._target = target(address)
-        self._deadline_s = deadline_s
+        self._deadline_s = in_types({"deadline_s": deadline_s})["deadline_s"]
         self._credentials = credentials
         self._metadata = tuple(metadata)
         self._options = [*channel_options(), *authority(address)]
@@ -65,34 +69,76 @@ class AsyncClient:
         """Segments one image; see `Client.segment`."""
         return await self._segment(Template.of(params, **options), image, request_id)
 
+    @overload
     def segment_many(
         self,
-        images: Items[K],
+        images: AsyncPairs[K],
+        params: SegmentParams | None = ...,
+        *,
+        concurrency: int = ...,
+        **options: Unpack[SegmentOptions],
+    ) -> AsyncIterator[Keyed[K]]: ...
+    @overload
+    def segment_many(
+        self,
+        images: Iterable[ImageLike] | AsyncIterable[ImageLike],
+        params: SegmentParams | None = ...,
+        *,
+        concurrency: int = ...,
+        **options: Unpack[SegmentOptions],
+    ) -> AsyncIterator[Keyed[Any]]: ...
+    def segment_many(
+        self,
+        images: Any,
         params: SegmentParams | None = None,
         *,
         concurrency: int = 8,
         **options: Unpack[SegmentOptions],
-    ) -> AsyncIterator[Keyed[K]]:
+    ) -> AsyncIterator[Keyed[Any]]:
         """Segments many images, several at a time; see `Client.segment_many`.
 
         An asynchronous iterable will do too. A plain one is read in a thread.
         """
-        return self._segment_many(images, Template.of(params, **options), concurrency)
+        template = Template.of(params, **options)
+        return self._segment_many(keyed_async(images), template, at_a_time(concurrency))
 
+    @overload
     def segment_stream(
         self,
-        frames: Items[K],
+        frames: AsyncPairs[K],
+        params: SegmentParams | None = ...,
+        *,
+        concurrency: int = ...,
+        newest_only: bool = ...,
+        **options: Unpack[SegmentOptions],
+    ) -> AsyncIterator[Keyed[K]]: ...
+    @overload
+    def segment_stream(
+        self,
+        frames: Iterable[ImageLike] | AsyncIterable[ImageLike],
+        params: SegmentParams | None = ...,
+        *,
+        concurrency: int = ...,
+        newest_only: bool = ...,
+        **options: Unpack[SegmentOptions],
+    ) -> AsyncIterator[Keyed[Any]]: ...
+    def segment_stream(
+        self,
+        frames: Any,
         params: SegmentParams | None = None,
         *,
         concurrency: int = 8,
         newest_only: bool = False,
         **options: Unpack[SegmentOptions],
-    ) -> AsyncIterator[Keyed[K]]:
+    ) -> AsyncIterator[Keyed[Any]]:
         """Segments the frames of an acquisition while it runs; see `Client.segment_stream`.
 
         An asynchronous iterable will do too. A plain one is read in a thread.
         """
-        return self._segment_stream(frames, Template.of(params, **options), concurrency, newest_only)
+        template = Template.of(params, **options)
+        return in_stream_async(
+            lambda image: self._segment(template, image, None), keyed_async(frames), at_a_time(concurrency), newest_only
+        )
 
     async def estimate_diameter(
         self,
@@ -103,7 +149,7 @@ class AsyncClient:
         **options: Unpack[DiameterOptions],
     ) -> DiameterEstimate:
         """Estimates the median diameter of the objects in an image; see `Client.estimate_diameter`."""
-        template = Template.of(params, **options)
+        template = Template.of_diameter(params, **options)
         request = await asyncio.to_thread(template.diameter, image, request_id)
         answer = await self._call_once(self._stub().estimate_diameter, request, template.deadline_s)
         if answer is None:
@@ -207,15 +253,16 @@ class AsyncClient:
             self._stub(), request, deadline_s, self._metadata, self._address, self._wait, self._retries
         )
 
-    async def _segment_many(self, images: Items[K], template: Template, concurrency: int) -> AsyncIterator[Keyed[K]]:
+    async def _segment_many(
+        self, images: AsyncIterator[tuple[K, ImageLike]], template: Template, concurrency: int
+    ) -> AsyncIterator[Keyed[K]]:
         keys: dict[asyncio.Task[Segmentation], K] = {}
-        remaining = aiter(_asynchronous(images))
         exhausted = False
         try:
             while True:
                 while len(keys) < concurrency and not exhausted:
                     try:
-                        key, image = await anext(remaining)
+                        key, image = await anext(images)
                     except StopAsyncIteration:
                         exhausted = True
                     else:
@@ -235,65 +282,3 @@ class AsyncClient:
             for task in keys:
                 task.cancel()
             await asyncio.gather(*keys, return_exceptions=True)
-
-    async def _segment_stream(
-        self, frames: Items[K], template: Template, concurrency: int, newest_only: bool
-    ) -> AsyncIterator[Keyed[K]]:
-        # The reader puts one frame at a time into `waiting`, and at the end None for each worker.
-        waiting: asyncio.Queue[tuple[K, ImageLike] | None] = asyncio.Queue()
-        # What the tasks tell the caller: an outcome, an exception to raise, or None from a worker that ends.
-        outcomes: asyncio.Queue[Keyed[K] | Exception | None] = asyncio.Queue()
-        taken, places = asyncio.Semaphore(0), asyncio.Semaphore(concurrency)
-
-        async def read() -> None:
-            try:
-                async for frame in _asynchronous(frames):
-                    if newest_only and not waiting.empty() and (replaced := waiting.get_nowait()):
-                        outcomes.put_nowait((replaced[0], skipped_frame()))
-                    waiting.put_nowait(frame)
-                    if not newest_only:
-                        await taken.acquire()
-            except Exception as error:  # the caller's own iterable failed: raised where the caller listens
-                outcomes.put_nowait(error)
-            for _ in range(concurrency):
-                waiting.put_nowait(None)
-
-        async def work() -> None:
-            try:
-                while await places.acquire() and (frame := await waiting.get()):
-                    taken.release()
-                    key, image = frame
-                    del frame
-                    try:
-                        outcomes.put_nowait((key, await self._segment(template, image, None)))
-                    except CellServeError as error:
-                        outcomes.put_nowait((key, error))
-                    del image  # must not outlive the call
-                outcomes.put_nowait(None)
-            except Exception as error:
-                outcomes.put_nowait(error)
-
-        tasks = [asyncio.create_task(read()), *(asyncio.create_task(work()) for _ in range(concurrency))]
-        try:
-            for _ in range(concurrency):
-                while outcome := await outcomes.get():
-                    if isinstance(outcome, Exception):
-                        raise outcome
-                    if not isinstance(outcome[1], SkippedError):
-                        places.release()
-                    yield outcome
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _asynchronous(items: Items[K]) -> AsyncIterator[tuple[K, ImageLike]]:
-    """Iterates over either kind of iterable. A plain one may block: it is read in a thread."""
-    if isinstance(items, AsyncIterable):
-        async for item in items:
-            yield item
-    else:
-        remaining = iter(items)
-        while (following := await asyncio.to_thread(next, remaining, None)) is not None:
-            yield following

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import json
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -16,6 +17,9 @@ from google.protobuf.message import Message
 DEFAULT_ADDRESS = "localhost:50051"
 _DEFAULT_PORT = "50051"
 _HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:/\s]+)(?::([0-9]{1,5}))?")
+_URL = re.compile(r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[^\[\]:/\s]*)(?::([0-9]+))?", re.IGNORECASE)
+_ENCRYPTED = ("https", "grpcs")
+_HTTP_PORTS = ("80", "443", "8080")  # of the HTTP interface: gRPC is on another port
 _DECLARED_SIZE = "cellserve-message-bytes"
 _SCHEMES = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "xds:")
 
@@ -63,39 +67,76 @@ def target(address: str | Sequence[str]) -> str:
         `ipv4:` or `ipv6:` target of all, their names resolved now.
 
     Raises:
+        TypeError: An address is no text.
         ValueError: No address, or one that makes no sense, or no common address family.
         OSError: A name among several cannot be resolved.
     """
-    addresses = [address] if isinstance(address, str) else list(address)
-    if not addresses:
-        raise ValueError("no address given")
-    if len(addresses) == 1:
-        return addresses[0] if addresses[0].startswith(_SCHEMES) else "dns:///" + ":".join(_host_port(addresses[0]))
-    servers = [_resolve(*_host_port(entry)) for entry in addresses]
+    several = addresses(address)
+    if len(several) == 1:
+        return several[0] if several[0].startswith(_SCHEMES) else "dns:///" + ":".join(_host_port(several[0]))
+    servers = [_resolve(*_host_port(entry)) for entry in several]
     for scheme, family in (("ipv4", socket.AF_INET), ("ipv6", socket.AF_INET6)):
         chosen = [[place for kind, place in server if kind == family] for server in servers]
         if all(chosen):
             return f"{scheme}:" + ",".join(dict.fromkeys(place for places in chosen for place in places))
-    raise ValueError(f"{', '.join(addresses)}: some have IPv4 addresses only, some IPv6 only")
+    raise ValueError(f"{', '.join(several)}: some have IPv4 addresses only, some IPv6 only")
 
 
 def authority(address: str | Sequence[str]) -> list[tuple[str, Any]]:
     """Names the server whose certificate is expected where several addresses are given: the first."""
-    if isinstance(address, str) or len(address) < 2:
+    several = addresses(address)
+    if len(several) < 2:
         return []
-    host, _ = _host_port(address[0])
+    host, _ = _host_port(several[0])
     return [("grpc.default_authority", host), ("grpc.ssl_target_name_override", host.strip("[]"))]
+
+
+def addresses(address: Any) -> list[str]:
+    """Returns one or several addresses as a list.
+
+    Raises:
+        TypeError: Something else is given.
+        ValueError: No address is given.
+    """
+    several = [address] if isinstance(address, str) else address
+    if not isinstance(several, Iterable):
+        raise TypeError(
+            f"address is {address!r}, of type {type(address).__name__}; expected '{DEFAULT_ADDRESS}', or a list"
+        )
+    several = list(several)
+    if wrong := [entry for entry in several if not isinstance(entry, str)]:
+        raise TypeError(f"{wrong[0]!r} is no address; expected text such as '{DEFAULT_ADDRESS}'")
+    if not several:
+        raise ValueError(f"no address given; give HOST:PORT, such as '{DEFAULT_ADDRESS}'")
+    return several
 
 
 def _host_port(address: str) -> tuple[str, str]:
     """Splits "host", "host:port", "[v6]", "[v6]:port" or a bare IPv6 address; the host of IPv6 stays in brackets."""
+    if url := _URL.match(address):
+        raise ValueError(_url_advice(address, *url.groups()))
+    bare = address
     if address.count(":") > 1 and not address.startswith("["):
-        address = f"[{ipaddress.IPv6Address(address)}]"
-    parts = _HOST_PORT.fullmatch(address)
+        with contextlib.suppress(ValueError):
+            bare = f"[{ipaddress.IPv6Address(address)}]"
+    parts = _HOST_PORT.fullmatch(bare)
     host, port = parts.groups(_DEFAULT_PORT) if parts else ("", "0")
     if not 0 < int(port) < 65536:
-        raise ValueError(f"{address!r} is not an address; give HOST:PORT")
+        several = "; several addresses are a list" if re.search(r"[,\s]", address.strip()) else ""
+        raise ValueError(f"{address!r} is not an address; give HOST:PORT, such as {DEFAULT_ADDRESS!r}{several}")
     return host, port
+
+
+def _url_advice(url: str, scheme: str, host: str, port: str | None) -> str:
+    """Returns the message for a URL in place of an address."""
+    if port is None or (scheme.lower().startswith("http") and port in _HTTP_PORTS):
+        port = _DEFAULT_PORT
+    place = f"{host or 'HOST'}:{port}"
+    if scheme.lower() in _ENCRYPTED:
+        advice = f"Client({place!r}, credentials=grpc.ssl_channel_credentials()), --address {place} --tls"
+    else:
+        advice = f"{place!r}; TLS needs credentials=grpc.ssl_channel_credentials(), --tls on the command line"
+    return f"{url!r} is a URL; this client speaks gRPC and takes HOST:PORT: give {advice}"
 
 
 def _resolve(host: str, port: str) -> list[tuple[socket.AddressFamily, str]]:

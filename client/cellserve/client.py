@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import queue
-import threading
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
+from typing import Any, Never, Self, TypeVar, Unpack, overload
 
 import grpc
 from cellserve_contract.arrays import Detached
@@ -18,14 +14,18 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from . import messages
 from .calls import CallGroup, ServiceCalls
-from .channel import DEFAULT_ADDRESS, authority, channel_options, target, with_size
-from .errors import CellServeError, SkippedError, UnavailableError, from_rpc_error, is_unknown_call, skipped_frame
+from .channel import DEFAULT_ADDRESS, addresses, authority, channel_options, target, with_size
+from .errors import CellServeError, UnavailableError, from_rpc_error, is_unknown_call
 from .images import ImageLike
+from .items import Pairs, keyed
+from .keywords import at_a_time, check_client, in_types
 from .large import LargeCall, call_large, is_large, takes_large
+from .many import in_parallel
 from .messages import ImageRequest, Keyed, Template
 from .params import DiameterOptions, SegmentOptions, SegmentParams
 from .results import DiameterEstimate, Limits, Model, ModelList, Segmentation
 from .retry import Retries
+from .streams import in_stream
 
 K = TypeVar("K")
 
@@ -44,6 +44,7 @@ class Client:
         metadata: Pairs sent with every call, such as `("authorization", "Bearer ...")`.
 
     Raises:
+        TypeError: An argument that does not exist, or a value of a wrong type.
         ValueError: An address makes no sense.
         OSError: One of several host names cannot be resolved.
     """
@@ -55,9 +56,11 @@ class Client:
         deadline_s: float = 300.0,
         credentials: grpc.ChannelCredentials | None = None,
         metadata: Sequence[tuple[str, str]] = (),
+        **unknown: Never,
     ) -> None:
-        self._address = address if isinstance(address, str) else ", ".join(address)
-        self._deadline_s = deadline_s
+        check_client(unknown)
+        self._address = ", ".join(addresses(address))
+        self._deadline_s = in_types({"deadline_s": deadline_s})["deadline_s"]
         self._metadata = tuple(metadata)
         options = [*channel_options(), *authority(address)]
         self._channel = (
@@ -97,45 +100,89 @@ class Client:
         """
         return self._segment(Template.of(params, **options), image, request_id, self._calls)
 
+    @overload
     def segment_many(
         self,
-        images: Iterable[tuple[K, ImageLike]],
+        images: Pairs[K],
+        params: SegmentParams | None = ...,
+        *,
+        concurrency: int = ...,
+        **options: Unpack[SegmentOptions],
+    ) -> Iterator[Keyed[K]]: ...
+    @overload
+    def segment_many(
+        self,
+        images: Iterable[ImageLike],
+        params: SegmentParams | None = ...,
+        *,
+        concurrency: int = ...,
+        **options: Unpack[SegmentOptions],
+    ) -> Iterator[Keyed[Any]]: ...
+    def segment_many(
+        self,
+        images: Any,
         params: SegmentParams | None = None,
         *,
         concurrency: int = 8,
         **options: Unpack[SegmentOptions],
-    ) -> Iterator[Keyed[K]]:
+    ) -> Iterator[Keyed[Any]]:
         """Segments many images, several at a time, each in a call of its own that any server may take.
 
         Args:
-            images: Pairs of a key and an image, as `enumerate(images)` or `dict.items()` yield them; read only as
-                far as needed.
+            images: A dict of images, or an iterable of images, paths and pairs (key, image), such as
+                `sorted(Path("plate").glob("*.tif"))` or `enumerate(frames)`; read only as far as needed. A pair is a
+                tuple of two. An array is one image: `list(stack)` gives those of a stack.
             params: As in `segment`.
             concurrency: Images in work at a time; no more than that are held in memory, results included.
             **options: As in `segment`.
 
         Yields:
-            Pairs of a key and the result, or the `CellServeError` of that image, as they finish. Ending the
+            Pairs of a key and the result, or the `CellServeError` of that image, as they finish. The key is that of the
+            dict or pair; the path as given for a path; the number of the image, from 0, for others. Ending the
             iteration early cancels what is under way.
-        """
-        return self._segment_many(images, Template.of(params, **options), concurrency)
 
+        Raises:
+            TypeError: `images` is one image, or nothing to iterate over; while iterating: an item is no image.
+        """
+        template = Template.of(params, **options)
+        return self._segment_many(keyed(images), template, at_a_time(concurrency))
+
+    @overload
     def segment_stream(
         self,
-        frames: Iterable[tuple[K, ImageLike]],
+        frames: Pairs[K],
+        params: SegmentParams | None = ...,
+        *,
+        concurrency: int = ...,
+        newest_only: bool = ...,
+        **options: Unpack[SegmentOptions],
+    ) -> Iterator[Keyed[K]]: ...
+    @overload
+    def segment_stream(
+        self,
+        frames: Iterable[ImageLike],
+        params: SegmentParams | None = ...,
+        *,
+        concurrency: int = ...,
+        newest_only: bool = ...,
+        **options: Unpack[SegmentOptions],
+    ) -> Iterator[Keyed[Any]]: ...
+    def segment_stream(
+        self,
+        frames: Any,
         params: SegmentParams | None = None,
         *,
         concurrency: int = 8,
         newest_only: bool = False,
         **options: Unpack[SegmentOptions],
-    ) -> Iterator[Keyed[K]]:
+    ) -> Iterator[Keyed[Any]]:
         """Segments the frames of an acquisition while it runs. Results come while the next frame is awaited.
 
         Each frame is a call of its own, as in `segment_many`. An acquisition may last for days, whatever connections
         and servers come and go.
 
         Args:
-            frames: Pairs of a key and an image; read in a thread of its own, as far as `concurrency` allows.
+            frames: As in `segment_many`; read in a thread of its own, as far as `concurrency` allows.
             params: As in `segment`.
             concurrency: Frames that may be unanswered at a time.
             newest_only: For live views. `frames` is read without a pause. One frame at most waits to be sent: the
@@ -143,10 +190,11 @@ class Client:
             **options: As in `segment`; deadline_s is the time of each frame, from when it is sent.
 
         Yields:
-            Pairs of a key and the result, or the `CellServeError` of that frame, as they finish. Ending the iteration
-            early cancels what is under way.
+            Pairs of a key and the result, or the `CellServeError` of that frame, as they finish; keys as in
+            `segment_many`. Ending the iteration early cancels what is under way.
         """
-        return self._segment_stream(frames, Template.of(params, **options), concurrency, newest_only)
+        template = Template.of(params, **options)
+        return self._segment_stream(keyed(frames), template, at_a_time(concurrency), newest_only)
 
     def estimate_diameter(
         self,
@@ -167,7 +215,7 @@ class Client:
         Raises:
             CellServeError: See `cellserve.errors`.
         """
-        template = Template.of(params, **options)
+        template = Template.of_diameter(params, **options)
         request = template.diameter(image, request_id)
         answer = self._call_once(self._stub.estimate_diameter, request, template.deadline_s, self._calls)
         if answer is None:
@@ -259,87 +307,21 @@ class Client:
         return call_large(self._stub, request, deadline_s, self._metadata, self._address, calls, self._retries)
 
     def _segment_many(
-        self, images: Iterable[tuple[K, ImageLike]], template: Template, concurrency: int
+        self, images: Iterator[tuple[K, ImageLike]], template: Template, concurrency: int
     ) -> Iterator[Keyed[K]]:
-        keys: dict[Future[Segmentation], K] = {}
-        remaining = iter(images)
-        with ThreadPoolExecutor(concurrency, "cellserve") as pool, self._calls.cancelling(CallGroup()) as calls:
-            try:
-                while True:
-                    while len(keys) < concurrency and (item := next(remaining, None)) is not None:
-                        keys[pool.submit(self._segment, template, item[1], None, calls)] = item[0]
-                        del item  # the image belongs to its worker: it must not outlive the call
-                    if not keys:
-                        return
-                    future = wait(keys, return_when=FIRST_COMPLETED).done.pop()
-                    key = keys.pop(future)
-                    try:
-                        result: Segmentation | CellServeError = future.result()
-                    except CellServeError as error:
-                        result = error
-                    yield key, result
-            finally:
-                for future in keys:
-                    future.cancel()
+        with self._calls.cancelling(CallGroup()) as calls:
+            yield from in_parallel(
+                lambda image: self._segment(template, image, None, calls), images, concurrency, calls.cancel
+            )
 
     def _segment_stream(
-        self, frames: Iterable[tuple[K, ImageLike]], template: Template, concurrency: int, newest_only: bool
+        self, frames: Iterator[tuple[K, ImageLike]], template: Template, concurrency: int, newest_only: bool
     ) -> Iterator[Keyed[K]]:
-        # The reader puts one frame at a time into `waiting`, and at the end None for each worker.
-        waiting: queue.SimpleQueue[tuple[K, ImageLike] | None] = queue.SimpleQueue()
-        taken = threading.Semaphore(0)
-        # What the threads tell the caller: an outcome, an exception to raise, or None from a worker that ends.
-        outcomes: queue.SimpleQueue[Keyed[K] | Exception | None] = queue.SimpleQueue()
-        places = threading.Semaphore(concurrency)
-        ended = threading.Event()
-
-        def read() -> None:
-            try:
-                for frame in frames:
-                    if newest_only:
-                        with contextlib.suppress(queue.Empty):
-                            if replaced := waiting.get_nowait():
-                                outcomes.put((replaced[0], skipped_frame()))
-                    waiting.put(frame)
-                    if not newest_only:
-                        taken.acquire()
-                    if ended.is_set():
-                        return
-            except Exception as error:  # the caller's own iterable failed: raised where the caller listens
-                outcomes.put(error)
-            for _ in range(concurrency):
-                waiting.put(None)
-
-        def work() -> None:
-            try:
-                while places.acquire() and (frame := waiting.get()) and not ended.is_set():
-                    taken.release()
-                    key, image = frame
-                    del frame
-                    try:
-                        outcomes.put((key, self._segment(template, image, None, calls)))
-                    except CellServeError as error:
-                        outcomes.put((key, error))
-                    del image  # must not outlive the call
-                outcomes.put(None)
-            except Exception as error:
-                outcomes.put(error)
-
-        with ThreadPoolExecutor(concurrency, "cellserve") as pool, self._calls.cancelling(CallGroup()) as calls:
-            try:
-                threading.Thread(target=read, name="cellserve-frames", daemon=True).start()
-                for _ in range(concurrency):
-                    pool.submit(work)
-                for _ in range(concurrency):
-                    while outcome := outcomes.get():
-                        if isinstance(outcome, Exception):
-                            raise outcome
-                        if not isinstance(outcome[1], SkippedError):
-                            places.release()
-                        yield outcome
-            finally:
-                ended.set()
-                taken.release()
-                for _ in range(concurrency):
-                    places.release()
-                    waiting.put(None)
+        with self._calls.cancelling(CallGroup()) as calls:
+            yield from in_stream(
+                lambda image: self._segment(template, image, None, calls),
+                frames,
+                concurrency,
+                newest_only,
+                calls.cancel,
+            )

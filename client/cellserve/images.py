@@ -104,6 +104,8 @@ def _file_format(image: EncodedImage) -> pb.EncodedImage.Format:
 
 
 def _asarray(image: ArrayLike) -> NDArray[Any]:
+    if isinstance(image, bytes | bytearray):
+        raise refusal("the image is bytes; EncodedImage(data) takes the bytes of a file", "DATA_TYPE_UNSUPPORTED")
     try:
         return np.asarray(image)
     except (TypeError, ValueError) as error:

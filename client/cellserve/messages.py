@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, Unpack, cast
 
@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from .errors import CellServeError, invalid_answer, one_image, refusal
 from .files import read_image
 from .images import ImageLike, decode_array, describe_image, with_axes
-from .params import DiameterSource, SegmentOptions, SegmentParams
+from .keywords import check_options, check_params, in_types
+from .params import DiameterOptions, DiameterSource, SegmentOptions, SegmentParams
 from .results import (
     DiameterEstimate,
     Limits,
@@ -74,30 +75,37 @@ class Template:
             TypeError: A keyword that does not exist, or a value of a wrong type.
             InvalidRequestError: A word that is not among the allowed ones, or a parameter out of range.
         """
-        axes, series = options.pop("axes", None), options.pop("series", None)
-        compression = options.pop("compression", "auto")
-        deadline_s = options.pop("deadline_s", None)
-        work_budget_s = options.pop("work_budget_s", None)
+        return cls._of(params, options, SegmentOptions.__annotations__)
+
+    @classmethod
+    def of_diameter(cls, params: SegmentParams | None, **options: Unpack[DiameterOptions]) -> Template:
+        """`of` for an estimate of the diameter."""
+        return cls._of(params, options, DiameterOptions.__annotations__)
+
+    @classmethod
+    def _of(cls, params: SegmentParams | None, given: Mapping[str, Any], known: Collection[str]) -> Template:
+        check_params(params)
+        check_options(given, known)
+        fields = {name: value for name, value in given.items() if name in PARAMETERS}
+        options = in_types({name: value for name, value in given.items() if name not in PARAMETERS})
+        compression = options.get("compression", "auto")
         request = pb.SegmentRequest(
-            outputs=[_number(pb.Output, word, "outputs") for word in options.pop("outputs", ())],
-            omit_labels=options.pop("omit_labels", False),
-            maps_only=options.pop("maps_only", False),
-            map_type=_number(pb.DataType, options.pop("map_type", "float32"), "map_type"),
-            priority=_number(pb.Priority, options.pop("priority", "batch"), "priority"),
+            outputs=[_number(pb.Output, word, "outputs") for word in options.get("outputs", ())],
+            omit_labels=options.get("omit_labels"),
+            maps_only=options.get("maps_only"),
+            map_type=_number(pb.DataType, options.get("map_type", "float32"), "map_type"),
+            priority=_number(pb.Priority, options.get("priority", "batch"), "priority"),
             compression=None if compression == "auto" else _number(pb.Compression, compression, "compression"),
+            work_budget_s=options.get("work_budget_s"),
         )
-        if work_budget_s is not None:
-            request.work_budget_s = work_budget_s
-        fields = cast(dict[str, Any], options)
-        defaults = {
-            name: PARAMETERS[name].default for name, value in fields.items() if value is None and name in PARAMETERS
-        }
+        defaults = {name: PARAMETERS[name].default for name, value in fields.items() if value is None}
         try:
             wire.write_params(request.params, dataclasses.replace(params or SegmentParams(), **fields | defaults))
         except ParameterError as error:
             facts = {"parameter": error.parameter, "allowed": error.allowed}
             raise refusal(str(error), "PARAMETER_OUT_OF_RANGE", **facts) from error
-        return cls(request, axes, series, "zlib" if compression == "zlib" else "none", deadline_s)
+        packing: Packing = "zlib" if compression == "zlib" else "none"
+        return cls(request, options.get("axes"), options.get("series"), packing, options.get("deadline_s"))
 
     def segment(self, image: ImageLike, request_id: str | None = None) -> ImageRequest[pb.SegmentRequest]:
         """Makes the request for one image; a random id, if none is given, names even a call that gets lost.

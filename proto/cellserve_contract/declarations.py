@@ -148,7 +148,12 @@ class Parameter:
             return self.default
         if self.has_text_form and isinstance(value, str):
             return self.parse(value)
-        value = _typed(self.name, self.kind, value)
+        try:
+            value = typed(self.name, self.kind, value)
+        except TypeError as error:
+            text = f", or text such as {str(self.default)!r}" if self.has_text_form else ""
+            unset = f". Left out: {self.about.unset}" if self.about.unset else ""
+            raise TypeError(f"{error}{text}{unset}") from None
         if self.words and value not in self.words:
             raise ParameterError(self.name, value, self.allowed)
         low, high = self.about.low, self.about.high
@@ -188,6 +193,29 @@ def make_canonical(params: Any) -> None:
         object.__setattr__(params, name, parameter.canonical(getattr(params, name)))
 
 
+def typed(name: str, kind: type, value: Any) -> Any:
+    """Returns a value in its type, NumPy's numbers in Python's.
+
+    Args:
+        name: Name of the value, for the message.
+        kind: bool, int, float, or any class.
+        value: The value. A whole number will do where a float is expected, no other type for another.
+
+    Raises:
+        TypeError: The value has another type.
+    """
+    boolean = isinstance(value, bool | np.bool_)
+    if kind is bool and boolean:
+        return bool(value)
+    if kind is int and not boolean and isinstance(value, numbers.Integral):
+        return operator.index(value)
+    if kind is float and not boolean and isinstance(value, numbers.Real):
+        return float(value)
+    if kind not in (bool, int, float) and isinstance(value, kind):
+        return value
+    raise TypeError(f"{name} is {value!r}, of type {type(value).__name__}; expected {kind.__name__}")
+
+
 def plain(number: float) -> str:
     """Returns a number as text, without a fraction where it has none."""
     return f"{int(number)}" if float(number).is_integer() else f"{number}"
@@ -199,16 +227,3 @@ def _parameter(name: str, hint: Any, default: Any) -> Parameter:
     kind = next(arg for arg in typing.get_args(declared) if arg is not type(None)) if optional else declared
     words = typing.get_args(kind) if typing.get_origin(kind) is Literal else ()
     return Parameter(name, str if words else kind, words, optional, default, about)
-
-
-def _typed(name: str, kind: type, value: Any) -> Any:
-    boolean = isinstance(value, bool | np.bool_)
-    if kind is bool and boolean:
-        return bool(value)
-    if kind is int and not boolean and isinstance(value, numbers.Integral):
-        return operator.index(value)
-    if kind is float and not boolean and isinstance(value, numbers.Real):
-        return float(value)
-    if kind not in (bool, int, float) and isinstance(value, kind):
-        return value
-    raise TypeError(f"{name} is {value!r}; expected a value of type {kind.__name__}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -46,8 +47,38 @@ def test_targets(address, expected):
     [[], "", "host:", ":7000", "host:port", "host:70000", "host:0", "http://host:7000", ["10.0.0.1:1", "[::1]:1"]],
 )
 def test_senseless_addresses(address):
-    with pytest.raises(ValueError, match=r"."):
+    with pytest.raises(ValueError, match=r"HOST:PORT|some IPv6 only"):
         target(address)
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("http://host", "host:50051"),
+        ("http://host:8080/v1/segment", "host:50051"),
+        ("HTTP://host:80", "host:50051"),
+        ("http://host:7000", "host:7000"),
+        ("grpc://host:7000", "host:7000"),
+        ("http://[::1]:7000/", "[::1]:7000"),
+        ("http://", "HOST:50051"),
+    ],
+)
+def test_a_url_is_answered_with_the_right_form(url, address):
+    message = rf"takes HOST:PORT: give '{re.escape(address)}'; TLS needs credentials=grpc.ssl_channel_credentials\(\)"
+    with pytest.raises(ValueError, match=message):
+        target([url, "other"])
+
+
+@pytest.mark.parametrize("url", ["https://host", "https://host:443", "grpcs://host", "HTTPS://host:8080/"])
+def test_an_encrypted_url_is_answered_with_credentials(url):
+    message = r"give Client\('host:50051', credentials=grpc.ssl_channel_credentials\(\)\), --address host:50051 --tls"
+    with pytest.raises(ValueError, match=message):
+        target(url)
+
+
+def test_addresses_in_one_text():
+    with pytest.raises(ValueError, match="'one:1, two:2' is not an address; .*; several addresses are a list"):
+        target("one:1, two:2")
 
 
 def test_names_among_several_are_resolved(monkeypatch):
