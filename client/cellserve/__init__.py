@@ -8,6 +8,18 @@ for cell in result.objects: print(cell.label, cell.centroid, cell.area)
 """
 
 from cellserve_formats import EncodedImage, Image, PixelSize
+from cellserve_formats.cell_probability import (
+    draw_cell_probability,
+    write_cell_probability_png,
+    write_cell_probability_tiff,
+)
+from cellserve_formats.flows import draw_flows, write_flows_png, write_flows_tiff
+from cellserve_formats.geojson import write_geojson
+from cellserve_formats.label_numbers import scale_for_numbers
+from cellserve_formats.labels_png import write_labels_png
+from cellserve_formats.labels_tiff import write_labels_tiff
+from cellserve_formats.overlay import draw_overlay, write_overlay
+from cellserve_formats.table_csv import write_table_csv
 
 from .aio import AsyncClient
 from .client import Client
@@ -24,13 +36,11 @@ from .errors import (
 from .files import read_image
 from .images import ImageLike
 from .limits import check_limits
+from .models import Model, ModelList, ModelVersion
 from .params import DiameterOptions, Normalization, ParameterError, SegmentOptions, SegmentParams
 from .results import (
     DiameterEstimate,
     Limits,
-    Model,
-    ModelList,
-    ModelVersion,
     Object,
     ResultWarning,
     Segmentation,
@@ -67,5 +77,18 @@ __all__ = [
     "Timing",
     "UnavailableError",
     "check_limits",
+    "draw_cell_probability",
+    "draw_flows",
+    "draw_overlay",
     "read_image",
+    "scale_for_numbers",
+    "write_cell_probability_png",
+    "write_cell_probability_tiff",
+    "write_flows_png",
+    "write_flows_tiff",
+    "write_geojson",
+    "write_labels_png",
+    "write_labels_tiff",
+    "write_overlay",
+    "write_table_csv",
 ]

@@ -23,8 +23,9 @@ from .items import AsyncPairs, keyed_async
 from .keywords import at_a_time, check_client, in_types
 from .large import LargeCall, call_large_async, is_large, takes_large
 from .messages import ImageRequest, Keyed, Template
+from .models import Model, ModelList
 from .params import DiameterOptions, SegmentOptions, SegmentParams
-from .results import DiameterEstimate, Limits, Model, ModelList, Segmentation
+from .results import DiameterEstimate, Limits, Segmentation
 from .retry import Retries
 from .streams import in_stream_async
 
@@ -99,7 +100,7 @@ class AsyncClient:
 
         An asynchronous iterable will do too. A plain one is read in a thread.
         """
-        template = Template.of(params, **options)
+        template = Template.of(params, **options).for_many()
         return self._segment_many(keyed_async(images), template, at_a_time(concurrency))
 
     @overload
@@ -135,7 +136,7 @@ class AsyncClient:
 
         An asynchronous iterable will do too. A plain one is read in a thread.
         """
-        template = Template.of(params, **options)
+        template = Template.of(params, **options).for_many()
         return in_stream_async(
             lambda image: self._segment(template, image, None), keyed_async(frames), at_a_time(concurrency), newest_only
         )
@@ -231,7 +232,7 @@ class AsyncClient:
         answer = await self._call_once(self._stub().segment, request, template.deadline_s)
         if answer is None:
             return await self._segment_large(template, request)
-        return await asyncio.to_thread(messages.decode_segmentation, answer, request.warnings)
+        return await asyncio.to_thread(messages.decode_segmentation, answer, request)
 
     async def _call_once(self, method: Any, request: ImageRequest[Any], deadline_s: float | None) -> Any | None:
         """Makes a unary call; returns None if its request or its answer exceeds the limit of a message."""

@@ -22,8 +22,9 @@ from .keywords import at_a_time, check_client, in_types
 from .large import LargeCall, call_large, is_large, takes_large
 from .many import in_parallel
 from .messages import ImageRequest, Keyed, Template
+from .models import Model, ModelList
 from .params import DiameterOptions, SegmentOptions, SegmentParams
-from .results import DiameterEstimate, Limits, Model, ModelList, Segmentation
+from .results import DiameterEstimate, Limits, Segmentation
 from .retry import Retries
 from .streams import in_stream
 
@@ -144,7 +145,7 @@ class Client:
         Raises:
             TypeError: `images` is one image, or nothing to iterate over; while iterating: an item is no image.
         """
-        template = Template.of(params, **options)
+        template = Template.of(params, **options).for_many()
         return self._segment_many(keyed(images), template, at_a_time(concurrency))
 
     @overload
@@ -193,7 +194,7 @@ class Client:
             Pairs of a key and the result, or the `CellServeError` of that frame, as they finish; keys as in
             `segment_many`. Ending the iteration early cancels what is under way.
         """
-        template = Template.of(params, **options)
+        template = Template.of(params, **options).for_many()
         return self._segment_stream(keyed(frames), template, at_a_time(concurrency), newest_only)
 
     def estimate_diameter(
@@ -287,7 +288,7 @@ class Client:
         answer = self._call_once(self._stub.segment, request, template.deadline_s, calls)
         if answer is None:
             return self._large(request, template.deadline_s, calls).segmentation()
-        return messages.decode_segmentation(answer, request.warnings)
+        return messages.decode_segmentation(answer, request)
 
     def _call_once(
         self, method: Any, request: ImageRequest[Any], deadline_s: float | None, calls: CallGroup

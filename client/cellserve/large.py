@@ -100,7 +100,7 @@ class LargeCall:
         arrays = {
             name: memoryview(self._arrays[number].data) for number, name in _FIELDS.items() if number in self._arrays
         }
-        return messages.decode_segmentation(self._response, self._request.warnings, arrays)
+        return messages.decode_segmentation(self._response, self._request, arrays)
 
     def diameter(self) -> DiameterEstimate:
         """Returns the estimate of a call that has ended. Raises ServerError for an incomplete answer."""

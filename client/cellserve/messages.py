@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import uuid
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -20,21 +19,12 @@ from google.protobuf.message import Message
 from numpy.typing import NDArray
 
 from .errors import CellServeError, invalid_answer, one_image, refusal
-from .files import read_image
-from .images import ImageLike, decode_array, describe_image, with_axes
+from .images import ImageLike, decode_array, describe_image
 from .keywords import check_options, check_params, in_types
+from .models import Model, ModelList, ModelVersion
 from .params import DiameterOptions, DiameterSource, SegmentOptions, SegmentParams
-from .results import (
-    DiameterEstimate,
-    Limits,
-    Model,
-    ModelList,
-    ModelVersion,
-    Object,
-    ResultWarning,
-    Segmentation,
-    Timing,
-)
+from .results import DiameterEstimate, Limits, Object, ResultWarning, Segmentation, Timing
+from .sources import ImageSource
 
 K = TypeVar("K")
 M = TypeVar("M", bound=Message)
@@ -59,6 +49,7 @@ class Template:
         series: Number of the image in files that hold several, or None.
         packing: How pixels are packed on their way to the server.
         deadline_s: Deadline of each call in seconds, None for the client's.
+        keeps_pixels: Whether results refer to images that are no paths.
     """
 
     request: pb.SegmentRequest
@@ -66,6 +57,7 @@ class Template:
     series: int | None
     packing: Packing
     deadline_s: float | None
+    keeps_pixels: bool = True
 
     @classmethod
     def of(cls, params: SegmentParams | None, **options: Unpack[SegmentOptions]) -> Template:
@@ -107,6 +99,10 @@ class Template:
         packing: Packing = "zlib" if compression == "zlib" else "none"
         return cls(request, options.get("axes"), options.get("series"), packing, options.get("deadline_s"))
 
+    def for_many(self) -> Template:
+        """Returns the template for many images, whose results do not keep the pixels of their images."""
+        return dataclasses.replace(self, keeps_pixels=False)
+
     def segment(self, image: ImageLike, request_id: str | None = None) -> ImageRequest[pb.SegmentRequest]:
         """Makes the request for one image; a random id, if none is given, names even a call that gets lost.
 
@@ -116,7 +112,7 @@ class Template:
         request = pb.SegmentRequest()
         request.CopyFrom(self.request)
         request.request_id = request_id or uuid.uuid4().hex
-        return ImageRequest(request, *self._describe_image(request.image, image))
+        return self._request(request, request.image, image)
 
     def diameter(self, image: ImageLike, request_id: str | None = None) -> ImageRequest[pb.EstimateDiameterRequest]:
         """Makes the request for the size of the objects in one image."""
@@ -125,19 +121,19 @@ class Template:
         )
         if self.request.HasField("work_budget_s"):
             request.work_budget_s = self.request.work_budget_s
-        return ImageRequest(request, *self._describe_image(request.image, image))
+        return self._request(request, request.image, image)
 
-    def _describe_image(
-        self, message: pb.Image, image: ImageLike
-    ) -> tuple[tuple[str, ...], bytes | memoryview, Warnings]:
+    def _request(self, message: M, place: pb.Image, image: ImageLike) -> ImageRequest[M]:
+        """Puts an image into its place in a message."""
+        source = ImageSource(image, self.axes, self.series)
         with one_image():
-            if isinstance(image, str | os.PathLike):
-                image = read_image(image, self.axes, self.series)
-            image = with_axes(image, self.axes)
-            path, data = describe_image(message, image, self.packing)
-            if isinstance(image, EncodedImage) and self.series is not None:
-                message.encoded.series = self.series
-        return ("image", *path), data, image.warnings if isinstance(image, Image) else ()
+            sent = source.to_send()
+            path, data = describe_image(place, sent, self.packing)
+            if isinstance(sent, EncodedImage) and self.series is not None:
+                place.encoded.series = self.series
+        warnings = sent.warnings if isinstance(sent, Image) else ()
+        kept = source if self.keeps_pixels else source.without_pixels()
+        return ImageRequest(message, ("image", *path), data, warnings, kept)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,19 +142,21 @@ class ImageRequest(Detached[M]):
 
     Attributes:
         warnings: What the client's reader of the image left out or did not heed.
+        source: The image as it was given.
     """
 
-    warnings: Warnings = ()
+    warnings: Warnings
+    source: ImageSource
 
 
 def decode_segmentation(
-    message: pb.SegmentResponse, warnings: Warnings = (), data: Mapping[str, bytes | memoryview] = {}
+    message: pb.SegmentResponse, request: ImageRequest[Any], data: Mapping[str, bytes | memoryview] = {}
 ) -> Segmentation:
     """Unpacks the answer to one image.
 
     Args:
         message: The answer.
-        warnings: Those of the image's reader: they come first in the result.
+        request: The request. The warnings of the image's reader come first in the result.
         data: The bytes of arrays that came apart from the message, by field.
 
     Raises:
@@ -175,12 +173,13 @@ def decode_segmentation(
             request_id=message.request_id,
             axes=message.axes,
             pixel_size=_decode_pixel_size(message.pixel_size) if message.HasField("pixel_size") else None,
-            warnings=_decode_warnings(message.warnings, warnings),
+            warnings=_decode_warnings(message.warnings, request.warnings),
             server_version=message.server_version,
             flows=_array(message, "flows", data),
             cell_probability=_array(message, "cell_probability", data),
             maps=_array(message, "maps", data),
             style=np.array(message.style, np.float32) if message.style else None,
+            source=request.source,
         )
     except ValueError as error:
         raise invalid_answer(str(error), message.request_id) from error

@@ -5,13 +5,14 @@ A client call takes the fields of `SegmentParams` as keywords, a `SegmentParams`
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 from cellserve_contract.fields import ParamFields
 from cellserve_contract.params import Normalization, ParameterError, SegmentParams
 
 __all__ = [
+    "DIAMETER_SOURCES",
     "Compression",
     "DiameterOptions",
     "DiameterSource",
@@ -30,6 +31,13 @@ MapType = Literal["float32", "float16"]
 Priority = Literal["acquisition", "batch"]
 DiameterSource = Literal["caller", "training_diameter", "size_model", ""]
 """Where a diameter came from. "": from a source that this client does not know, because the server is newer."""
+DIAMETER_SOURCES: Mapping[DiameterSource, str] = {
+    "caller": "as given",
+    "training_diameter": "mean of the objects that the model was trained on; the image was not measured",
+    "size_model": "estimated from the image",
+    "": "from a source that this client does not know",
+}
+"""Where a diameter came from, in words."""
 
 
 class DiameterOptions(ParamFields, total=False):

@@ -5,19 +5,26 @@ Pixels are counted from the upper left, zero-based; coordinates are (y, x).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Unpack
 
 import numpy as np
 from cellserve_contract.objects import columns
 from cellserve_formats import PixelSize
+from cellserve_formats.overlay import OverlayOptions
 from numpy.typing import NDArray
 
-from .params import DiameterSource, SegmentParams
+from . import notebook, saving
+from .images import ImageLike
+from .models import ModelVersion
+from .params import DIAMETER_SOURCES, DiameterSource, SegmentParams
+from .sources import NO_IMAGE, ImageSource
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Object:
     """One segmented object. Names are those of scikit-image's `regionprops`, where it has one.
 
@@ -40,7 +47,14 @@ class Object:
     equivalent_diameter_area: float
     mean_probability: float
     flow_error: float
-    outlines: Mapping[int, NDArray[np.int32]] = field(default_factory=dict, repr=False, compare=False)
+    outlines: Mapping[int, NDArray[np.int32]] = field(default_factory=dict, compare=False)
+
+    def __repr__(self) -> str:
+        place = ", ".join(f"{position:.1f}" for position in self.centroid)
+        return (
+            f"<Object {self.label} at ({place}): {self.area} pixels, diameter {self.equivalent_diameter_area:.1f}, "
+            f"probability {self.mean_probability:.2f}, flow error {self.flow_error:.3f}>"
+        )
 
     @property
     def outline(self) -> NDArray[np.int32] | None:
@@ -53,30 +67,6 @@ class Object:
         values = (self.label, *self.bbox, *self.centroid, *measures)
         axes = "ZYX"[-len(self.centroid) :]
         return {column.name: value for column, value in zip(columns(axes), values, strict=True)}
-
-
-@dataclass(frozen=True, slots=True)
-class ModelVersion:
-    """A network as the inference server serves it.
-
-    Attributes:
-        family: As in `SegmentParams.model`.
-        name: Name on the inference server.
-        version: Version on the inference server.
-        sha256: Checksum of the network file, lower-case hexadecimal.
-        weights: Number format of the weights, "float32" or "float16". "" if unknown.
-        precision: Number format of the arithmetic: "float32", "bfloat16", "float16", "tensorfloat32" or "int8". The
-            coarsest one, if inference servers that differ computed the tiles of an image. "" if unknown.
-        runtime: Program that runs the network, such as "openvino 2026.4.1"; "" if unknown.
-    """
-
-    family: str
-    name: str
-    version: str
-    sha256: str
-    weights: str = ""
-    precision: str = ""
-    runtime: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +131,8 @@ class Segmentation:
         cell_probability: float [Y, X], logits; None unless asked for.
         maps: float [3, Y, X], the networks' planes 5 * flow along y, 5 * flow along x, logit. None unless asked for.
         style: float32 [256], of unit length; None unless asked for.
+        source: The image as it was given: `segment` keeps an array or the path of a file. Results of `segment_many` and
+            `segment_stream` keep paths and no pixels, because a thousand results would hold a thousand images.
     """
 
     label_image: NDArray[np.uint16] | NDArray[np.uint32] | None
@@ -158,6 +150,7 @@ class Segmentation:
     cell_probability: NDArray[np.floating[Any]] | None = None
     maps: NDArray[np.floating[Any]] | None = None
     style: NDArray[np.float32] | None = None
+    source: ImageSource = field(default=NO_IMAGE, repr=False)
 
     @property
     def labels(self) -> NDArray[np.uint16] | NDArray[np.uint32]:
@@ -170,15 +163,75 @@ class Segmentation:
             raise ValueError("this result has no labels: the request left them out (omit_labels or maps_only)")
         return self.label_image
 
+    @property
+    def table(self) -> dict[str, NDArray[Any]]:
+        """The table of objects: int64 or float64 [N] by column, such as "area"; see `cellserve_contract.objects`."""
+        rows = [entry.row() for entry in self.objects]
+        return {
+            column.name: np.array([row[column.name] for row in rows], np.int64 if column.kind == "int" else np.float64)
+            for column in columns(self.axes)
+        }
+
+    def to_dataframe(self) -> Any:
+        """Returns the table of objects as a `pandas.DataFrame`, one row per object.
+
+        Raises:
+            ModuleNotFoundError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError("to_dataframe needs pandas: pip install pandas", name="pandas") from error
+        return pandas.DataFrame(self.table)
+
+    def overlay(self, image: ImageLike | None = None, **options: Unpack[OverlayOptions]) -> NDArray[np.uint8]:
+        """Draws the objects on the image; see `cellserve_formats.overlay.draw_overlay`.
+
+        Args:
+            image: The image that was segmented. None: the image that the result refers to (`source`). Files are read
+                again.
+            **options: numbers=True writes the label into each object. filled=True fills the objects with a translucent
+                colour. scale=2 doubles the size of the picture.
+
+        Returns:
+            uint8 [scale * Y, scale * X, 3].
+
+        Raises:
+            ValueError: There is no image, the image has another size, or the result has no labels.
+            InvalidRequestError: The image cannot be read.
+        """
+        return saving.overlay(self, self.source.image_of(image), **options)
+
+    def save(self, path: str | os.PathLike[str], image: ImageLike | None = None) -> list[Path]:
+        """Writes what the name of a file says, or all results; see docs/guides/python.md for the names.
+
+        Args:
+            path: A file: ".tif" or ".png" (label image), ".csv" (table), ".geojson" (outlines for QuPath), ".npy"
+                (labels as an array), "..._overlay.png", "..._flows.tif", "..._flows.png", "..._probability.tif" or
+                "..._probability.png". Without an ending: all results, with the names of the command line. A folder: all
+                results, named after the image.
+            image: As in `overlay`.
+
+        Returns:
+            The files, each whole or not there.
+
+        Raises:
+            ValueError: The ending is unknown, or the result lacks what the file should hold.
+            OSError: A file cannot be written.
+        """
+        return saving.save(self, path, image)
+
     def __repr__(self) -> str:
         size = "" if self.label_image is None else f" of {' x '.join(map(str, self.label_image.shape))} pixels"
-        return (
-            f"<Segmentation{size}: {len(self.objects)} objects, "
-            f"diameter {self.params.diameter}, model {self.model.name} version {self.model.version}>"
-        )
+        diameter = "" if self.params.diameter is None else f"diameter {self.params.diameter:.1f}, "
+        model = f"model {self.model.name} version {self.model.version}"
+        return f"<Segmentation{size}: {len(self.objects)} objects, {diameter}{model}>"
+
+    def _repr_html_(self) -> str:
+        return notebook.segmentation_html(self)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class DiameterEstimate:
     """The size of the objects in an image.
 
@@ -198,57 +251,8 @@ class DiameterEstimate:
     warnings: tuple[ResultWarning, ...] = ()
     server_version: str = ""
 
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A model family: networks trained on the same data, served together.
-
-    Attributes:
-        name: Name for `SegmentParams.model`.
-        description: What it is for, in one sentence.
-        versions: Its networks on the inference server, the ensemble first.
-        working_diameter: Object diameter that the networks work at, pixels.
-        training_diameter: Mean diameter of the objects it was trained on, pixels of their images; None where unknown.
-        channels: What each input channel means.
-        license: Licence of the weights.
-        provenance: How and on what the networks were trained.
-        has_size_model: True: it estimates diameters from images.
-        ready: True: it is being served now.
-        tile_size: Side of a tile, pixels.
-        max_batch_size: Tiles the inference server takes at once.
-    """
-
-    name: str
-    description: str
-    versions: tuple[ModelVersion, ...]
-    working_diameter: float
-    training_diameter: float | None
-    channels: tuple[str, ...]
-    license: str
-    provenance: str
-    has_size_model: bool
-    ready: bool
-    tile_size: int
-    max_batch_size: int
-
-
-@dataclass(frozen=True, slots=True)
-class ModelList:
-    """All model families of a server, in alphabetical order; iterates over them.
-
-    Attributes:
-        models: The families.
-        default: Name of the one used when a request names none.
-    """
-
-    models: tuple[Model, ...]
-    default: str
-
-    def __iter__(self) -> Iterator[Model]:
-        return iter(self.models)
-
-    def __len__(self) -> int:
-        return len(self.models)
+    def __repr__(self) -> str:
+        return f"<DiameterEstimate: {self.diameter:.1f} pixels, {DIAMETER_SOURCES[self.source]}>"
 
 
 @dataclass(frozen=True, slots=True)

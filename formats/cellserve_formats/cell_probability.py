@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,9 @@ def cell_probability_png_bytes(cell_probability: NDArray[Any], pixel_size: Pixel
     return png_bytes(draw_cell_probability(cell_probability), pixel_size)
 
 
-def write_cell_probability_png(path: Path, cell_probability: NDArray[Any], pixel_size: PixelSize | None = None) -> None:
+def write_cell_probability_png(
+    path: str | os.PathLike[str], cell_probability: NDArray[Any], pixel_size: PixelSize | None = None
+) -> None:
     """Writes the picture of `draw_cell_probability`; arguments as in `cell_probability_png_bytes`.
 
     Raises:
@@ -59,7 +61,7 @@ def cell_probability_tiff_bytes(cell_probability: NDArray[Any], pixel_size: Pixe
 
 
 def write_cell_probability_tiff(
-    path: Path, cell_probability: NDArray[Any], pixel_size: PixelSize | None = None
+    path: str | os.PathLike[str], cell_probability: NDArray[Any], pixel_size: PixelSize | None = None
 ) -> None:
     """Writes the logits as a TIFF file; arguments as in `cell_probability_tiff_bytes`.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,7 @@ def flows_png_bytes(flows: NDArray[Any], pixel_size: PixelSize | None = None) ->
     return png_bytes(draw_flows(flows), pixel_size)
 
 
-def write_flows_png(path: Path, flows: NDArray[Any], pixel_size: PixelSize | None = None) -> None:
+def write_flows_png(path: str | os.PathLike[str], flows: NDArray[Any], pixel_size: PixelSize | None = None) -> None:
     """Writes the picture of `draw_flows` as a PNG file; arguments as in `flows_png_bytes`.
 
     Raises:
@@ -67,7 +67,7 @@ def flows_tiff_bytes(flows: NDArray[Any], pixel_size: PixelSize | None = None) -
     return tiff_bytes(flows.astype(np.float32), "CYX", pixel_size)
 
 
-def write_flows_tiff(path: Path, flows: NDArray[Any], pixel_size: PixelSize | None = None) -> None:
+def write_flows_tiff(path: str | os.PathLike[str], flows: NDArray[Any], pixel_size: PixelSize | None = None) -> None:
     """Writes flows as a TIFF file; arguments as in `flows_tiff_bytes`.
 
     Raises:

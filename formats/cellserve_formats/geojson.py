@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
@@ -47,7 +47,7 @@ def geojson_bytes(labels: NDArray[Any], rows: Iterable[Row] = (), pixel_size: Pi
 
 
 def write_geojson(
-    path: Path, labels: NDArray[Any], rows: Iterable[Row] = (), pixel_size: PixelSize | None = None
+    path: str | os.PathLike[str], labels: NDArray[Any], rows: Iterable[Row] = (), pixel_size: PixelSize | None = None
 ) -> None:
     """Writes the objects as GeoJSON; arguments as in `geojson_bytes`.
 

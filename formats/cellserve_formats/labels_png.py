@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,7 @@ def labels_png_bytes(labels: NDArray[Any], pixel_size: PixelSize | None = None) 
     return png_bytes(labels.astype(np.uint16, copy=False), pixel_size)
 
 
-def write_labels_png(path: Path, labels: NDArray[Any], pixel_size: PixelSize | None = None) -> None:
+def write_labels_png(path: str | os.PathLike[str], labels: NDArray[Any], pixel_size: PixelSize | None = None) -> None:
     """Writes a label image as a PNG file; arguments and errors as in `labels_png_bytes`.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import Any
 
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ def labels_tiff_bytes(labels: NDArray[Any], pixel_size: PixelSize | None = None)
     return tiff_bytes(labels, "YX", pixel_size)
 
 
-def write_labels_tiff(path: Path, labels: NDArray[Any], pixel_size: PixelSize | None = None) -> None:
+def write_labels_tiff(path: str | os.PathLike[str], labels: NDArray[Any], pixel_size: PixelSize | None = None) -> None:
     """Writes a label image as a TIFF file; arguments as in `labels_tiff_bytes`.
 
     Raises:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
@@ -97,7 +97,7 @@ def overlay_bytes(
 
 
 def write_overlay(
-    path: Path,
+    path: str | os.PathLike[str],
     image: Image,
     labels: NDArray[Any],
     cytoplasm: int = -1,

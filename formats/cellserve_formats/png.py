@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
-from pathlib import Path
 from typing import Any
 
 import imagecodecs
@@ -44,7 +44,7 @@ def png_chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
-def write_png(path: Path, pixels: NDArray[Any], pixel_size: PixelSize | None = None) -> None:
+def write_png(path: str | os.PathLike[str], pixels: NDArray[Any], pixel_size: PixelSize | None = None) -> None:
     """Writes a PNG file; arguments as in `png_bytes`.
 
     Raises:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 from cellserve_contract.objects import columns
 
@@ -39,7 +39,7 @@ def table_csv_bytes(rows: Iterable[Row], axes: str = "YX", pixel_size: PixelSize
     return text.getvalue().encode()
 
 
-def write_table_csv(path: Path, rows: Iterable[Row], pixel_size: PixelSize | None = None) -> None:
+def write_table_csv(path: str | os.PathLike[str], rows: Iterable[Row], pixel_size: PixelSize | None = None) -> None:
     """Writes the objects as CSV; arguments and errors as in `table_csv_bytes`.
 
     Raises:

@@ -12,8 +12,9 @@ from rich import box
 from rich.table import Table
 
 from cellserve.errors import CellServeError
+from cellserve.models import ModelList
 from cellserve.params import DiameterSource
-from cellserve.results import ModelList, ResultWarning, Segmentation
+from cellserve.results import ResultWarning, Segmentation
 
 from .outputs import Outputs
 

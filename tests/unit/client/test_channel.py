@@ -77,7 +77,7 @@ def test_an_encrypted_url_is_answered_with_credentials(url):
 
 
 def test_addresses_in_one_text():
-    with pytest.raises(ValueError, match="'one:1, two:2' is not an address; .*; several addresses are a list"):
+    with pytest.raises(ValueError, match=r"'one:1, two:2' is not an address; .*; several addresses are a list"):
         target("one:1, two:2")
 
 
