@@ -29,7 +29,7 @@ extensions = [
 ]
 exclude_patterns = ["README.md"]
 nitpicky = True
-nitpick_ignore_regex = [(r"py:.*", r"(?!cellserve\.\w+$).*")]  # only public names have a place in the reference
+nitpick_ignore_regex = [(r"py:.*", r"(?!cellserve\.[A-Z]\w+$).*")]  # only public names have a place in the reference
 
 # Markdown
 myst_heading_anchors = 4
@@ -44,7 +44,9 @@ nb_execution_timeout = 300
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
-autoclass_content = "class"
+autodoc_type_aliases = {"ImageLike": "ImageLike"}
+default_role = "py:obj"  # names in docstrings become links where they are public
+toc_object_entries_show_parents = "hide"
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 
@@ -58,6 +60,7 @@ html_title = "CellServe"
 html_static_path = ["site/static"]
 html_css_files = ["site.css"]
 html_copy_source = False
+html_sidebars = {page: [] for page in ("index", "install", "tutorial", "background")}
 html_show_sphinx = False
 html_theme_options = {
     "navbar_align": "left",

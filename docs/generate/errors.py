@@ -23,7 +23,7 @@ A failed frame of `SegmentStream` carries the same status as a `google.rpc.Statu
 In Python: `CellServeError.reason`.
 [Limits](limits.md) has the value of every limit, and how to change it.
 """
-REASONS = ("reason", "status", "what happened", "what to do")
+REASONS = ("reason", "what happened", "what to do", "status")
 
 
 def page() -> str:
@@ -59,5 +59,5 @@ def page() -> str:
 
 
 def _row(reason: ErrorReason) -> tuple[str, ...]:
-    status = f"{reason.status}{' (log only)' if reason.source == 'log' else ''}"
-    return f"`{reason.name}`", status, reason.meaning, reason.remedy
+    status = f"`{reason.status}`{' (log only)' if reason.source == 'log' else ''}"
+    return f"`{reason.name}`", reason.meaning, reason.remedy, status
