@@ -76,7 +76,8 @@ def check(folders: Folders, split: Split = None, labels: Labels = LabelSource.DR
     """Reads labelled images as a training would and says what is in them. Exit code 1 if some cannot be used."""
     faults = 0
     for folder in folders:
-        for part in [split] if split else splits(folder) or [None]:
+        parts: list[str | None] = [split] if split else [*splits(folder)]
+        for part in parts or [None]:
             try:
                 samples, bad = read_samples(find_pairs(folder, part, labels), "skip")
             except DataError as error:

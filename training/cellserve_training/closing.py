@@ -57,7 +57,7 @@ def closing(
 
 def _score(run: Run, folders: Sequence[Path]) -> str:
     tests = [folder for folder in folders if (folder / "test").is_dir() or (folder / "images" / "test").is_dir()]
-    return _command("cellserve-train", "evaluate", *(tests or ["TEST_IMAGES"]), "--network", run.folder / NETWORK)
+    return _command("cellserve-train", "evaluate", *(tests or [Path("TEST_IMAGES")]), "--network", run.folder / NETWORK)
 
 
 def _family(folder: Path) -> str:
