@@ -151,9 +151,7 @@ def test_bad_families_are_named(tmp_path, changes, text):
 def test_a_default_family_that_is_not_there_is_named_with_its_setting(tmp_path):
     for name in ("b", "a"):
         write_family(tmp_path / name)
-    with pytest.raises(
-        ValueError, match="no model family 'c', which CELLSERVE_DEFAULT_MODEL names; there is a, b:"
-    ):
+    with pytest.raises(ValueError, match="no model family 'c', which CELLSERVE_DEFAULT_MODEL names; there is a, b:"):
         Families.load(tmp_path, "c")
 
 
