@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from deploy import dist
 from deploy.triton import serve
 
 from .conftest import CI, RenderError
@@ -242,7 +243,7 @@ def test_images(render):
     images = {entry["name"]: entry["image"] for _, pod in render("everything").pods() for entry in containers(pod)}
     assert re.fullmatch(r"cellserve/gateway@sha256:[0-9a-f]{64}", images["gateway"])
     assert images["segment"] == images["gateway"]
-    assert images["triton"] == "cellserve/triton-cpu:0.1.0"
+    assert images["triton"] == f"cellserve/triton-cpu:{dist.project_version()}"
     assert images["copy-models"] == "rclone/rclone:1.71.0"
     tagged = render(values={"triton": {"cpu": {"image": {"repository": "r.example.com/t", "tag": "7"}}}})
     assert tagged.container("-triton", TRITON)["image"] == "r.example.com/t:7"
