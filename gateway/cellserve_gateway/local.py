@@ -1,6 +1,6 @@
 """Servers that this machine runs for one user, without a container: `cellserve-gateway --local` starts Triton with it.
 
-The tools of the checkout (`devtools/stack.py`) start their servers with the same functions. Standard library only.
+The tools of the checkout (`devtools/stack.py`) start their servers with the same functions.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ import contextlib
 import json
 import os
 import shlex
+import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from .settings import TRITON_PYTHON
+from .settings import PREFIX, TRITON_PYTHON, Settings
 
 START_TIMEOUT_S = 180.0  # the first start of a model on a slow machine
 STOP_TIMEOUT_S = 90.0
@@ -92,6 +93,24 @@ class Process:
     def _end_of_log(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines()[-LOG_LINES:]
         return "\n".join([f"the end of its log {self.log}:", *lines])
+
+
+def refuse_taken_ports(settings: Settings) -> None:
+    """Checks that the ports of the gateway are free: the gateway binds them only after Triton has started.
+
+    Raises:
+        StartError: Another program has one of them; the message names the setting.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    for name in ("port", "http_port", "monitoring_port", "health_port"):
+        port = getattr(settings, name)
+        try:
+            socket.create_server((settings.host, port), family=family).close()
+        except OSError as error:
+            raise StartError(
+                f"{settings.address(port)} cannot be bound ({os.strerror(error.errno or 0)}). Another program may have "
+                f"the port; {PREFIX}{name.upper()}=0 takes a free port"
+            ) from None
 
 
 def start_triton(

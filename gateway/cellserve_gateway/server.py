@@ -32,7 +32,7 @@ from .backends.triton.pool import BackendPool
 from .fronts.grpc.front import GrpcFront
 from .fronts.http.front import HttpFront
 from .fronts.http.monitoring import monitoring_listener
-from .local import Process, running_triton
+from .local import Process, refuse_taken_ports, running_triton
 from .ops.instruments import Instruments
 from .ops.logging import configure_logging
 from .ops.metrics import Metrics
@@ -207,6 +207,7 @@ def _run_local(settings: Settings) -> None:
     )
     configure_logging(settings)
     Families.load(settings.model_repository, settings.default_model)  # a fault in them is known before Triton starts
+    refuse_taken_ports(settings)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # until the gateway handles the signal
     log.info("starting Triton", models=str(settings.model_repository.resolve()))
     with running_triton(settings.model_repository) as (triton, address):

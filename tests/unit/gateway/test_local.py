@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import sys
 
 import pytest
@@ -16,6 +17,8 @@ def refused(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["cellserve-gateway", "--local"])
     monkeypatch.setattr(local, "_CHECKOUT", tmp_path)
+    for name in ("port", "http_port", "monitoring_port", "health_port"):
+        monkeypatch.setenv(f"CELLSERVE_{name.upper()}", "0")
 
     def call(**settings: object) -> str:
         for name, value in settings.items():
@@ -45,6 +48,15 @@ def test_with_an_interpreter_that_is_not_there(refused, tmp_path, request):
     models = request.config.rootpath / "model_repository"
     message = refused(model_repository=models, triton_python=tmp_path / "python")
     assert f"CELLSERVE_TRITON_PYTHON={tmp_path / 'python'} is no program" in message
+
+
+def test_with_a_taken_port(refused, request):
+    """Known before Triton starts, and with the setting that helps."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        message = refused(model_repository=request.config.rootpath / "model_repository", http_port=port)
+    assert f"127.0.0.1:{port} cannot be bound (Address already in use)" in message
+    assert "CELLSERVE_HTTP_PORT=0 takes a free port" in message
 
 
 def test_with_a_triton_elsewhere(refused):
