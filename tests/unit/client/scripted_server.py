@@ -14,6 +14,9 @@ from concurrent import futures
 
 import grpc
 import numpy as np
+from cellserve.testing import service
+from cellserve.testing.service import Refusal
+from cellserve_formats import Image, planes
 from cellserve_proto import v1 as pb
 from cellserve_proto.v1 import segmentation_pb2_grpc
 from google.protobuf.duration_pb2 import Duration
@@ -30,13 +33,6 @@ DTYPES = {
     pb.DATA_TYPE_FLOAT32: np.dtype("<f4"),
     pb.DATA_TYPE_FLOAT64: np.dtype("<f8"),
     pb.DATA_TYPE_FLOAT16: np.dtype("<f2"),
-}
-MAP_TYPES = {pb.DATA_TYPE_FLOAT32: "<f4", pb.DATA_TYPE_FLOAT16: "<f2"}
-ARRAYS = {
-    pb.RESULT_ARRAY_LABELS: "labels",
-    pb.RESULT_ARRAY_FLOWS: "flows",
-    pb.RESULT_ARRAY_CELL_PROBABILITY: "cell_probability",
-    pb.RESULT_ARRAY_MAPS: "maps",
 }
 VERSION = pb.ModelVersion(
     family="generalist",
@@ -102,10 +98,18 @@ def pack(values: np.ndarray, compression: int = pb.COMPRESSION_NONE) -> pb.Array
     return pb.Array(data_type=number, shape=values.shape, compression=compression, data=data)
 
 
-class Service(segmentation_pb2_grpc.SegmentationServiceServicer):
-    """Answers every request, after `failures` is used up and `delay_s` is over."""
+def bright(image: Image) -> np.ndarray:
+    """Labels what is brighter than the middle of the range."""
+    pixels = planes(image).astype(np.float32).mean(axis=0)
+    labels, _ = ndimage.label(pixels > (pixels.min() + pixels.max()) / 2)
+    return labels
+
+
+class Service(service.Service):
+    """The server that ships with the client, with answers of a real one: after failures, late, or damaged."""
 
     def __init__(self, *failures: status_pb2.Status, delay_s: float = 0.0) -> None:
+        super().__init__(bright, MODEL, "9.9", self._receive)
         self.failures = deque(failures)
         self.header_failures: deque[status_pb2.Status] = deque()
         self.upload_failures: deque[status_pb2.Status] = deque()
@@ -136,16 +140,16 @@ class Service(segmentation_pb2_grpc.SegmentationServiceServicer):
             assert time.monotonic() < end, f"only {len(self.requests)} of {count} requests came"
             time.sleep(0.01)
 
-    def Segment(self, request, context):
-        self._receive(request, context)
-        return segmented(request)
-
     def SegmentLarge(self, requests, context):
         """Fails, if told to, in the middle of the upload."""
+        with service.refusing(context):
+            yield from self._segment_large(requests, context)
+
+    def _segment_large(self, requests, context):
         context.add_callback(lambda: None if context.code() is not None else self.cancelled.set())
         header = next(requests).header
         if self.header_failures:
-            self._fail(self.header_failures.popleft(), context)
+            raise Refusal(self.header_failures.popleft())
         yield pb.SegmentLargeResponse(upload=pb.UploadProgress())
         data = b""
         while len(data) < header.image_bytes:
@@ -153,48 +157,46 @@ class Service(segmentation_pb2_grpc.SegmentationServiceServicer):
             assert (chunk.offset, chunk.crc32) == (len(data), zlib.crc32(chunk.data))
             data += chunk.data
             if self.upload_failures:
-                self._fail(self.upload_failures.popleft(), context)
+                raise Refusal(self.upload_failures.popleft())
         work = header.segment if header.HasField("segment") else header.estimate_diameter
         work.image.raw.pixels.data = data
         self.requests.append(header)
         if not header.HasField("segment"):
-            yield pb.SegmentLargeResponse(diameter=estimated(work))
+            yield pb.SegmentLargeResponse(diameter=self.estimated(work))
             return
         end = time.monotonic() + self.delay_s
         while time.monotonic() < end and context.is_active():
             time.sleep(0.005)
-        answer = segmented(work)
-        arrays = {number: getattr(answer, name) for number, name in ARRAYS.items() if answer.HasField(name)}
-        parts = [(number, array.data) for number, array in arrays.items()]
-        objects = list(answer.objects)
-        for array in arrays.values():
-            array.ClearField("data")
-        answer.ClearField("objects")
-        yield pb.SegmentLargeResponse(result=answer)
-        for found in objects:
-            yield pb.SegmentLargeResponse(objects=pb.ObjectBatch(objects=[found]))
-        for number, whole in parts:
-            for offset in range(0, len(whole), 5000):
-                piece = whole[offset : offset + 5000]
-                chunk = pb.Chunk(offset=offset, data=piece, crc32=zlib.crc32(piece) ^ self.damage)
-                yield pb.SegmentLargeResponse(chunk=pb.ResultChunk(array=number, chunk=chunk))
+        for part in service.in_parts(self.segmented(work)):
+            yield from self._smaller(part) if part.HasField("chunk") else [part]
 
-    def EstimateDiameter(self, request, context):
-        self._receive(request, context)
-        return estimated(request)
+    def _smaller(self, part):
+        """Cuts a chunk into smaller ones, which may be damaged."""
+        whole = part.chunk.chunk
+        for offset in range(0, len(whole.data), 5000):
+            piece = whole.data[offset : offset + 5000]
+            chunk = pb.Chunk(offset=whole.offset + offset, data=piece, crc32=zlib.crc32(piece) ^ self.damage)
+            yield pb.SegmentLargeResponse(chunk=pb.ResultChunk(array=part.chunk.array, chunk=chunk))
 
-    def ListModels(self, request, context):
-        return pb.ListModelsResponse(models=[MODEL], default_model="generalist")
+    def segmented(self, request):
+        answer = super().segmented(request)
+        answer.timing.CopyFrom(pb.Timing(decode_s=0.01, inference_s=0.5, postprocess_s=0.2, total_s=0.75, tiles=9))
+        for entry in answer.objects:
+            entry.mean_probability, entry.flow_error = 0.97, 0.012
+        for warning in answer.warnings:
+            warning.metadata["largest_logit"] = "-3"
+        return answer
 
-    def GetModel(self, request, context):
-        if request.name != MODEL.name:
-            self._fail(failure(grpc.StatusCode.NOT_FOUND, "no such model", "MODEL_UNKNOWN"), context)
-        return pb.GetModelResponse(model=MODEL)
+    def diameter(self, labels, params):
+        if params.diameter:
+            return params.diameter, pb.DIAMETER_SOURCE_CALLER
+        return 30.1, pb.DIAMETER_SOURCE_TRAINING_DIAMETER
 
     def GetLimits(self, request, context):
-        if self.limits_failure:
-            self._fail(self.limits_failure, context)
-        return pb.GetLimitsResponse(limits=LIMITS, server_version="9.9")
+        with service.refusing(context):
+            if self.limits_failure:
+                raise Refusal(self.limits_failure)
+            return pb.GetLimitsResponse(limits=LIMITS, server_version="9.9")
 
     def _receive(self, request, context):
         context.add_callback(lambda: None if context.code() is not None else self.cancelled.set())
@@ -215,77 +217,7 @@ class Service(segmentation_pb2_grpc.SegmentationServiceServicer):
             with self._lock:
                 self.running -= 1
         if status is not None:
-            self._fail(status, context)
-
-    def _fail(self, status, context):
-        context.set_trailing_metadata([("grpc-status-details-bin", status.SerializeToString())])
-        code = next(code for code in grpc.StatusCode if code.value[0] == status.code)
-        context.abort(code, status.message)
-
-
-def estimated(request: pb.EstimateDiameterRequest) -> pb.EstimateDiameterResponse:
-    return pb.EstimateDiameterResponse(
-        request_id=request.request_id, diameter=30.1, source=pb.DIAMETER_SOURCE_TRAINING_DIAMETER, model=VERSION
-    )
-
-
-def segmented(request: pb.SegmentRequest) -> pb.SegmentResponse:
-    """Labels what is brighter than the middle of the range."""
-    pixels = unpack(request.image.raw.pixels).astype(np.float32)
-    if request.image.raw.axes != "YX":
-        pixels = pixels.mean(axis=0 if request.image.raw.axes == "CYX" else 2)
-    if request.maps_only:
-        maps = pack(np.zeros((3, *pixels.shape), MAP_TYPES[request.map_type]))
-        return pb.SegmentResponse(
-            axes="YX", maps=maps, params=request.params, diameter_source=pb.DIAMETER_SOURCE_CALLER, model=VERSION
-        )
-    labels, _ = ndimage.label(pixels > (pixels.min() + pixels.max()) / 2)
-    params = pb.SegmentParams()
-    params.CopyFrom(request.params)
-    params.model = "generalist"
-    params.cytoplasm_channel = params.cytoplasm_channel
-    if not params.diameter:
-        params.diameter = 30.0
-    answer = pb.SegmentResponse(
-        request_id=request.request_id,
-        axes="YX",
-        server_version="9.9",
-        labels=pack(labels.astype("<u2"), request.compression),
-        params=params,
-        diameter_source=pb.DIAMETER_SOURCE_CALLER if request.params.diameter else pb.DIAMETER_SOURCE_TRAINING_DIAMETER,
-        model=VERSION,
-        timing=pb.Timing(decode_s=0.01, inference_s=0.5, postprocess_s=0.2, total_s=0.75, tiles=9),
-    )
-    for label, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1):
-        mask = labels[rows, columns] == label
-        area = int(mask.sum())
-        y, x = ndimage.center_of_mass(mask)
-        entry = answer.objects.add(
-            label=label,
-            bbox=pb.BoundingBox(y_min=rows.start, x_min=columns.start, z_max=1, y_max=rows.stop, x_max=columns.stop),
-            centroid=pb.Centroid(y=rows.start + y, x=columns.start + x),
-            area=area,
-            equivalent_diameter_area=2 * (area / np.pi) ** 0.5,
-            mean_probability=0.97,
-            flow_error=0.012,
-        )
-        if pb.OUTPUT_OUTLINES in request.outputs:
-            entry.outlines.add().points.extend([rows.start, columns.start, rows.start, columns.stop - 1])
-    if pb.OUTPUT_FLOWS in request.outputs:
-        answer.flows.CopyFrom(pack(np.zeros((2, *labels.shape), "<f4")))
-    if pb.OUTPUT_CELL_PROBABILITY in request.outputs:
-        answer.cell_probability.CopyFrom(pack(np.ones(labels.shape, "<f4")))
-    if pb.OUTPUT_STYLE in request.outputs:
-        answer.style.extend([1 / 16] * 256)
-    if request.omit_labels:
-        answer.ClearField("labels")
-    if request.image.HasField("pixel_size"):
-        answer.pixel_size.CopyFrom(request.image.pixel_size)
-    if not answer.objects:
-        answer.warnings.add(
-            kind=pb.WARNING_KIND_NOTHING_FOUND, message="Nothing.", suggestion="Try.", metadata={"largest_logit": "-3"}
-        )
-    return answer
+            raise Refusal(status)
 
 
 def start(service: Service, address: str = "127.0.0.1:0", credentials: grpc.ServerCredentials | None = None):

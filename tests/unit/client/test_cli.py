@@ -103,7 +103,7 @@ def test_one_bad_file_does_not_stop_the_others(run, service, files, tmp_path):
 
 def test_errors_of_the_server(run, service, files):
     service.failures.append(failure(grpc.StatusCode.INVALID_ARGUMENT, "no such plane", "PARAMETER_OUT_OF_RANGE"))
-    result = run("segment", *files, "--no-overlay", "--concurrency", 1, "--cytoplasm-channel", 7)
+    result = run("segment", *files, "--no-overlay", "--concurrency", 1, "--cytoplasm-channel", 0)
     assert result.exit_code == 1
     assert f"error: {files[0]}: no such plane [PARAMETER_OUT_OF_RANGE, request " in result.stderr
     assert str(files[1]) in result.stdout

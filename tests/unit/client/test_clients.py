@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import tifffile
 from cellserve import AsyncClient, Client, SegmentParams
+from cellserve_contract.warnings import WarningKind
 
 from .scripted_server import Service, failure, start
 
@@ -71,8 +72,10 @@ async def test_optional_outputs(either, image):
     assert result.flows.shape == (2, 96, 128)
     assert result.cell_probability.shape == (96, 128)
     assert result.style.shape == (256,)
-    np.testing.assert_array_equal(result.objects[0].outline, [[11, 11], [11, 29]])
-    assert result.objects[0].outline.dtype == np.int32
+    outline = result.objects[0].outline
+    assert (outline.dtype, outline.shape[1]) == (np.int32, 2)
+    assert (result.labels[tuple(outline.T)] == 1).all()
+    assert [*outline.min(axis=0), *outline.max(axis=0) + 1] == list(result.objects[0].bbox)
 
 
 async def test_labels_can_be_left_out(either, image):
@@ -98,7 +101,11 @@ async def test_pixel_sizes_come_back(either, image):
 
 async def test_warnings(either, image):
     (warning,) = (await either.segment(np.zeros_like(image))).warnings
-    assert (warning.kind, warning.suggestion, warning.metadata) == ("nothing_found", "Try.", {"largest_logit": "-3"})
+    assert (warning.kind, warning.metadata) == ("nothing_found", {"largest_logit": "-3"})
+    assert (warning.message, warning.suggestion) == (
+        WarningKind.NOTHING_FOUND.meaning,
+        WarningKind.NOTHING_FOUND.suggestion,
+    )
 
 
 async def test_everything_asked_for_is_sent(either, service, image):

@@ -16,9 +16,10 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from cellserve import Image, PixelSize, draw_overlay, read_image
+from cellserve import EncodedImage, Image, PixelSize, draw_overlay, read_image
 from cellserve.results import DIAMETER_SOURCES
 from cellserve_contract.objects import columns
+from cellserve_formats.png import png_bytes
 
 MAPS = ["flows", "cell_probability"]
 LEAST = ["_overlay.png", "_objects.csv", "_cp_masks.tif"]
@@ -94,7 +95,7 @@ async def test_a_single_result_refers_to_its_image(either, image, tmp_path):
     path = tmp_path / "cells.tif"
     tifffile.imwrite(path, image)
     expected = draw_overlay(Image(image, "YX"), (await either.segment(image)).labels)
-    for given in (image, Image(image, "YX"), path, str(path), image.tolist()):
+    for given in (image, Image(image, "YX"), path, str(path), EncodedImage(png_bytes(image)), image.tolist()):
         np.testing.assert_array_equal((await either.segment(given)).overlay(), expected)
     stack = np.stack([image, image[::-1]])
     result = await either.segment(stack, axes="CYX", cytoplasm_channel=1)
