@@ -10,11 +10,10 @@ from pathlib import Path
 from cellserve import CellServeError, Client
 
 folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "images"
-images = {path.name: path for path in sorted(folder.iterdir())}
 with Client(os.environ.get("CELLSERVE_ADDRESS", "localhost:50051")) as client:
     # Answers come as they finish; eight images in flight keep the server's batches full.
-    for name, result in client.segment_many(images.items(), concurrency=8):
+    for path, result in client.segment_many(sorted(folder.iterdir()), concurrency=8):
         if isinstance(result, CellServeError):
-            print(f"{name}: {result.reason}: {result.message}")
+            print(f"{path.name}: {result.reason}: {result.message}")
         else:
-            print(f"{name}: {len(result.objects)} objects")
+            print(f"{path.name}: {len(result.objects)} objects")

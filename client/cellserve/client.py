@@ -94,9 +94,10 @@ class Client:
                 outputs, compression, priority, deadline_s.
 
         Returns:
-            Label image, objects, and how they came about.
+            Label image, objects, and how they came about. The result refers to the image.
 
         Raises:
+            TypeError: A keyword that does not exist, or a value of a wrong type.
             CellServeError: See `cellserve.errors`.
         """
         return self._segment(Template.of(params, **options), image, request_id, self._calls)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import builtins
+import gc
 import json
 import pickle
 import re
 import sys
 import types
+import weakref
 from html.parser import HTMLParser
 
 import cellserve
@@ -116,6 +118,22 @@ async def test_results_of_many_keep_paths_and_no_pixels(either, image, tmp_path,
             results[key].overlay()
         np.testing.assert_array_equal(results[key].overlay(image), expected)
         np.testing.assert_array_equal(results[key].overlay(path), expected)
+
+
+@pytest.mark.parametrize("method", ["segment_many", "segment_stream"])
+async def test_kept_results_keep_no_images(either, image, method):
+    sent = []
+
+    def images():
+        for _ in range(6):
+            pixels = image.copy()
+            sent.append(weakref.ref(pixels))
+            yield pixels
+
+    results = [entry async for entry in getattr(either, method)(images(), concurrency=2)]
+    gc.collect()
+    assert len(results) == 6
+    assert [ref() for ref in sent] == [None] * 6
 
 
 def test_options_of_the_overlay(result, image):
