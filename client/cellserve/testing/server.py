@@ -95,7 +95,7 @@ class FakeServer:
         """Lets the next requests with an image fail.
 
         Args:
-            reason: A reason of docs/reference/errors.md, such as "GATEWAY_FULL", which clients raise as `OverloadedError`.
+            reason: A reason of docs/reference/errors.md. Clients raise "GATEWAY_FULL" as `OverloadedError`.
             times: How many requests. Clients repeat those that failed with the status UNAVAILABLE.
             retry_after_s: Seconds after which the server invites a retry. Clients follow the invitation.
             message: Message of the error. Default: the meaning of the reason.
