@@ -108,7 +108,8 @@ def check_flat(axes: str, shape: tuple[int, ...]) -> None:
     stacks = [name for letter, name in _STACKS.items() if letter in axes and shape[axes.index(letter)] != 1]
     if stacks:
         raise ImageError(
-            f"{' and '.join(stacks)} (axes {axes}, shape {shape}) is not supported yet; save single planes",
+            f"{' and '.join(stacks)} (axes {axes}, shape {shape}) is not supported yet; segment the planes one at a "
+            "time, each as an image or a file of its own",
             "AXES_UNKNOWN",
         )
 

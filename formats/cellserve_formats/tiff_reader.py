@@ -108,8 +108,9 @@ def _known_axes(found: str, shape: tuple[int, ...], given: str | None) -> str:
         check_axes(given, len(shape))
         return given
     raise ImageError(
-        f"axes {found} of shape {shape} could be channels, z or time; "
-        "if channels, say axes CYX (planes first) or YXC (planes last)",
+        f"the file does not say whether its planes are channels, z or time (axes {found}, shape {shape}); if they are "
+        "channels, say axes CYX (planes first) or YXC (planes last), on the command line --axes CYX; planes of a stack "
+        "are segmented one at a time, each as a file of its own",
         "AXES_UNKNOWN",
     )
 

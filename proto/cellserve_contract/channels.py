@@ -60,7 +60,8 @@ def resolve_channels(
         nucleus = default_nucleus if nucleus is None else nucleus
     for name, channel in (("cytoplasm_channel", cytoplasm), ("nucleus_channel", nucleus)):
         if not -1 <= channel < planes:
-            raise ParameterError(name, channel, f"-1 to {planes - 1} for an image of {planes} planes")
+            count = "1 plane" if planes == 1 else f"{planes} planes"
+            raise ParameterError(name, channel, f"-1 to {planes - 1} for an image of {count}")
     check_nucleus(nucleus, family, inputs)
     return cytoplasm, nucleus
 

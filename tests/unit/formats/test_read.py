@@ -107,7 +107,7 @@ def test_planes_without_names_need_the_callers_word():
     data = tiff(np.stack([GREY, GREY]), photometric="minisblack")
     error = refused(data)
     assert error.reason == "AXES_UNKNOWN"
-    assert "could be channels, z or time" in error.message
+    assert "channels, z or time" in error.message
     assert read_image(data, axes="CYX").axes == "CYX"
     assert read_image(data, axes="ZYX").axes == "ZYX"
     assert refused(data, axes="YX").reason == "AXES_UNKNOWN"
