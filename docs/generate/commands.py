@@ -6,6 +6,7 @@ import contextlib
 import io
 import sys
 from collections.abc import Iterator
+from typing import Any
 from unittest import mock
 
 import typer
@@ -13,11 +14,13 @@ from cellserve.cli import app as client
 from cellserve_export.cli import app as export
 from cellserve_gateway.server import main as gateway
 from cellserve_training.cli import app as training
-from typer.cli import get_docs_for_click
 from typer.core import TyperGroup
 from typer.main import get_command
 
 from . import markdown
+
+WIDTH = 100
+"""Columns of the help texts."""
 
 HEAD = """# Commands
 
@@ -53,20 +56,25 @@ def page() -> str:
 
 
 def _program(name: str, app: typer.Typer) -> Iterator[str]:
-    """Yields what Typer writes of a program; the list of its commands with whole sentences, and links."""
+    """Yields what `--help` prints of a program and of its commands; the list of its commands with links."""
     group = get_command(app)
     assert isinstance(group, TyperGroup)
-    context = typer.Context(group)
+    context = typer.Context(group, info_name=name, terminal_width=WIDTH, **group.context_settings)
     commands = dict(group.commands)
     group.commands = {}
-    yield get_docs_for_click(obj=group, ctx=context, indent=1, name=name).rstrip() + "\n"
+    yield f"## `{name}`\n\n{_help(group, context)}"
     rows = (
         (f"[`{name} {one}`](#{name}-{one})", (command.help or "").split("\n\n")[0].replace("\n", " "))
         for one, command in commands.items()
     )
     yield from (*markdown.table(("command", "what it does"), rows), "")
-    for command in commands.values():
-        yield get_docs_for_click(obj=command, ctx=context, indent=2, call_prefix=name).rstrip() + "\n"
+    for one, command in commands.items():
+        yield f"### `{name} {one}`\n\n{_help(command, typer.Context(command, parent=context, info_name=one))}"
+
+
+def _help(command: Any, context: typer.Context) -> str:
+    command.rich_markup_mode = None  # plain text
+    return f"```text\n{command.get_help(context).strip()}\n```\n"
 
 
 def _gateway_help() -> str:
@@ -74,7 +82,7 @@ def _gateway_help() -> str:
     output = io.StringIO()
     with (
         mock.patch.object(sys, "argv", ["cellserve-gateway", "--help"]),
-        mock.patch.dict("os.environ", COLUMNS="100"),
+        mock.patch.dict("os.environ", COLUMNS=str(WIDTH)),
         contextlib.redirect_stdout(output),
         contextlib.suppress(SystemExit),
     ):

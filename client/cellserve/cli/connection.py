@@ -30,12 +30,17 @@ class Access:
         """What every call carries."""
         return [("authorization", f"Bearer {self.token}")] if self.token else []
 
+    def cause(self, error: CellServeError) -> str | None:
+        """Returns where an unforeseen error happened, if the caller asked."""
+        if self.traceback and error.reason == "CLIENT_FAILED" and error.__cause__ is not None:
+            return "".join(traceback.format_exception(error.__cause__)).rstrip()
+        return None
+
 
 @contextlib.contextmanager
-def connect(context: typer.Context, address: list[str], deadline_s: float, errors: Console) -> Iterator[Client]:
+def connect(access: Access, address: list[str], deadline_s: float, errors: Console) -> Iterator[Client]:
     """Connects; what the server or the connection does wrong becomes one line and exit status 1."""
     try:
-        access: Access = context.obj
         client = Client(address, deadline_s=deadline_s, credentials=access.credentials, metadata=access.metadata)
     except (OSError, ValueError) as error:
         terminal.say(errors, f"error: {error}")
@@ -46,10 +51,3 @@ def connect(context: typer.Context, address: list[str], deadline_s: float, error
     except CellServeError as error:
         terminal.say(errors, f"error: {error}")
         raise typer.Exit(1) from error
-
-
-def say_cause(context: typer.Context, errors: Console, error: CellServeError) -> None:
-    """Prints where an unforeseen error happened, if the caller asked."""
-    access: Access = context.obj
-    if access.traceback and error.reason == "CLIENT_FAILED" and error.__cause__ is not None:
-        terminal.say(errors, "".join(traceback.format_exception(error.__cause__)).rstrip())

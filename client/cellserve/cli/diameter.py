@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -9,38 +11,66 @@ import typer
 from cellserve.channel import DEFAULT_ADDRESS
 from cellserve.errors import CellServeError, one_image
 from cellserve.files import read_image
+from cellserve.many import in_parallel
+from cellserve.results import DiameterEstimate
 
 from . import report, terminal
-from .connection import connect, say_cause
-from .options import Address, Axes, DeadlineS, Files, Series, parameter_options, params_of
+from .connection import Access, connect
+from .inputs import find_images
+from .options import (
+    Address,
+    Axes,
+    Concurrency,
+    DeadlineS,
+    Files,
+    Json,
+    Recursive,
+    Series,
+    parameter_options,
+    params_of,
+)
+from .run import Run
+from .server import Server
 
 
 @parameter_options(estimate=True)
 def diameter(
     context: typer.Context,
     files: Files,
-    address: Address = [DEFAULT_ADDRESS],  # noqa: B006  # typer reads it, nothing changes it
+    recursive: Recursive = False,
     axes: Axes = None,
     series: Series = None,
+    as_json: Json = False,
+    address: Address = [DEFAULT_ADDRESS],  # noqa: B006  # typer reads it, nothing changes it
+    concurrency: Concurrency = 8,
     deadline_s: DeadlineS = 300.0,
     **values: Any,
 ) -> None:
-    """Estimates the median diameter of the objects in each image, and tells where the number comes from."""
+    """Estimate the diameter of the objects in each image.
+
+    Prints the median diameter in pixels, and where the number comes from. `cellserve segment` makes the same estimate
+    if --diameter is left out.
+    """
+    access: Access = context.obj
     params = params_of(values)
-    output, errors = terminal.console(), terminal.console(stderr=True)
-    failed = False
-    with connect(context, address, deadline_s, errors) as client:
-        client.health()
-        for path in files:
-            try:
-                with one_image():
-                    estimate = client.estimate_diameter(read_image(path, axes, series), params)
-            except CellServeError as error:
-                failed = True
-                terminal.say(errors, report.error_line(path, error))
-                say_cause(context, errors, error)
-            else:
-                line = f"{path}: {estimate.diameter:.1f} px ({report.diameter_source(estimate.source)})"
-                terminal.say(output, "\n".join([line, *report.warning_lines(estimate.warnings)]))
-    if failed:
-        raise typer.Exit(1)
+    paths = dict.fromkeys(image.path for image in find_images(files, recursive=recursive).images)
+    run = Run(paths, "measured", access, as_json=as_json)
+    with run(), connect(access, address, deadline_s, run.errors) as client:
+        server = Server.ask(client, params)
+        if note := server.deadline_note(deadline_s):
+            terminal.say(run.errors, note)
+
+        def measure(path: Path) -> DiameterEstimate:
+            with one_image():
+                image = read_image(path, axes, series)
+                server.check(path, image)
+                return client.estimate_diameter(image, params)
+
+        with contextlib.closing(
+            in_parallel(measure, zip(paths, paths, strict=True), concurrency, client.close)
+        ) as results:
+            for path, estimate in results:
+                if isinstance(estimate, CellServeError):
+                    run.fail(path, estimate)
+                else:
+                    run.succeed(path, report.diameter_record(path, estimate), report.diameter_line(path, estimate))

@@ -16,8 +16,11 @@ def models(
     address: Address = [DEFAULT_ADDRESS],  # noqa: B006  # typer reads it, nothing changes it
     deadline_s: AnswerS = 10.0,
 ) -> None:
-    """Lists the model families of the server; an asterisk marks the one used when none is named."""
-    with connect(context, address, deadline_s, terminal.console(stderr=True)) as client:
+    """List the model families of the server.
+
+    An asterisk marks the family that is used if --model is left out.
+    """
+    with connect(context.obj, address, deadline_s, terminal.console(stderr=True)) as client:
         listed = client.models()
     output = terminal.console(wrap=True)
     output.print(report.model_table(listed))

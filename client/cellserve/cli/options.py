@@ -8,29 +8,97 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import typer
+from cellserve_contract.axes import axes_problem
 from cellserve_contract.declarations import Parameter
 from cellserve_contract.params import PARAMETERS, Normalization, ParameterError, SegmentParams
 
-F = TypeVar("F", bound=Callable[..., Any])
-_PANEL = "Parameters"
+from .help import INPUT, RESULTS, SERVER
+from .help import PARAMETERS as PARAMETERS_HEADING
+from .inputs import ENDINGS
 
-Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="TIFF, PNG or JPEG files.", show_default=False)]
-Address = Annotated[
-    list[str],
-    typer.Option("--address", "-a", envvar="CELLSERVE_ADDRESS", help="Server as HOST:PORT; repeat for several."),
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _checked_axes(axes: str | None) -> str | None:
+    if axes is None:
+        return None
+    if problem := axes_problem(axes, len(axes)):
+        raise typer.BadParameter(f"axes are {problem}")
+    if stacks := [name for letter, name in (("Z", "a z stack"), ("T", "a time series")) if letter in axes]:
+        raise typer.BadParameter(
+            f"{axes} is {' and '.join(stacks)}. The server segments single planes and colour images: save the planes "
+            "as files of their own and segment these. If the planes are channels of one image, say --axes CYX"
+        )
+    return axes
+
+
+Files = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="PATH",
+        help=f"Image files (TIFF, PNG, JPEG), folders, or patterns such as 'plate/*.tif'. Of a folder, the files that "
+        f"end in {', '.join(ENDINGS)} are taken. Results of earlier runs are left out.",
+        show_default=False,
+    ),
 ]
-DeadlineS = Annotated[float, typer.Option(help="Seconds one image may take.", min=0.001)]
-AnswerS = Annotated[float, typer.Option("--deadline-s", help="Seconds to wait for an answer.", min=0.001)]
+Recursive = Annotated[
+    bool, typer.Option("--recursive", "-r", help="Look into the folders in a folder, too.", rich_help_panel=INPUT)
+]
 Axes = Annotated[
     str | None,
     typer.Option(
-        help="CYX or YXC, for TIFF files of several planes that do not say what these are.", show_default=False
+        metavar="AXES",
+        help="CYX (planes first) or YXC (planes last), for TIFF files that do not say that their planes are channels.",
+        show_default=False,
+        callback=_checked_axes,
+        rich_help_panel=INPUT,
     ),
 ]
 Series = Annotated[
     int | None,
     typer.Option(
-        help="Number of the image in a TIFF file that holds several, from 0.", min=0, show_default="the only one"
+        metavar="N",
+        help="Which image of a TIFF file that holds several, from 0.",
+        min=0,
+        show_default="the only one",
+        rich_help_panel=INPUT,
+    ),
+]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Print one JSON object per image, in the order they finish.", rich_help_panel=RESULTS),
+]
+Address = Annotated[
+    list[str],
+    typer.Option(
+        "--address",
+        "-a",
+        metavar="HOST:PORT",
+        envvar="CELLSERVE_ADDRESS",
+        help="The server; repeat the option for several servers.",
+        rich_help_panel=SERVER,
+    ),
+]
+Concurrency = Annotated[
+    int, typer.Option(metavar="N", help="Images in work at a time.", min=1, max=256, rich_help_panel=SERVER)
+]
+DeadlineS = Annotated[
+    float,
+    typer.Option(
+        metavar="SECONDS",
+        help="Most time for one image, from sending it to its result.",
+        min=0.001,
+        rich_help_panel=SERVER,
+    ),
+]
+AnswerS = Annotated[
+    float,
+    typer.Option(
+        "--deadline-s",
+        metavar="SECONDS",
+        help="Most time to wait for an answer.",
+        min=0.001,
+        rich_help_panel=SERVER,
     ),
 ]
 
@@ -64,7 +132,18 @@ def params_of(values: dict[str, Any]) -> SegmentParams:
         normalization = Normalization.parse(fields.pop("normalization"), values["invert"])
         return SegmentParams(normalization=normalization, **fields)
     except ParameterError as error:
-        raise typer.BadParameter(str(error)) from error
+        raise wrong_parameter(error) from error
+
+
+def wrong_parameter(error: ParameterError) -> typer.BadParameter:
+    """Returns the usage error for a parameter out of range, by the name of its option."""
+    return typer.BadParameter(f"{error.value}; allowed: {error.allowed}", param_hint=f"'{option_of(error.parameter)}'")
+
+
+def option_of(parameter: str) -> str:
+    """Returns the option for a parameter, such as "--cytoplasm-channel"."""
+    declared = PARAMETERS[parameter].about.option if parameter in PARAMETERS else ""
+    return declared.partition("/")[0] or f"--{parameter.replace('_', '-')}"
 
 
 def _options(parameter: Parameter) -> Iterator[inspect.Parameter]:
@@ -76,15 +155,25 @@ def _options(parameter: Parameter) -> Iterator[inspect.Parameter]:
     limits = f" Allowed: {about.allowed}." if about.allowed else ""
     option = typer.Option(
         *([about.option] if about.option else []),
+        metavar=_metavar(parameter),
         help=about.help + limits,
         show_default=about.unset or True,
-        rich_help_panel=_PANEL,
+        rich_help_panel=PARAMETERS_HEADING,
     )
     optional = parameter.optional or default == ""
     yield _keyword(parameter.name, kind | None if optional else kind, None if optional else default, option)
     if parameter.kind is Normalization:
-        invert = typer.Option("--invert", help="Dark objects on a bright ground.", rich_help_panel=_PANEL)
+        invert = typer.Option("--invert", help="Dark objects on a bright ground.", rich_help_panel=PARAMETERS_HEADING)
         yield _keyword("invert", bool, False, invert)
+
+
+def _metavar(parameter: Parameter) -> str | None:
+    if parameter.kind is bool:
+        return None
+    if parameter.words:
+        return "|".join(parameter.words)
+    words = {"model": "NAME", "normalization": "RULE"}
+    return words.get(parameter.name) or parameter.about.unit.upper() or ("N" if parameter.kind is int else "NUMBER")
 
 
 def _keyword(name: str, kind: Any, default: Any, option: Any) -> inspect.Parameter:

@@ -11,17 +11,40 @@ import typer
 
 from . import diameter, health, models, segment, terminal
 from .connection import Access
+from .help import WIDEST, GroupedCommand
+
+HELP = """Find cells and nuclei in microscope images, on a CellServe server.
+
+The options below stand before the command: cellserve --tls segment cells.tif
+"""
+EPILOG = """\b
+Exit status:
+  0    All is well.
+  1    An image failed, or no server answered. Standard error says which.
+  2    Wrong usage: no image was sent.
+  130  Ctrl-C stopped the run.
+
+\b
+Start here:
+  cellserve health               is the server there?
+  cellserve segment cells.tif    segment an image
+  cellserve segment --help       all options of a command
+
+Results go to standard output. Progress, notes and errors go to standard error.
+"""
 
 app = typer.Typer(
-    help="Finds cells and nuclei in microscope images, on a CellServe server.",
+    help=HELP,
+    epilog=EPILOG,
     no_args_is_help=True,
-    add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDEST},
 )
-app.command()(segment.segment)
-app.command()(diameter.diameter)
-app.command()(models.models)
-app.command()(health.health)
+app.command(cls=GroupedCommand, epilog=segment.EXAMPLES)(segment.segment)
+app.command(cls=GroupedCommand)(diameter.diameter)
+app.command(cls=GroupedCommand)(models.models)
+app.command(cls=GroupedCommand)(health.health)
 
 
 def _show_version(wanted: bool) -> None:
@@ -30,27 +53,38 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(help=HELP, epilog=EPILOG)
 def _common(
     context: typer.Context,
     tls: Annotated[
-        bool, typer.Option("--tls", help="Encrypt; trust the certificates that this machine trusts.")
+        bool, typer.Option("--tls", help="Encrypt the connection; trust the certificates that this machine trusts.")
     ] = False,
-    ca: Annotated[Path | None, typer.Option(help="Encrypt; trust the certificates in this file, PEM.")] = None,
-    certificate: Annotated[Path | None, typer.Option(help="Certificate to show to the server, PEM.")] = None,
-    key: Annotated[Path | None, typer.Option(help="Its private key, PEM.")] = None,
+    ca: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Encrypt the connection; trust the certificates in this PEM file."),
+    ] = None,
+    certificate: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="PEM file: certificate that tells the server who calls; needs --key."),
+    ] = None,
+    key: Annotated[Path | None, typer.Option(metavar="FILE", help="PEM file: private key of the certificate.")] = None,
     token: Annotated[
         str | None,
         typer.Option(
-            envvar="CELLSERVE_TOKEN", help="Token to send; better in the environment, where others do not see it."
+            metavar="TOKEN",
+            envvar="CELLSERVE_TOKEN",
+            help="Token that the operator of the server gave; other users of this machine can see the option, but not "
+            "the variable.",
         ),
     ] = None,
-    traceback: Annotated[bool, typer.Option("--traceback", help="Print where an unforeseen error happened.")] = False,
+    traceback: Annotated[
+        bool, typer.Option("--traceback", help="Print where an unforeseen error happened, for a report.")
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Finds cells and nuclei in microscope images, on a CellServe server."""
+    """Gathers the options before the command."""
     if (certificate is None) != (key is None):
         raise typer.BadParameter("--certificate and --key belong together")
     terminal.print_any_name()

@@ -8,22 +8,26 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from cellserve_contract.channels import MEAN, NONE
 from rich import box
 from rich.table import Table
 
 from cellserve.errors import CellServeError
 from cellserve.models import ModelList
 from cellserve.params import DiameterSource
-from cellserve.results import ResultWarning, Segmentation
+from cellserve.results import DiameterEstimate, ResultWarning, Segmentation
+from cellserve.saving import ENDINGS
 
 from .outputs import Outputs
 
 _ROWS = 10  # of an object table: the CSV has them all
 
 
-def summary(name: str, result: Segmentation) -> str:
-    """Returns one line about one image, and one for each of its warnings."""
-    line = f"{name}: {_count(result)}{_median(result)}, {result.timing.total_s:.2f} s on the server"
+def summary(path: Path, result: Segmentation, planes: int) -> str:
+    """Returns one line about one image of so many planes, and one for each of its warnings."""
+    line = f"{path}: {_count(result)}{_median(result)}, {result.timing.total_s:.2f} s on the server"
+    if planes > 1:
+        line += f"; {_channels(result, planes)}"
     return "\n".join([line, *warning_lines(result.warnings)])
 
 
@@ -62,8 +66,8 @@ def object_table(result: Segmentation) -> Table:
     return table
 
 
-def totals(result: Segmentation) -> str:
-    """Returns a few lines about an image: objects, size, model, time."""
+def totals(result: Segmentation, planes: int, outputs: Outputs) -> str:
+    """Returns a few lines about an image of so many planes: objects, size, model, time, files."""
     timing, model, diameter = result.timing, result.model, result.params.diameter or 0.0
     rows, columns = result.labels.shape
     more = len(result.objects) - _ROWS
@@ -71,17 +75,19 @@ def totals(result: Segmentation) -> str:
         *([f"... and {more} more"] if more > 0 else []),
         f"objects   {_count(result)}{_median(result)}; image {rows} x {columns} px",
         f"diameter  {diameter:.1f} px ({diameter_source(result.diameter_source)})",
+        *([f"channels  {_channels(result, planes)}"] if planes > 1 else []),
         f"model     {model.family}: {model.name} version {model.version}, sha256 {model.sha256[:12]}",
         f"computed  in {model.precision or 'unknown precision'}, by {model.runtime or 'an unknown runtime'}",
         f"time      {timing.total_s:.2f} s on the server: inference {timing.inference_s:.2f} s ({timing.tiles} tiles), "
         f"masks {timing.postprocess_s:.2f} s, rest {_rest(result):.2f} s",
         f"request   {result.request_id}",
         *warning_lines(result.warnings),
+        *(f"wrote     {path}" for path in reversed(outputs.values())),
     ]
     return "\n".join(lines)
 
 
-def record(path: Path, result: Segmentation, outputs: Outputs, written: list[Path]) -> dict[str, Any]:
+def record(path: Path, result: Segmentation, planes: int, outputs: Outputs) -> dict[str, Any]:
     """Returns one image's outcome for `--json`."""
     return {
         "file": str(path),
@@ -89,9 +95,8 @@ def record(path: Path, result: Segmentation, outputs: Outputs, written: list[Pat
         "median_diameter": statistics.median(entry.equivalent_diameter_area for entry in result.objects)
         if result.objects
         else None,
-        "labels": str(outputs.labels),
-        "table": str(outputs.table) if outputs.table in written else None,
-        "overlay": str(outputs.overlay) if outputs.overlay in written else None,
+        **{kind: str(outputs[kind]) if kind in outputs else None for kind in reversed(ENDINGS)},
+        "planes": planes,
         "pixel_size_um": result.pixel_size and result.pixel_size._asdict(),
         "params": dataclasses.asdict(result.params),
         "diameter_source": result.diameter_source,
@@ -99,6 +104,24 @@ def record(path: Path, result: Segmentation, outputs: Outputs, written: list[Pat
         "timing": dataclasses.asdict(result.timing),
         "warnings": [dataclasses.asdict(warning) for warning in result.warnings],
         "request_id": result.request_id,
+    }
+
+
+def diameter_line(path: Path, estimate: DiameterEstimate) -> str:
+    """Returns one image's estimate as a line, and one line for each of its warnings."""
+    line = f"{path}: {estimate.diameter:.1f} px ({diameter_source(estimate.source)})"
+    return "\n".join([line, *warning_lines(estimate.warnings)])
+
+
+def diameter_record(path: Path, estimate: DiameterEstimate) -> dict[str, Any]:
+    """Returns one image's estimate for `--json`."""
+    return {
+        "file": str(path),
+        "diameter": estimate.diameter,
+        "diameter_source": estimate.source,
+        "model": dataclasses.asdict(estimate.model),
+        "warnings": [dataclasses.asdict(warning) for warning in estimate.warnings],
+        "request_id": estimate.request_id,
     }
 
 
@@ -150,6 +173,14 @@ def model_notes(models: ModelList) -> str:
 def _facts(warning: ResultWarning) -> str:
     facts = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in warning.metadata.items())
     return f" ({facts})" if facts else ""
+
+
+def _channels(result: Segmentation, planes: int) -> str:
+    """Says which planes of an image were taken for what."""
+    cytoplasm, nucleus = result.params.cytoplasm_channel, result.params.nucleus_channel
+    cells = f"the mean of {planes} planes" if cytoplasm in (None, MEAN) else f"plane {cytoplasm} of {planes}"
+    nuclei = "no plane" if nucleus in (None, NONE) else f"plane {nucleus}"
+    return f"cells in {cells}, nuclei in {nuclei}"
 
 
 def _count(result: Segmentation) -> str:

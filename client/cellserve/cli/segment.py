@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +14,38 @@ from cellserve_formats import Image
 from cellserve.channel import DEFAULT_ADDRESS
 from cellserve.errors import CellServeError, one_image
 from cellserve.files import read_image
-from cellserve.images import ImageLike
-from cellserve.params import Compression, Priority
+from cellserve.many import in_parallel
+from cellserve.params import Compression, Priority, SegmentOptions
+from cellserve.results import Segmentation
 
 from . import report, terminal
-from .connection import connect, say_cause
-from .options import Address, Axes, DeadlineS, Files, Series, parameter_options, params_of
-from .outputs import check_names, is_output, plan_outputs, write_outputs
+from .connection import connect
+from .help import RESULTS, SERVER
+from .inputs import find_images
+from .options import (
+    Address,
+    Axes,
+    Concurrency,
+    DeadlineS,
+    Files,
+    Json,
+    Recursive,
+    Series,
+    parameter_options,
+    params_of,
+)
+from .outputs import Outputs, Wanted, check_outputs, is_complete, plan_outputs, prepare_folder, write_outputs
+from .run import Run
+from .server import Server
+
+EXAMPLES = """\b
+Examples:
+  cellserve segment cells.tif                    results beside the image
+  cellserve segment cells.tif --diameter 30      objects of about 30 pixels
+  cellserve segment plate --out results          all images of a folder
+  cellserve segment plate --out results --skip-existing
+                                                 go on after a stop
+"""
 
 
 @dataclass(frozen=True)
@@ -29,95 +54,185 @@ class _InputFile:
 
     path: Path
     image: Image
+    planes: int
 
 
 @parameter_options()
 def segment(
     context: typer.Context,
     files: Files,
-    out: Annotated[Path | None, typer.Option(help="Folder of the results.", show_default="beside each file")] = None,
-    address: Address = [DEFAULT_ADDRESS],  # noqa: B006  # typer reads it, nothing changes it
+    recursive: Recursive = False,
     axes: Axes = None,
     series: Series = None,
-    csv: Annotated[bool, typer.Option(help="Write the table of objects.")] = True,
-    overlay: Annotated[bool, typer.Option(help="Write a picture of the outlines.")] = True,
-    concurrency: Annotated[int, typer.Option(help="Images in work at a time.", min=1, max=256)] = 8,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Where the results go. With --recursive, results keep the folders of their images.",
+            show_default="beside each image",
+            rich_help_panel=RESULTS,
+        ),
+    ] = None,
+    skip_existing: Annotated[
+        bool,
+        typer.Option(
+            "--skip-existing",
+            help="Leave out images whose results are complete: each file that this run would write exists and is not "
+            "older than the image. The parameters of the earlier run are not compared.",
+            rich_help_panel=RESULTS,
+        ),
+    ] = False,
+    csv: Annotated[bool, typer.Option(help="Write the table of objects.", rich_help_panel=RESULTS)] = True,
+    overlay: Annotated[
+        bool,
+        typer.Option(help="Write a picture of the image with the outlines of the objects.", rich_help_panel=RESULTS),
+    ] = True,
+    numbers: Annotated[
+        bool,
+        typer.Option(
+            "--numbers",
+            help="Write the label of each object into the overlay; a row of the table has the same label.",
+            rich_help_panel=RESULTS,
+        ),
+    ] = False,
+    fill: Annotated[
+        bool, typer.Option("--fill", help="Fill the objects in the overlay with a colour.", rich_help_panel=RESULTS)
+    ] = False,
+    flows: Annotated[
+        bool,
+        typer.Option(
+            "--flows",
+            help="Write the flows: IMAGE_flows.tif (along y, along x) and IMAGE_flows.png (hue: direction).",
+            rich_help_panel=RESULTS,
+        ),
+    ] = False,
+    probability: Annotated[
+        bool,
+        typer.Option(
+            "--probability",
+            help="Write the cell probability: IMAGE_probability.tif (logits) and IMAGE_probability.png (black: 0, "
+            "white: 1).",
+            rich_help_panel=RESULTS,
+        ),
+    ] = False,
+    as_json: Json = False,
+    address: Address = [DEFAULT_ADDRESS],  # noqa: B006  # typer reads it, nothing changes it
+    concurrency: Concurrency = 8,
     deadline_s: DeadlineS = 300.0,
-    priority: Annotated[Priority, typer.Option(help="acquisition overtakes batch.")] = "batch",
+    priority: Annotated[
+        Priority,
+        typer.Option(
+            help="acquisition: a microscope waits, and this run overtakes batch runs.",
+            metavar="batch|acquisition",
+            rich_help_panel=SERVER,
+        ),
+    ] = "batch",
     compression: Annotated[
         Compression,
-        typer.Option(help="zlib packs pixels, for slow networks; auto lets the server pack large label images."),
+        typer.Option(
+            help="zlib: pixels travel packed, for slow networks. auto: the server packs large label images only.",
+            metavar="auto|none|zlib",
+            rich_help_panel=SERVER,
+        ),
     ] = "auto",
-    as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object per file, in the order they finish.")
-    ] = False,
     **values: Any,
 ) -> None:
-    """Segments images: FILE_cp_masks.tif (labels), FILE_objects.csv and FILE_overlay.png for each."""
+    """Find the cells or nuclei in images.
+
+    Three files are written for each image. IMAGE_cp_masks.tif is the label image: 0 is background, n is object n.
+    IMAGE_objects.csv has one row per object. IMAGE_overlay.png shows the outlines.
+    """
     params = params_of(values)
-    output, errors = terminal.console(), terminal.console(stderr=True)
-    inputs = [path for path in files if not is_output(path)]
-    if len(inputs) < len(files):
-        terminal.say(errors, f"left out {len(files) - len(inputs)} files that an earlier run wrote")
-    try:
-        plan = plan_outputs(inputs, out)
-    except CellServeError as error:
-        raise typer.BadParameter(error.message) from error
-    if len(plan) < len(inputs):
-        twice = len(inputs) - len(plan)
-        terminal.say(
-            errors, f"{twice} file{' was' if twice == 1 else 's were'} given twice; each file is segmented once"
-        )
+    if (numbers or fill) and not overlay:
+        raise typer.BadParameter("--numbers and --fill change the overlay, which --no-overlay leaves out")
+    wanted = Wanted(table=csv, overlay=overlay, numbers=numbers, filled=fill, flows=flows, cell_probability=probability)
+    found = find_images(files, recursive=recursive)
+    plan = plan_outputs(found.images, out, wanted)
+    if out is not None:
+        prepare_folder(out)
+    todo = {path: outputs for path, outputs in plan.items() if not (skip_existing and is_complete(path, outputs))}
+    run = Run(
+        todo,
+        "segmented",
+        context.obj,
+        as_json=as_json,
+        skipped=len(plan) - len(todo),
+        advice=lambda waiting: _advice({path: plan[path] for path in waiting}),
+    )
+    for note in _notes(found.results, len(found.images) - len(plan)):
+        terminal.say(run.errors, note)
+    options = SegmentOptions(outputs=wanted.outputs, priority=priority, compression=compression)
+    with run(), connect(context.obj, address, deadline_s, run.errors) as client:
+        if not todo:
+            return
+        server = Server.ask(client, params)  # no server at all: one error instead of one for every file
+        if late := server.deadline_note(deadline_s):
+            terminal.say(run.errors, late)
+        sendable = _read(todo, run, server, axes, series, packed=compression == "zlib")
+        with contextlib.closing(
+            in_parallel(lambda image: client.segment(image, params, **options), sendable, concurrency, client.close)
+        ) as results:
+            for file, result in results:
+                _write(file, result, todo[file.path], wanted, run, alone=len(plan) == 1)
 
-    failures: list[Path] = []
 
-    def fail(path: Path, error: CellServeError) -> None:
-        failures.append(path)
-        if as_json:
-            terminal.say(output, json.dumps(report.error_record(path, error)))
+def _read(
+    plan: dict[Path, Outputs], run: Run, server: Server, axes: str | None, series: int | None, *, packed: bool
+) -> Iterator[tuple[_InputFile, Image]]:
+    """Yields the images that can be sent, each with its file. The others have failed."""
+    for path, outputs in plan.items():
+        try:
+            with one_image():
+                check_outputs(outputs)
+                image = read_image(path, axes, series)
+                file = _InputFile(path, image, server.check(path, image, packed=packed))
+        except CellServeError as error:
+            run.fail(path, error)
         else:
-            terminal.say(errors, report.error_line(path, error))
-        say_cause(context, errors, error)
+            yield file, image
 
-    def images() -> Iterator[tuple[_InputFile, ImageLike]]:
-        for path in plan:
-            try:
-                with one_image():
-                    check_names(plan[path])
-                    image = read_image(path, axes, series)
-            except CellServeError as error:
-                fail(path, error)
-                progress.advance(bar)
-            else:
-                yield _InputFile(path, image), image
 
-    with connect(context, address, deadline_s, errors) as client, terminal.progress(errors) as progress:
-        client.health()  # no server at all: one error instead of one for every file
-        bar = progress.add_task("segmenting", total=len(plan))
-        for file, result in client.segment_many(
-            images(), params, concurrency=concurrency, priority=priority, compression=compression
-        ):
-            progress.advance(bar)
-            if isinstance(result, CellServeError):
-                fail(file.path, result)
-                continue
-            outputs = plan[file.path]
-            try:
-                with one_image():
-                    written = write_outputs(outputs, file.image, result, csv=csv, overlay=overlay)
-                    record = json.dumps(report.record(file.path, result, outputs, written))
-            except CellServeError as error:
-                fail(file.path, error)
-                continue
-            if as_json:
-                terminal.say(output, record)
-            elif len(plan) == 1:
-                if result.objects:
-                    output.print(report.object_table(result))
-                terminal.say(output, report.totals(result) + "".join(f"\nwrote     {path}" for path in written))
-            else:
-                terminal.say(output, report.summary(str(file.path), result))
-    if len(plan) > 1 or failures:
-        terminal.say(errors, f"{len(plan) - len(failures)} of {len(plan)} images segmented, {len(failures)} failed")
-    if failures:
-        raise typer.Exit(1)
+def _write(
+    file: _InputFile,
+    result: Segmentation | CellServeError,
+    outputs: Outputs,
+    wanted: Wanted,
+    run: Run,
+    *,
+    alone: bool,
+) -> None:
+    """Writes what came of an image, and prints it: at length if the image is alone."""
+    try:
+        if isinstance(result, CellServeError):
+            raise result
+        with one_image():
+            write_outputs(outputs, file.image, result, wanted)
+            record = report.record(file.path, result, file.planes, outputs)
+            text = (
+                report.totals(result, file.planes, outputs) if alone else report.summary(file.path, result, file.planes)
+            )
+            table = report.object_table(result) if alone and result.objects else None
+    except CellServeError as error:
+        run.fail(file.path, error)
+    else:
+        run.succeed(file.path, record, text, table)
+
+
+def _notes(results: int, repeated: int) -> Iterator[str]:
+    """Yields what to know of the files that were given."""
+    if results:
+        yield f"left out {results} file{'s' * (results > 1)} that an earlier run wrote"
+    if repeated:
+        yield f"{repeated} file{' was' if repeated == 1 else 's were'} given twice; each file is segmented once"
+
+
+def _advice(waiting: dict[Path, Outputs]) -> str:
+    """Says how to go on after Ctrl-C."""
+    kept = sum(is_complete(path, outputs) for path, outputs in waiting.items())
+    advice = "The results of the images that are done are complete. The same command with --skip-existing goes on."
+    if kept:
+        advice += (
+            f" {kept} of the images that are not done have results of an earlier run, which --skip-existing keeps; "
+            "delete these results if they are to be made again."
+        )
+    return advice

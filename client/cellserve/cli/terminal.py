@@ -1,4 +1,4 @@
-"""What the command line prints to: consoles, progress, and any text as it is."""
+"""What the command line prints to: consoles, and any text as it is."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 
 def print_any_name() -> None:
@@ -16,21 +15,6 @@ def print_any_name() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")
-
-
-def progress(errors: Console) -> Progress:
-    """Returns a progress bar on standard error, if that is a terminal; standard output stays free for pipes."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=errors,
-        disable=not errors.is_terminal,
-        transient=True,
-        redirect_stdout=bool(sys.stdout and sys.stdout.isatty()),  # a daemon can have no standard output
-    )
 
 
 def console(*, stderr: bool = False, wrap: bool = False) -> Console:

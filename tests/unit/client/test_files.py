@@ -1,9 +1,6 @@
-"""Files of the command line: read or refused with their name, results named."""
+"""Image files: read, or refused by their name."""
 
 from __future__ import annotations
-
-import os
-from pathlib import Path
 
 import cellserve
 import imagecodecs
@@ -11,7 +8,6 @@ import numpy as np
 import pytest
 import tifffile
 from cellserve import Object, PixelSize, read_image
-from cellserve.cli.outputs import check_names, is_output, plan_outputs
 from cellserve_contract.objects import columns
 
 GREY = np.random.default_rng(0).integers(0, 4096, (20, 30), np.uint16)
@@ -75,76 +71,6 @@ def test_rows_of_the_table():
     entry = Object(7, (1, 2, 3, 4), (1.5, 2.25), 4, 2.2567583, 0.875, 0.015625)
     names = [column.name for column in columns()]
     assert entry.row() == dict(zip(names, (7, 1, 2, 3, 4, 1.5, 2.25, 4, 2.2567583, 0.875, 0.015625), strict=True))
-
-
-def test_names_of_results():
-    plan = plan_outputs([Path("a/x.ome.tif"), Path("b/y.png")], None)
-    assert plan[Path("a/x.ome.tif")].labels == Path("a/x.ome_cp_masks.tif")
-    assert plan[Path("b/y.png")].overlay == Path("b/y_overlay.png")
-    (outputs,) = plan_outputs([Path("a/x.tif")], Path("out")).values()
-    assert outputs.table == Path("out/x_objects.csv")
-    assert all(is_output(path) for path in (outputs.labels, outputs.table, outputs.overlay))
-    assert not is_output(Path("a/x.tif"))
-
-
-def test_results_never_share_a_name():
-    same = [Path("a/x.tif"), Path("b/x.tif")]
-    assert len(plan_outputs(same, None)) == 2
-    with pytest.raises(cellserve.InvalidRequestError, match=r"b/x\.tif.*would both write out/x_cp_masks\.tif"):
-        plan_outputs(same, Path("out"))
-    with pytest.raises(cellserve.InvalidRequestError, match="would both write"):
-        plan_outputs([Path("a/x.tif"), Path("a/x.png")], None)
-    assert list(plan_outputs([Path("a/x.tif"), Path("a/../a/x.tif"), Path("y.tif")], None)) == [
-        Path("a/x.tif"),
-        Path("y.tif"),
-    ]
-
-
-def test_two_names_of_one_file_have_two_results(tmp_path):
-    (tmp_path / "folder").mkdir()
-    real = tmp_path / "folder" / "real.tif"
-    real.touch()
-    links = [tmp_path / "link.tif", tmp_path / "folder" / "other.tif"]
-    for link in links:
-        link.symlink_to(real)
-    assert [outputs.labels.name for outputs in plan_outputs([real, *links], None).values()] == [
-        "real_cp_masks.tif",
-        "link_cp_masks.tif",
-        "other_cp_masks.tif",
-    ]
-    assert len(plan_outputs([real, *links], tmp_path / "out")) == 3
-    (tmp_path / "way").symlink_to(tmp_path / "folder")
-    assert list(plan_outputs([real, tmp_path / "way" / "real.tif"], None)) == [real], (
-        "the same entry of the same folder"
-    )
-
-
-@pytest.mark.parametrize("letter", ["n", "\u00e9", "\u6f22", "\udce9"])
-def test_names_of_results_fit_the_file_system(tmp_path, letter):
-    size = len(os.fsencode(letter))
-    for length in (229, 242, 243, 255):
-        name = letter * ((length - 4) // size) + ".tif"
-        others = [tmp_path / name, tmp_path / name.replace(letter, "x", 1)]
-        plan = plan_outputs(others, None)
-        for path, outputs in plan.items():
-            for result in (outputs.labels, outputs.table, outputs.overlay):
-                assert len(os.fsencode(result.name)) <= 255
-                result.touch()
-                assert is_output(result)
-            if length <= 242:
-                assert outputs.labels.name.startswith(path.stem)
-            check_names(outputs)
-        assert len({outputs.labels for outputs in plan.values()}) == 2
-
-
-def test_paths_that_are_too_long_are_noticed_before_the_work(tmp_path):
-    deep = tmp_path
-    while len(os.fsencode(deep)) < 4096:
-        deep /= "d" * 200
-    ((_, outputs),) = plan_outputs([Path("a.tif")], deep).items()
-    with pytest.raises(cellserve.CellServeError, match=r"too long.*--out") as caught:
-        check_names(outputs)
-    assert caught.value.reason == "FILE_UNWRITABLE"
 
 
 def test_one_of_several_images_is_chosen(tmp_path):

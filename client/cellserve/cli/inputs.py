@@ -1,0 +1,118 @@
+"""The images of a run: the files, folders and patterns of the command line."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from .names import is_result
+
+ENDINGS = (".tif", ".tiff", ".btf", ".png", ".jpg", ".jpeg")
+"""Names of the files in a folder that count as images, in lower or upper case."""
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """An image file.
+
+    Attributes:
+        path: The file.
+        below: Path of its folder, relative to the folder that was given; empty for a file that was given itself.
+    """
+
+    path: Path
+    below: Path = Path()
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """The images of a run.
+
+    Attributes:
+        images: In the order given; those of a folder in the order of their names.
+        results: Number of files that were left out because an earlier run wrote them.
+    """
+
+    images: tuple[Input, ...]
+    results: int
+
+
+def find_images(given: Sequence[Path], *, recursive: bool = False) -> Inputs:
+    """Finds the images that the arguments of a command stand for.
+
+    Args:
+        given: Files, folders, and patterns that the shell left as they are. A path that exists is no pattern. A file
+            is taken whatever its name ends in. A file that does not exist is taken, too: the reader refuses it.
+        recursive: True: the folders in a folder, too. Links to folders are not followed.
+
+    Raises:
+        typer.BadParameter: A folder has no image or cannot be read. A pattern matches no file. All files are results.
+    """
+    images: list[Input] = []
+    results = 0
+    for path in given:
+        found = list(_expand(path, recursive=recursive))
+        kept = [entry for entry in found if not is_result(entry.path)]
+        images += kept
+        results += len(found) - len(kept)
+    if not images:
+        raise _refused(f"no image among {results} files: all have names of results of an earlier run")
+    return Inputs(tuple(images), results)
+
+
+def _expand(path: Path, *, recursive: bool) -> Iterator[Input]:
+    if _is_folder(path):
+        images = [Input(file, file.parent.relative_to(path)) for file in _files(path, recursive=recursive)]
+        if not images:
+            deeper = "" if recursive else "; --recursive looks into the folders in it, too"
+            raise _refused(f"the folder '{path}' has no file that ends in {_listed(ENDINGS)}{deeper}")
+        yield from images
+    elif os.path.lexists(path) or not _is_pattern(path):
+        yield Input(path)
+    else:
+        matches = map(Path, sorted(glob.glob(str(path), recursive=True)))  # noqa: PTH207  # any path, not below another
+        files = [match for match in matches if not _is_folder(match)]
+        if not files:
+            raise _refused(f"no file matches '{path}'")
+        yield from map(Input, files)
+
+
+def _is_folder(path: Path) -> bool:
+    """Tells whether a path is a folder; a path that the file system refuses (a name that is too long) is none."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def _is_pattern(path: Path) -> bool:
+    """Tells whether a path that does not exist is a pattern; a folder can have the signs of patterns in its name."""
+    signs = path.name if _is_folder(path.parent) else str(path)
+    return glob.escape(signs) != signs
+
+
+def _files(folder: Path, *, recursive: bool) -> Iterator[Path]:
+    """Yields the files of a folder that look like images; hidden files are none."""
+
+    def refuse(error: OSError) -> None:
+        raise _refused(f"cannot read the folder '{error.filename}': {error.strerror}") from error
+
+    for where, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = sorted(name for name in folders if not name.startswith(".")) if recursive else []
+        for name in sorted(names):
+            if name.lower().endswith(ENDINGS) and not name.startswith("."):
+                yield Path(where, name)
+
+
+def _refused(message: str) -> typer.BadParameter:
+    return typer.BadParameter(message, param_hint="'PATH'")
+
+
+def _listed(words: Iterable[str]) -> str:
+    *most, last = words
+    return f"{', '.join(most)} or {last}"

@@ -1,0 +1,130 @@
+"""How far a run is: a bar on a terminal, a line now and then in a log."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from . import terminal
+
+EVERY_S = 30.0
+"""Seconds between two lines in a log."""
+
+
+class Reporter(Protocol):
+    """Shows how far a run is."""
+
+    def advance(self, *, failed: bool) -> None:
+        """Counts one more image that is done or has failed."""
+
+
+@dataclass
+class Pace:
+    """How many of the images of a run are done, and how quickly.
+
+    Attributes:
+        images: All images of the run.
+        clock: Tells the time, seconds.
+        done: Images that are done, failed ones included.
+        failed: Images that failed.
+    """
+
+    images: int
+    clock: Callable[[], float] = time.monotonic
+    done: int = 0
+    failed: int = 0
+    _began: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._began = self.clock()
+
+    def advance(self, *, failed: bool) -> None:
+        """Counts one more image."""
+        self.done += 1
+        self.failed += failed
+
+    def __str__(self) -> str:
+        text = f"{self.done} of {self.images} images"
+        if self.failed:
+            text += f", {self.failed} failed"
+        elapsed_s = self.clock() - self._began
+        worked = self.done - self.failed  # most failures take no time
+        if not worked or elapsed_s <= 0:
+            return text
+        left_s = (self.images - self.done) * elapsed_s / worked
+        rate = worked / elapsed_s * 60
+        return f"{text}, {rate:,.{0 if rate >= 10 else 1}f} per minute, about {duration(left_s)} left"
+
+
+class LogLines:
+    """Prints a line after the first image, and then one each 30 seconds at most.
+
+    Args:
+        pace: Counts the images.
+        say: Prints a line.
+    """
+
+    def __init__(self, pace: Pace, say: Callable[[str], None]) -> None:
+        self._pace = pace
+        self._say = say
+        self._last: float | None = None
+
+    def advance(self, *, failed: bool) -> None:
+        """Counts one more image. The last image has no line: the end of the run says what was done."""
+        self._pace.advance(failed=failed)
+        now = self._pace.clock()
+        if self._pace.done < self._pace.images and (self._last is None or now - self._last >= EVERY_S):
+            self._last = now
+            self._say(f"progress  {self._pace}")
+
+
+class Bar:
+    """Moves a bar.
+
+    Args:
+        pace: Counts the images.
+        bar: The bar.
+    """
+
+    def __init__(self, pace: Pace, bar: Progress) -> None:
+        self._pace = pace
+        self._bar = bar
+        self._task = bar.add_task(str(pace), total=pace.images)
+
+    def advance(self, *, failed: bool) -> None:
+        """Counts one more image."""
+        self._pace.advance(failed=failed)
+        self._bar.update(self._task, advance=1, description=str(self._pace))
+
+
+@contextlib.contextmanager
+def progress(errors: Console, images: int) -> Iterator[Reporter]:
+    """Shows on standard error how far a run is; standard output stays free for pipes."""
+    pace = Pace(images)
+    if not errors.is_terminal:
+        yield LogLines(pace, lambda line: terminal.say(errors, line))
+        return
+    with Progress(
+        BarColumn(bar_width=20),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+        console=errors,
+        transient=True,
+        redirect_stdout=bool(sys.stdout and sys.stdout.isatty()),  # a daemon can have no standard output
+    ) as bar:
+        yield Bar(pace, bar)
+
+
+def duration(seconds: float) -> str:
+    """Returns a time as a person says it: "40 s", "6 min", "2 h 10 min"."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
