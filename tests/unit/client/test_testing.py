@@ -189,13 +189,14 @@ def test_other_calls(client):
 
 
 async def test_large_images_go_in_chunks():
-    labels = np.zeros((2200, 2300), np.uint16)
-    labels[10:2000, 10:2000] = 1
-    image = np.random.default_rng(0).integers(0, 60000, labels.shape, np.uint16)
+    labels = np.zeros((1600, 1200), np.uint16)
+    labels[10:1500, 10:1000] = 1
+    image = np.random.default_rng(0).integers(0, 255, (6, *labels.shape), np.uint8)
     with FakeServer(labels) as server:
         async with AsyncClient(server.address) as client:
-            result = await client.segment(image)
-            assert (await client.estimate_diameter(image)).source == "size_model"
+            options = {"axes": "CYX", "cytoplasm_channel": 5}
+            result = await client.segment(image, **options)
+            assert (await client.estimate_diameter(image, **options)).source == "size_model"
         np.testing.assert_array_equal(result.labels, labels)
         np.testing.assert_array_equal(server.received[0].image.pixels, image)
 
