@@ -14,7 +14,7 @@ from rich.table import Table
 
 from cellserve.errors import CellServeError
 from cellserve.models import ModelList
-from cellserve.params import DiameterSource
+from cellserve.params import DIAMETER_SOURCES
 from cellserve.results import DiameterEstimate, ResultWarning, Segmentation
 from cellserve.saving import ENDINGS
 
@@ -34,17 +34,6 @@ def summary(path: Path, result: Segmentation, planes: int) -> str:
 def warning_lines(warnings: Iterable[ResultWarning]) -> list[str]:
     """Returns one line for each warning: what happened, and what to try."""
     return [f"warning   {warning.message}{_facts(warning)} {warning.suggestion}" for warning in warnings]
-
-
-def diameter_source(source: DiameterSource) -> str:
-    """Says where a diameter came from."""
-    words: dict[DiameterSource, str] = {
-        "": "the source is newer than this client",
-        "caller": "as given",
-        "training_diameter": "mean of the objects that the model was trained on; the image was not measured",
-        "size_model": "estimated from the image",
-    }
-    return words[source]
 
 
 def object_table(result: Segmentation) -> Table:
@@ -74,7 +63,7 @@ def totals(result: Segmentation, planes: int, outputs: Outputs) -> str:
     lines = [
         *([f"... and {more} more"] if more > 0 else []),
         f"objects   {_count(result)}{_median(result)}; image {rows} x {columns} px",
-        f"diameter  {diameter:.1f} px ({diameter_source(result.diameter_source)})",
+        f"diameter  {diameter:.1f} px ({DIAMETER_SOURCES[result.diameter_source]})",
         *([f"channels  {_channels(result, planes)}"] if planes > 1 else []),
         f"model     {model.family}: {model.name} version {model.version}, sha256 {model.sha256[:12]}",
         f"computed  in {model.precision or 'unknown precision'}, by {model.runtime or 'an unknown runtime'}",
@@ -109,7 +98,7 @@ def record(path: Path, result: Segmentation, planes: int, outputs: Outputs) -> d
 
 def diameter_line(path: Path, estimate: DiameterEstimate) -> str:
     """Returns one image's estimate as a line, and one line for each of its warnings."""
-    line = f"{path}: {estimate.diameter:.1f} px ({diameter_source(estimate.source)})"
+    line = f"{path}: {estimate.diameter:.1f} px ({DIAMETER_SOURCES[estimate.source]})"
     return "\n".join([line, *warning_lines(estimate.warnings)])
 
 
