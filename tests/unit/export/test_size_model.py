@@ -45,7 +45,7 @@ def test_a_family_gets_a_size_model_and_keeps_the_rest(tmp_path: Path, model: Si
     path = _describe(tmp_path)
     before = json.loads(path.read_text())
     for sizes in (model, SizeModel(model.style_mean, model.coefficients, 0.0, 30.0)):
-        set_size_model(tmp_path, "cells", sizes)
+        set_size_model(tmp_path, "cells", sizes, overwrite=sizes is not model)
         after = json.loads(path.read_text())
         assert after.keys() == before.keys()
         assert {key: value for key, value in after.items() if key != "size_model"} == {
