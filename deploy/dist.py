@@ -32,6 +32,7 @@ STATED = {
     CHART / "Chart.yaml": r"^((?:v|appV)ersion: ).*$",
     ROOT / "deploy" / "compose.yaml": _OF_IMAGES,
     ROOT / "deploy" / "docker" / "README.md": _OF_IMAGES,
+    ROOT / "CITATION.cff": r"^(version: ).*$",
     ROOT / "docs" / "install.md": r"(cellserve-)\d[\w.+]*(?=-py3-none-any\.whl)",
 }
 """Files that state the version, and the pattern of the statements: group 1 stands before the version."""
