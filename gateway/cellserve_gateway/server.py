@@ -167,8 +167,8 @@ def main() -> None:
     """Entry point of `cellserve-gateway`. All settings come from the environment (CELLSERVE_*)."""
     parser = argparse.ArgumentParser(
         prog="cellserve-gateway",
-        description="Segments images with the networks of a Triton. All settings are environment variables:",
-        epilog=describe_settings(),
+        description="Takes images over gRPC and HTTP, and segments them with the networks that Triton serves.",
+        epilog=f"Settings are environment variables. Their defaults:\n\n{describe_settings()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=__version__)

@@ -60,22 +60,27 @@ class Settings(BaseSettings):
         30.0, gt=0, description="A request ends after this time without a byte of its body or progress of its answer."
     )
     health_port: int = Field(
-        50052, ge=0, le=65535, description="gRPC port of health alone, without TLS or tokens; 0 takes a free one."
+        50052, ge=0, le=65535, description="gRPC port of health checks, without TLS or tokens; 0 takes a free one."
     )
     ready_file: Path | None = Field(
-        None, description="Written with the addresses (JSON) once listening; removed at exit."
+        None, description="JSON file of the addresses. Written once the gateway listens, removed at its end."
     )
 
     tls_certificate: Path | None = Field(
         None, description="PEM certificate chain of the gRPC and HTTP ports; read again when it changes."
     )
-    tls_key: Path | None = Field(None, description="Its private key, PEM.")
-    tls_client_ca: Path | None = Field(None, description="PEM certificates; callers must show one that they signed.")
+    tls_key: Path | None = Field(None, description="PEM private key of the certificate.")
+    tls_client_ca: Path | None = Field(
+        None, description="PEM certificates of authorities. Callers must show a certificate that one of them signed."
+    )
     tokens_file: Path | None = Field(
-        None, description="Lines 'name token': callers must send one as bearer token. Read again when it changes."
+        None,
+        description="File of lines 'name token'. Callers must send a token of the file. Read again when it changes.",
     )
     otlp_endpoint: str | None = Field(
-        None, pattern="^https?://", description="OpenTelemetry collector (OTLP/gRPC) that gets traces."
+        None,
+        pattern="^https?://",
+        description="OpenTelemetry collector (OTLP/gRPC) that gets the traces. Unset: no traces.",
     )
 
     triton_address: str = Field(
@@ -86,8 +91,10 @@ class Settings(BaseSettings):
     triton_probe_interval_s: float = Field(
         1.0, gt=0, description="Seconds between health probes of the Tritons and resolutions of their name."
     )
-    model_repository: Path = Field(Path("model_repository"), description="Folder with the families' model.json.")
-    default_model: str = Field("generalist", description="Family used when a request names none.")
+    model_repository: Path = Field(
+        Path("model_repository"), description="Folder of the model families, each with its model.json."
+    )
+    default_model: str = Field("generalist", description="Model family of requests that name none.")
 
     max_message_bytes: int = Field(
         10 * MIB,
@@ -104,58 +111,72 @@ class Settings(BaseSettings):
     max_tiles: int = Field(
         5000,
         gt=0,
-        description="Most tiles of an image; bounds small diameters and flips. Fewer if max_pixels_in_flight admits "
-        "fewer (224 x 224 pixels each).",
+        description="Most tiles of an image. Small diameters and flips need many. Lower if max_pixels_in_flight admits "
+        "fewer tiles of 224 x 224 pixels.",
     )
 
-    max_requests_in_flight: int = Field(256, gt=0, description="Images worked on or waiting; one more is refused.")
-    max_pixels_in_flight: int = Field(4 * 8192 * 8192, gt=0, description="Pixels the networks run on, likewise.")
-    max_bytes_in_flight: int = Field(2048 * MIB, gt=0, description="Bytes of images worked on or waiting, likewise.")
+    max_requests_in_flight: int = Field(
+        256, gt=0, description="Most images in flight: worked on, or waiting. One more is refused."
+    )
+    max_pixels_in_flight: int = Field(
+        4 * 8192 * 8192,
+        gt=0,
+        description="Most pixels that the networks run on, of all images in flight. An image beyond is refused.",
+    )
+    max_bytes_in_flight: int = Field(
+        2048 * MIB, gt=0, description="Most bytes of all images in flight. An image beyond is refused."
+    )
     max_bytes_uploading: int = Field(
         512 * MIB,
         gt=0,
-        description="Bytes of images being uploaded, at their declared or largest possible size; others wait.",
+        description="Most bytes of images being uploaded, at their declared or largest size. Further uploads wait.",
     )
     max_bytes_receiving: int = Field(
         64 * MIB,
         gt=0,
-        description="Bytes of gRPC messages being received, likewise. Python stops for all that arrive together.",
+        description="Most bytes of gRPC messages being received. Further ones wait. Python stops while gRPC copies.",
     )
-    stream_window: int = Field(8, gt=0, description="Frames of one stream worked on at a time; then reading pauses.")
+    stream_window: int = Field(
+        8, gt=0, description="Most frames of one stream in work at a time. Further frames are not read."
+    )
 
-    max_calls: int = Field(1024, gt=0, description="gRPC calls open at the same time; one more is refused at once.")
-    max_connections: int = Field(1000, gt=0, description="gRPC connections; one more is closed at once.")
+    max_calls: int = Field(1024, gt=0, description="Most open gRPC calls. One more is refused at once.")
+    max_connections: int = Field(1000, gt=0, description="Most gRPC connections. One more is closed at once.")
     max_streams_per_connection: int = Field(
-        128, gt=0, description="Calls of one gRPC connection at the same time; the client holds back further ones."
+        128, gt=0, description="Most open calls of one gRPC connection. The client holds back further calls."
     )
     max_metadata_bytes: int = Field(16384, gt=0, description="Largest metadata (headers) of a call.")
-    max_watchers: int = Field(64, gt=0, description="Callers that follow the health (Watch); one more is refused.")
+    max_watchers: int = Field(64, gt=0, description="Most callers that follow the health (Watch). One more is refused.")
     handshake_timeout_s: float = Field(
         10.0, gt=0, description="Time for a new gRPC connection to speak TLS and HTTP/2."
     )
     max_connection_idle_s: float = Field(
-        300.0, gt=0, description="gRPC connections without a call are closed after it."
+        300.0, gt=0, description="A gRPC connection without a call is closed after this time."
     )
-    upload_timeout_s: float = Field(120.0, gt=0, description="Time to receive one request; a slower upload is ended.")
-    write_timeout_s: float = Field(60.0, gt=0, description="Time for a caller to take an answer; then the call fails.")
+    upload_timeout_s: float = Field(120.0, gt=0, description="Time to receive one request. A slower upload is ended.")
+    write_timeout_s: float = Field(
+        60.0, gt=0, description="Time for a caller to take an answer. After it, the call fails."
+    )
 
-    default_deadline_s: float = Field(300.0, gt=0, description="Time for a request whose caller set no deadline.")
-    max_deadline_s: float = Field(600.0, gt=0, description="Longest time a request gets, whatever its caller asked.")
+    default_deadline_s: float = Field(300.0, gt=0, description="Time of a request without a deadline.")
+    max_deadline_s: float = Field(
+        600.0, gt=0, description="Longest time of a request. A longer deadline of a caller is cut to it."
+    )
     tiles_in_flight_per_image: int = Field(
         32,
         gt=0,
-        description="Tiles of one image in flight, or two of the model's batches per Triton if that is more. Bounds "
+        description="Most tiles of one image at Triton, or two of the model's batches per Triton if that is more. Bounds "
         "memory, and lets small images pass large ones.",
     )
     worker_threads: int = Field(
         default_factory=lambda: os.cpu_count() or 1,
         gt=0,
-        description="Images of each priority class processed at the same time, each on a thread of its own. As many "
-        "threads, less one, help them.",
+        description="Images of each priority class processed at the same time. Each image has its own thread. The same "
+        "number of helper threads, less one, is shared among them.",
     )
 
     decode_s: int = Field(
-        4, gt=0, description="Processor time for an image file; one second more for each 16 MiB of the file."
+        4, gt=0, description="Processor time to decode an image file, and one second more for each 16 MiB of the file."
     )
     max_decoding: int = Field(
         default_factory=lambda: max(8, 4 * (os.cpu_count() or 1)),
@@ -165,16 +186,24 @@ class Settings(BaseSettings):
     max_bytes_decoding: int = Field(
         512 * MIB,
         gt=0,
-        description="Bytes of the pixels of image files being decoded; others wait. Decoders take at most twice as "
-        "much beside.",
+        description="Most bytes of the pixels of image files being decoded. Further files wait. Decoders take at most "
+        "twice as much memory beside.",
     )
 
-    drain_delay_s: float = Field(0.0, ge=0, description="After SIGTERM: time as NOT_SERVING before refusing work.")
-    drain_s: float = Field(60.0, ge=0, description="After that: time for running requests to finish.")
-    max_connection_age_s: float = Field(300.0, gt=0, description="Clients reconnect after this, and so find new pods.")
+    drain_delay_s: float = Field(
+        0.0, ge=0, description="After SIGTERM, the gateway says NOT_SERVING for this time, and still takes work."
+    )
+    drain_s: float = Field(60.0, ge=0, description="After drain_delay_s, running requests have this time to finish.")
+    max_connection_age_s: float = Field(
+        300.0,
+        gt=0,
+        description="A gRPC connection is closed after this time. Its client connects again, and finds new pods.",
+    )
 
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe level logged.")
-    log_format: Literal["json", "console"] = Field("json", description="JSON lines, or text for a person.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe level that is logged."
+    )
+    log_format: Literal["json", "console"] = Field("json", description="json: a JSON object per line. console: text.")
 
     def address(self, port: int) -> str:
         """Returns "host:port", the host of IPv6 in brackets."""
