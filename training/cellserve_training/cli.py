@@ -83,7 +83,7 @@ def check(folders: Folders, split: Split = None, labels: Labels = LabelSource.DR
             except DataError as error:
                 _fail(error)
             faults += len(bad)
-            typer.echo(f"{folder}{f', {part}' if part else ''}: {len(samples)} labelled images")
+            typer.echo(f"{folder}{f', {part}' if part else ''}, labelled images: {len(samples)}")
             for sample in samples:
                 height, width = sample.labels.shape
                 typer.echo(

@@ -39,7 +39,7 @@ def closing(
     if held_out:
         seen = [example.sample for example in held_out[:MOST_SCORED]]
         precision = mean_precision(network, seen)
-        lines.append(f"average precision at IoU .5 on {len(seen)} images that were kept back: {precision:.3f}")
+        lines.append(f"average precision at IoU .5 on images that were kept back ({len(seen)}): {precision:.3f}")
     else:
         lines.append(
             "no image was kept back (--validation), so that nothing is known yet about images it was not trained on"

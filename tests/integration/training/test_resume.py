@@ -86,7 +86,7 @@ def test_a_training_that_is_done_is_made_longer(command, whole, tmp_path):
     assert log(longer)[:4] == log(whole)
     assert [int(row["step"]) for row in log(longer)[4:]] == [24]
     assert "trained 24 steps on 5 images" in output
-    assert "average precision at IoU .5 on 1 images that were kept back: 0." in output
+    assert "average precision at IoU .5 on images that were kept back (1): 0." in output
     assert f"cellserve-export family longer --checkpoint {longer / 'network.pt'}" in output
     networks = [torch.load(folder / "network.pt", weights_only=True) for folder in (whole, longer)]
     assert not networks[0]["output.2.bias"].equal(networks[1]["output.2.bias"])

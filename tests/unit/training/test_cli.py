@@ -69,13 +69,13 @@ def test_check_says_what_is_in_each_part(labelled, bad, tmp_path):
         shutil.copy(labelled / f"nuclei_histology_{kind}.png", tmp_path / "data" / "test")
     done = CliRunner().invoke(app, ["check", str(tmp_path / "data")])
     assert done.exit_code == 0, done.output
-    assert f"{tmp_path / 'data'}, train: 7 labelled images\n" in done.stdout
-    _, _, test = done.stdout.partition(f"{tmp_path / 'data'}, test: 1 labelled images\n")
+    assert f"{tmp_path / 'data'}, train, labelled images: 7\n" in done.stdout
+    _, _, test = done.stdout.partition(f"{tmp_path / 'data'}, test, labelled images: 1\n")
     assert test == "  nuclei_histology: 320 x 256 px, 3 plane(s), histology; 23 objects of 30 px\n"
 
     done = CliRunner().invoke(app, ["check", str(bad)])
     assert done.exit_code == 1
-    assert f"{bad}: 7 labelled images\n" in done.stdout
+    assert f"{bad}, labelled images: 7\n" in done.stdout
     assert "5 labelled images cannot be used" in done.stderr
 
 
