@@ -23,7 +23,7 @@ _IMG, _MASKS, _SEG, _RESULT = "_img", "_masks", "_seg", "_cp_masks"
 _PARTS = ("train", "test")
 _IMAGES, _LABELS = "images", ("masks", "labels")
 # What Cellpose and this project write beside images: neither images nor labels.
-_RESULTS = (_RESULT, "_flows", "_overlay", "_outlines", "_cp_output")
+_RESULTS = (_RESULT, "_flows", "_probability", "_overlay", "_outlines", "_cp_output")
 
 
 class LabelSource(StrEnum):

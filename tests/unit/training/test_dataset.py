@@ -128,7 +128,7 @@ def test_names_that_differ_in_case_alone_stay_apart(tmp_path, image, labels):
 
 
 def test_files_that_cellpose_writes_are_no_images(tmp_path, image, labels):
-    for ending in ("_img", "_cp_masks", "_flows", "_outlines"):
+    for ending in ("_img", "_cp_masks", "_flows", "_outlines", "_probability"):
         write_png(tmp_path / f"a{ending}.png", image)
     write_png(tmp_path / "a_masks.png", labels)
     assert [pair.name for pair in find_pairs(tmp_path)] == ["a"]
