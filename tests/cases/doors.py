@@ -140,6 +140,15 @@ class Service:
             seconds=time.monotonic() - start,
         )
 
+    def export(self, *arguments: str | Path) -> Outcome:
+        """Runs `cellserve-export family`, which needs no service."""
+        command = [sys.executable, "-m", "cellserve_export", "family", *arguments]
+        start = time.monotonic()
+        done = subprocess.run(command, capture_output=True, timeout=TIMEOUT_S, check=False)
+        message = " ".join(done.stderr.decode(errors="replace").split())
+        seconds = time.monotonic() - start
+        return Outcome(message=message, crashed=is_crash(done.stderr), status=done.returncode, seconds=seconds)
+
     def run(
         self, *arguments: str | Path, environment: Mapping[str, str] | None = None, **options: Any
     ) -> subprocess.CompletedProcess[bytes]:

@@ -14,7 +14,7 @@ GROUPS = (
     commands.batches, commands.names, containers.palettes, intensities.values, containers.sets, containers.damaged,
     containers.colours, training.labels, containers.sizes, intensities.diameters, containers.several_images,
     intensities.edges, containers.views, further.unusual_pixels, further.unknown_pixels, further.planes,
-    further.surroundings,
+    further.surroundings, training.exports,
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Labelled images for training and evaluation: cases 15 to 17."""
+"""Labelled images for training and evaluation, checkpoints for the export: cases 15 to 17, 38 and 39."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import torch
+from cellserve_networks.network import CPnet
 
 from . import drawings, files
 from .doors import Outcome, Service
@@ -45,6 +47,43 @@ def labels() -> Iterator[Row]:
     ):
         run = _evaluate({image_name: files.tiff(image), labels_name: data})
         yield Row(case, f"labels: {what}", "cellserve-train", right, run)
+
+
+def exports() -> Iterator[Row]:
+    first, last = "downsample.down.res_down_0.conv.conv_0.2.weight", "output.2.weight"
+
+    def network(inputs: int, outputs: int) -> object:
+        return {first: torch.zeros(32, inputs, 3, 3), last: torch.zeros(outputs, 32, 1, 1)}
+
+    for what, content, text in (
+        ("one input channel", network(1, 3), "a CPnet of one input channel"),
+        ("three input channels", network(3, 3), "a CPnet of 3 input channels"),
+        ("Omnipose", network(2, 4), "an Omnipose network"),
+        ("SegFormer", {"net.encoder.norm1.weight": torch.zeros(1)}, "a SegFormer network"),
+        ("Cellpose-SAM", {"encoder.pos_embed": torch.zeros(1)}, "a Cellpose-SAM network (Cellpose 4)"),
+        ("a whole pickled module", torch.nn.Conv2d(1, 1, 1), "a whole pickled object"),
+    ):
+        yield Row(38, what, "cellserve-export", status(1) & says(text), _export(content, "repository"))
+    cpnet = CPnet().state_dict()
+    for what, repository, text in (
+        ("the family exists", "existing", "--overwrite replaces the family"),
+        ("no folder to make it in", "none/repository", "the folder above does not exist either"),
+        ("a folder of other things", ".", "is no model repository"),
+    ):
+        yield Row(39, what, "cellserve-export", status(1) & says(text), _export(cpnet, repository))
+
+
+def _export(content: object, repository: str) -> Run:
+    """Returns a command that exports a file of torch into a repository, beside a repository that holds the family."""
+
+    def run(service: Service, folder: Path) -> Outcome:
+        family = folder / "existing" / "cells"
+        family.mkdir(parents=True)
+        (family / "config.pbtxt").write_text("")
+        torch.save(content, folder / "network.pt")
+        return service.export("cells", "--checkpoint", folder / "network.pt", "--repository", folder / repository)
+
+    return run
 
 
 def _evaluate(contents: dict[str, bytes]) -> Run:

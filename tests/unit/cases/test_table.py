@@ -16,7 +16,7 @@ WRONG = {
 
 
 def test_every_case_has_rows():
-    assert {row.case for row in ROWS} >= set(range(1, 24))
+    assert {row.case for row in ROWS} >= {*range(1, 24), 38, 39}
 
 
 @pytest.mark.parametrize("what", WRONG)
