@@ -35,9 +35,14 @@ def mean_network(checkpoints: Sequence[Checkpoint]) -> CPnet:
     first = checkpoints[0]
     kernels = _kernels(first.network)
     for number, other in enumerate(checkpoints[1:], start=2):
-        for name in ("diam_mean", "channels"):
-            if getattr(other, name) != getattr(first, name):
-                raise MeanError(f"{name} of checkpoint {number} is {getattr(other, name)}, {getattr(first, name)} of 1")
+        if other.diam_mean != first.diam_mean:
+            raise MeanError(f"diam_mean of checkpoint {number} is {other.diam_mean}, {first.diam_mean} of 1")
+        if other.channels != first.channels:
+            raise MeanError(
+                f"checkpoint {number} was trained on {' and '.join(other.channels)}, checkpoint 1 on "
+                f"{' and '.join(first.channels)}: a network trained on images of one plane has lost the other channel; "
+                "serve one of the two, or train on images of the same planes"
+            )
         cosine = float(torch.cosine_similarity(kernels, _kernels(other.network), dim=0))
         if not cosine >= LEAST_COSINE:
             raise MeanError(
