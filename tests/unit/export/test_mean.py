@@ -60,7 +60,7 @@ def test_networks_of_other_seeds_have_no_mean(checkpoints: list[Checkpoint]) -> 
         ({"diam_mean": 17.0}, "diam_mean of checkpoint 2 is 17.0, 30.0 of 1"),
         (
             {"channels": CHANNELS[:1]},
-            "2 was trained on cytoplasm, checkpoint 1 on cytoplasm and nucleus: a network trained",
+            "2 was trained on cytoplasm, checkpoint 1 on cytoplasm and nucleus: a network",
         ),
     ],
 )
