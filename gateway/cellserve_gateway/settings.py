@@ -165,8 +165,8 @@ class Settings(BaseSettings):
     tiles_in_flight_per_image: int = Field(
         32,
         gt=0,
-        description="Most tiles of one image at Triton, or two of the model's batches per Triton if that is more. Bounds "
-        "memory, and lets small images pass large ones.",
+        description="Most tiles of one image at Triton, or two of the model's batches per Triton if that is more. "
+        "Bounds memory, and lets small images pass large ones.",
     )
     worker_threads: int = Field(
         default_factory=lambda: os.cpu_count() or 1,
