@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ def run(monkeypatch, capsys):
         path = NOTEBOOKS / f"{name}.md"
         monkeypatch.chdir(path.parent)
         monkeypatch.setenv("MPLBACKEND", "Agg")
+        monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
         shell = InteractiveShell()
         results = [
             shell.run_cell(cell.source)
@@ -37,3 +40,11 @@ def test_first_steps(run, gateway, monkeypatch):
     values = run("first_steps")
     assert "<img" in values[1]._repr_html_()
     assert values[-1] == ["nuclei.csv", "nuclei.tif", "nuclei_overlay.png"]
+
+
+def test_own_model(run):
+    *_, models, result, status = run("own_model")
+    assert [model.name for model in models] == ["my_cells"]
+    assert result.model.family == "my_cells"
+    assert abs(len(result.objects) - 32) <= 4
+    assert status == 0
