@@ -94,7 +94,7 @@ test-lowest:
 
 # The notebooks run beside a real service. Links to other servers are checked with CHECK_EXTERNAL_LINKS=1 only: they need the internet.
 docs: .venv/dev.done .venv-triton/done
-	.venv/bin/python devtools/stack.py run -- $(SPHINX) -b html docs build/docs
+	PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python devtools/stack.py run -- $(SPHINX) -b html docs build/docs
 	.venv/bin/python -m docs.site.check build/docs
 	$(if $(CHECK_EXTERNAL_LINKS),$(SPHINX) -b linkcheck docs build/linkcheck,@echo "links to other servers were not checked: make docs CHECK_EXTERNAL_LINKS=1")
 
