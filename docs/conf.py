@@ -38,6 +38,7 @@ highlight_language = "none"
 # Notebooks
 nb_execution_mode = "force" if os.environ.get("CELLSERVE_ADDRESS") else "off"
 nb_execution_raise_on_error = True
+nb_merge_streams = True
 nb_execution_timeout = 600  # seconds per cell
 
 # The Python reference
