@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from cellserve_contract.help import GroupedCommand, program
 from cellserve_networks.checkpoint import load_checkpoint, save_checkpoint
 from cellserve_networks.errors import ModelFileError
 from cellserve_networks.size_model import read_size_model
@@ -25,42 +26,65 @@ from cellserve_export.unpack import unpack_family
 
 _RANDOM_TILES = 3  # an odd batch; images add tiles alone
 
-FamilyName = Annotated[str, Argument(help="Name of the family: its directory, and `model` in a request.")]
+FamilyName = Annotated[str, Argument(metavar="NAME", help="Name of the family: its folder, and `model` in a request.")]
 Repository = Annotated[
-    Path, Option(help="Triton model repository to write to. Made if only its last folder is missing.")
+    Path,
+    Option(metavar="FOLDER", help="Triton model repository to write to. Made if only its last folder is missing."),
 ]
 Overwrite = Annotated[bool, Option("--overwrite", help="Replace what an earlier export wrote.")]
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
+EPILOG = """\b
+Start here:
+  cellserve-export family my_cells --checkpoint network.pt    a family of one network
+"""
+
+app = program("Write model families for Triton and the gateway.", EPILOG)
 
 
-@app.callback()
-def main() -> None:
-    """Writes model families for Triton and the gateway."""
-
-
-@app.command()
+@app.command(cls=GroupedCommand)
 def family(
     name: FamilyName,
-    checkpoint: Annotated[list[Path], Option(help="CPnet checkpoint; once per network, network 0 first.")],
+    checkpoint: Annotated[
+        list[Path],
+        Option(metavar="FILE", help="CPnet checkpoint. Repeat the option for each network, network 0 first."),
+    ],
     repository: Repository = Path("model_repository"),
-    weights: Annotated[Precision, Option(help="Precision of the stored weights; computation is fp32.")] = "fp16",
-    description: Annotated[str, Option(help="What the family is for, in one sentence.")] = "",
-    license: Annotated[str, Option(help="Licence of the weights: SPDX expression or sentence.")] = "not stated",
-    provenance: Annotated[str, Option(help="How and on what the networks were trained.")] = "not stated",
+    weights: Annotated[Precision, Option(help="Precision of the stored weights.")] = "fp16",
+    description: Annotated[str, Option(metavar="TEXT", help="What the family is for, in one sentence.")] = "",
+    license: Annotated[
+        str, Option(metavar="TEXT", help="Licence of the weights: SPDX expression or sentence.")
+    ] = "not stated",
+    provenance: Annotated[
+        str, Option(metavar="TEXT", help="How and on what the networks were trained.")
+    ] = "not stated",
     diam_mean: Annotated[
         float | None,
-        Option(help="Object diameter the networks work at, in pixels. Default: the checkpoints', else 30."),
+        Option(
+            metavar="PIXELS",
+            help="Object diameter that the networks work at.",
+            show_default="that of the checkpoints, else 30",
+        ),
     ] = None,
     size_model: Annotated[
-        Path | None, Option(help="Size model of network 0: a file of `cellserve-train size-model` or Cellpose's .npy.")
+        Path | None,
+        Option(
+            metavar="FILE",
+            help="Size model of network 0: a file of `cellserve-train size-model`, or Cellpose's .npy file.",
+        ),
     ] = None,
     tile_image: Annotated[
-        list[Path] | None, Option(help="Image to cut tiles from for the parity gate, besides random ones; repeatable.")
+        list[Path] | None,
+        Option(
+            metavar="FILE", help="Image whose tiles the parity gate uses, besides random tiles. Repeat for more images."
+        ),
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Writes NAME, NAME_single and NAME_style into a model repository; nothing if one fails the parity gate."""
+    """Write a family of networks into a model repository.
+
+    A family is the three models NAME, NAME_single and NAME_style. Nothing is written if a model fails the parity gate:
+    ONNX Runtime and torch must compute the same.
+    """
     console, is_new = Console(), not repository.exists()
     with _failures_said():
         sizes = read_size_model(size_model) if size_model else None
@@ -83,27 +107,31 @@ def family(
     typer.echo(f"      cellserve segment IMAGE --model {name}")
 
 
-@app.command()
+@app.command(cls=GroupedCommand)
 def size_model(
     name: FamilyName,
-    file: Annotated[Path, Argument(help="A file of `cellserve-train size-model`, or Cellpose's `size_*.npy`.")],
+    file: Annotated[
+        Path, Argument(metavar="FILE", help="A file of `cellserve-train size-model`, or Cellpose's `size_*.npy`.")
+    ],
     repository: Repository = Path("model_repository"),
     overwrite: Overwrite = False,
 ) -> None:
-    """Puts a size model into the model.json of the family NAME, whose networks stay as they are."""
+    """Put a size model into a family, whose networks stay as they are."""
     with _failures_said():
         set_size_model(repository, name, read_size_model(file), overwrite=overwrite)
     typer.echo(f"wrote the size model to {(repository / name / 'model.json').resolve()}")
     typer.echo("next: " + _restart(repository, "the gateway reads the file when it starts"))
 
 
-@app.command()
+@app.command(cls=GroupedCommand)
 def unpack(
     name: FamilyName,
-    out: Annotated[Path, Option(help="Folder for NAME_0.pt and so on.")],
-    repository: Annotated[Path, Option(help="Triton model repository to read from.")] = Path("model_repository"),
+    out: Annotated[Path, Option(metavar="FOLDER", help="Folder for NAME_0.pt, NAME_1.pt and so on.")],
+    repository: Annotated[Path, Option(metavar="FOLDER", help="Triton model repository to read from.")] = Path(
+        "model_repository"
+    ),
 ) -> None:
-    """Writes the networks of the family NAME as Cellpose checkpoints, to train them on or to use them elsewhere."""
+    """Write the networks of a family as Cellpose checkpoints, to train them on or to use them elsewhere."""
     with _failures_said():
         for index, network in enumerate(unpack_family(repository, name)):
             path = out / f"{name}_{index}.pt"
@@ -111,12 +139,17 @@ def unpack(
             typer.echo(str(path))
 
 
-@app.command()
+@app.command(cls=GroupedCommand)
 def mean(
-    checkpoints: Annotated[list[Path], Argument(help="CPnet checkpoints: a network and what training on made of it.")],
-    out: Annotated[Path, Option(help="Checkpoint to write.")],
+    checkpoints: Annotated[
+        list[Path],
+        Argument(
+            metavar="FILE", help="CPnet checkpoints: a network, and the network that it became in a later training."
+        ),
+    ],
+    out: Annotated[Path, Option(metavar="FILE", help="Checkpoint to write.")],
 ) -> None:
-    """Writes the mean of the weights of networks from one line of training, in Cellpose's format."""
+    """Write the mean of the weights of networks from one line of training, as a Cellpose checkpoint."""
     with _failures_said():
         save_checkpoint(out, mean_network([load_checkpoint(path) for path in checkpoints]))
     typer.echo(str(out))

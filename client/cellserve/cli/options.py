@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal, TypeVar
 import typer
 from cellserve_contract.axes import axes_problem
 from cellserve_contract.declarations import Parameter
+from cellserve_contract.help import INPUT, RESULTS, SERVER
+from cellserve_contract.help import PARAMETERS as PARAMETERS_HEADING
 from cellserve_contract.params import PARAMETERS, Normalization, ParameterError, SegmentParams
 
-from .help import INPUT, RESULTS, SERVER
-from .help import PARAMETERS as PARAMETERS_HEADING
 from .inputs import ENDINGS
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import grpc
 import typer
+from cellserve_contract.help import GroupedCommand, program
 
 from . import diameter, health, models, segment, terminal
 from .connection import Access
-from .help import WIDEST, GroupedCommand
 
 HELP = """Find cells and nuclei in microscope images, on a CellServe server.
 
@@ -33,14 +33,7 @@ Start here:
 Results go to standard output. Progress, notes and errors go to standard error.
 """
 
-app = typer.Typer(
-    help=HELP,
-    epilog=EPILOG,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDEST},
-)
+app = program(HELP, EPILOG, completion=True)
 app.command(cls=GroupedCommand, epilog=segment.EXAMPLES)(segment.segment)
 app.command(cls=GroupedCommand)(diameter.diameter)
 app.command(cls=GroupedCommand)(models.models)

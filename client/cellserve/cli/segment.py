@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from cellserve_contract.help import RESULTS, SERVER
 from cellserve_formats import Image
 
 from cellserve.channel import DEFAULT_ADDRESS
@@ -20,7 +21,6 @@ from cellserve.results import Segmentation
 
 from . import report, terminal
 from .connection import connect
-from .help import RESULTS, SERVER
 from .inputs import find_images
 from .options import (
     Address,
