@@ -77,7 +77,7 @@ def problems(site: Path) -> Iterator[str]:
         yield f"{site} has no pages"
     for name, page in pages.items():
         for address in page.loads:
-            if _is_foreign(address):
+            if _is_foreign(address) and not address.startswith("data:"):  # data stand in the page itself
                 yield f"{name} loads {address}"
         for address in (*page.links, *page.loads):
             if not _is_foreign(address) and (problem := _broken(site, pages, name, address)):

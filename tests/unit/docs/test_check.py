@@ -9,7 +9,8 @@ import pytest
 from docs.site.check import problems
 
 GOOD = """<html><head><link rel="stylesheet" href="_static/site.css?v=1"><script src="_static/site.js"></script></head>
-<body><h1 id="top">A</h1><a href="#top">up</a><a href="sub/b.html#b">b</a><a href="https://example.org">away</a></body></html>"""
+<body><h1 id="top">A</h1><a href="#top">up</a><a href="sub/b.html#b">b</a><a href="https://example.org">away</a>
+<img src="data:image/png;base64,AAAA"></body></html>"""
 
 
 def site(folder: Path, **files: str) -> Path:
