@@ -14,6 +14,8 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+from sphinx.util.inspect import TypeAliasForwardRef
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 project = "CellServe"
@@ -46,6 +48,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 autodoc_type_aliases = {"ImageLike": "ImageLike"}
+TypeAliasForwardRef.__repr__ = lambda self: self.name  # within another type, Sphinx prints the representation
 default_role = "py:obj"  # names in docstrings become links where they are public
 toc_object_entries_show_parents = "hide"
 napoleon_numpy_docstring = False
