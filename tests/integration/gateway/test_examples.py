@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import tifffile
 import trustme
+from cellserve.testing.service import refusing
 from cellserve_proto import v1 as pb
 
 from tests.unit.client.scripted_server import Service, failure, pack, start
@@ -146,7 +147,8 @@ def test_answers_above_4_mb_arrive_after_a_retry(program, scripted, tmp_path):
 
     class Large(Service):
         def Segment(self, request, context):
-            self._receive(request, context)
+            with refusing(context):
+                self._receive(request, context)
             return pb.SegmentResponse(labels=pack(labels), objects=[pb.Object(label=1)])
 
     full = failure(grpc.StatusCode.RESOURCE_EXHAUSTED, "full", "GATEWAY_FULL", retry_after_s=0.01)

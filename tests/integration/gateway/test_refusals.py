@@ -175,15 +175,15 @@ def test_bytes_that_are_no_message(gateway):
 
 def test_what_an_image_unpacks_to_counts(slow_gateway, in_flight):
     """A small file of a large image is weighed at its real size."""
-    zeros = pb.Array(
+    halves = pb.Array(
         data_type=pb.DATA_TYPE_UINT8,
         shape=[2000, 2000],
         compression=pb.COMPRESSION_ZLIB,
-        data=zlib.compress(bytes(4_000_000)),
+        data=zlib.compress(bytes(2_000_000) + b"\1" * 2_000_000),
     )
     with grpc.insecure_channel(slow_gateway.address, [("grpc.max_receive_message_length", -1)]) as channel:
         stub = segmentation_pb2_grpc.SegmentationServiceStub(channel)
-        image = pb.Image(raw=pb.RawImage(pixels=zeros, axes="YX"))
+        image = pb.Image(raw=pb.RawImage(pixels=halves, axes="YX"))
         call = stub.Segment.future(pb.SegmentRequest(image=image, params=FAST))
         largest = 0.0
         while not call.done():
