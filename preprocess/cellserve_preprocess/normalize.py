@@ -106,6 +106,8 @@ def _scale(
     warnings: list[Warned] = []
     border = border_fill(plane)
     values = plane if border is None else plane[~border.fill]
+    if border is not None and _is_one_value(float(values.min()), float(values.max()), plane.dtype):
+        border, values = None, plane  # two values, as of a drawn mask: no image is inside of the border
     if border is not None:
         facts = {"value": f"{border.value:g}", "share": f"{border.share:.3g}"}
         warnings.append((WarningKind.BORDER_LEFT_OUT, facts))
@@ -122,8 +124,12 @@ def _scale(
 
 def _is_one_value(low: float, high: float, dtype: np.dtype[Any]) -> bool:
     """Tells whether two values are equal but for the rounding of their type."""
-    step = float(np.finfo(dtype).eps) if dtype.kind == "f" else 0.0
-    return high - low <= ROUNDING * step * max(abs(low), abs(high))
+    return high - low <= _rounding(max(abs(low), abs(high)), dtype)
+
+
+def _rounding(value: float, dtype: np.dtype[Any]) -> float:
+    """Returns the largest difference from a value that is rounding of its type."""
+    return ROUNDING * float(np.finfo(dtype).eps) * abs(value) if dtype.kind == "f" else 0.0
 
 
 def _sparse_range(
@@ -133,7 +139,8 @@ def _sparse_range(
 
     The rest are bright objects on an exact background, or dark ones.
     """
-    above, below = values[values > usual], values[values < usual]
+    margin = _rounding(usual, values.dtype)
+    above, below = values[values > usual + margin], values[values < usual - margin]
     if above.size >= below.size:
         return usual, percentiles(above, bounds[1:], threads)[0]
     return percentiles(below, bounds[:1], threads)[0], usual

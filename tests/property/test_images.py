@@ -29,6 +29,25 @@ def test_percentiles_are_those_of_numpy(image, low, high):
             assert (np.abs(result - expected) <= rounding).all()
 
 
+EDGES = st.tuples(st.integers(0, 30), st.integers(0, 30), st.integers(60, 90), st.integers(60, 90))
+"""First row and column of a rectangle in 90 x 90 px, and one past its last ones."""
+
+
+@given(
+    dtype=st.sampled_from([np.uint8, np.int32, np.float32, np.float64]),
+    values=st.lists(st.sampled_from([0, 1, 1 + 2e-7, 7, 100, 100 + 1e-5, 1e9]), min_size=2, max_size=4),
+    rectangles=st.lists(EDGES, min_size=1, max_size=3),
+    rule=st.sampled_from(["percentiles", "cellpose3"]),
+)
+def test_planes_of_few_values_become_finite(dtype, values, rectangles, rule):
+    """Drawn masks, mosaics, frames: few exact values in shapes of simple outline."""
+    plane = np.full((90, 90), np.minimum(values[0], 200), dtype)
+    for value, (top, left, bottom, right) in zip(values[1:], rectangles, strict=False):
+        plane[top:bottom, left:right] = np.minimum(value, 200) if dtype is np.uint8 else value
+    normalized = normalize(np.stack([plane, plane.T]), Normalization(rule=rule)).planes
+    assert np.isfinite(normalized).all()
+
+
 @given(height=LENGTHS, width=LENGTHS, overlap=st.floats(0, 0.5), augment=st.booleans())
 def test_the_grid_covers_every_pixel(height, width, overlap, augment):
     grid = TileGrid.cover((height, width), overlap, augment)

@@ -116,6 +116,17 @@ def test_a_frame_of_fill_changes_nothing_inside(value):
     np.testing.assert_array_equal(normalized.planes[0], np.pad(alone, 3))
 
 
+@pytest.mark.parametrize("dtype", ["u1", "u2", "i4", "f4", "f8"])
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (7, 200), (200, 7)])
+def test_a_plane_of_two_values_has_no_fill(dtype, low, high):
+    """A drawn mask of one large object, of simple outline."""
+    plane = np.full((80, 90), low, dtype)
+    plane[30:] = high
+    normalized = normalize(np.stack([plane, plane.T[:80, :80].repeat(2, 1)[:, :90]]), Normalization())
+    np.testing.assert_array_equal(normalized.planes[0], plane == max(low, high))
+    assert {kind for kind, _ in normalized.warnings} <= {WarningKind.VALUES_CLIPPED}
+
+
 def test_cellpose_counts_fill_and_takes_small_ranges_for_constant():
     image = np.stack([np.pad(np.linspace(1, 2, 900).reshape(30, 30), 3), np.linspace(0, 9e-4, 1296).reshape(36, 36)])
     normalized = normalize(image.astype(np.float32), Normalization("cellpose3", 0, 100))
