@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 SAMPLE_S = 0.002
@@ -27,33 +27,30 @@ def resident(process: int, field: str = "VmRSS") -> int:
     return int(lines[field].split()[0]) << 10
 
 
-def memory(others: Collection[int] = ()) -> int:
-    """Returns the bytes of this process and of those below: their private memory, and the files in memory held here.
-
-    Args:
-        others: Ids of processes below that do not count: servers of other tests.
-    """
+def memory() -> int:
+    """Returns the bytes of this process and of those below: their private memory, and the files in memory held here."""
     total = 0
-    for process in {os.getpid(), *below(os.getpid())}.difference(others):
-        with contextlib.suppress(OSError):
-            rollup = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-            total += sum(int(line.split()[1]) << 10 for line in rollup if line.startswith("Pss_Anon:"))
+    # Files first: pixels that move from a process into a file meanwhile are then counted once at most, not twice.
     for descriptor in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(OSError):
             if str(descriptor.readlink()).startswith("/memfd:"):
                 total += descriptor.stat().st_blocks * 512
+    for process in (os.getpid(), *below(os.getpid())):
+        with contextlib.suppress(OSError):
+            rollup = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+            total += sum(int(line.split()[1]) << 10 for line in rollup if line.startswith("Pss_Anon:"))
     return total
 
 
 @contextlib.contextmanager
-def peak_memory(others: Collection[int] = ()) -> Iterator[Callable[[], int]]:
-    """Samples `memory(others)` while the body runs. Yields a function that returns the largest value so far."""
-    largest, ended = memory(others), threading.Event()
+def peak_memory() -> Iterator[Callable[[], int]]:
+    """Samples `memory` while the body runs. Yields a function that returns the largest value so far."""
+    largest, ended = memory(), threading.Event()
 
     def sample() -> None:
         nonlocal largest
         while not ended.wait(SAMPLE_S):
-            largest = max(largest, memory(others))
+            largest = max(largest, memory())
 
     thread = threading.Thread(target=sample)
     thread.start()
