@@ -19,7 +19,7 @@ from typer.main import get_command
 
 from . import markdown
 
-WIDTH = 100
+WIDTH = 88
 """Columns of the help texts."""
 
 HEAD = """# Commands
