@@ -35,7 +35,7 @@ class ErrorReason(Reason, Enum):
     IMAGE_EMPTY = (
         "INVALID_ARGUMENT",
         "The request has no image, or an axis of the image has length zero.",
-        "Send pixels.",
+        "Send an image with pixels.",
     )
     IMAGE_SIZE_MISMATCH = (
         "INVALID_ARGUMENT",
@@ -68,7 +68,7 @@ class ErrorReason(Reason, Enum):
     PIXELS_NOT_FINITE = (
         "INVALID_ARGUMENT",
         "Some pixels are NaN, infinite or beyond 1e30; `pixels` is their number.",
-        "Replace these pixels: percentiles over NaN mean nothing.",
+        "Replace these pixels, for example by 0.",
     )
     PIXEL_SIZE_INVALID = (
         "INVALID_ARGUMENT",
@@ -142,7 +142,7 @@ class ErrorReason(Reason, Enum):
     )
     TOKEN_MISSING = (
         "UNAUTHENTICATED",
-        "The server wants a token, and the call has none.",
+        "The server needs a token, and the call has none.",
         "Send `authorization: Bearer TOKEN` (command line: `CELLSERVE_TOKEN`). The server's operator gives tokens.",
     )
     TOKEN_UNKNOWN = (
@@ -157,7 +157,7 @@ class ErrorReason(Reason, Enum):
     )
     GATEWAY_FULL = (
         "RESOURCE_EXHAUSTED",
-        "The gateway works on as much as its limits allow; `resource` and `limit` name the limit.",
+        "A limit on the work of the gateway is reached; `resource` and `limit` name the limit.",
         "Wait as RetryInfo says, or add gateways. An image whose diameter is estimated can meet this limit late, once "
         "its scale is known.",
     )
@@ -217,7 +217,7 @@ class ErrorReason(Reason, Enum):
         "Deploy one model repository to both.",
         "log",
     )
-    CANCELLED = ("CANCELLED", "The caller ended the call.", "Nothing.", "log")
+    CANCELLED = ("CANCELLED", "The caller ended the call.", "Nothing has to be done.", "log")
     FILE_UNREADABLE = ("INVALID_ARGUMENT", "A file cannot be read.", "Check path and permissions.", "client")
     FILE_UNWRITABLE = (
         "UNKNOWN",
@@ -235,12 +235,12 @@ class ErrorReason(Reason, Enum):
     FRAME_SKIPPED = (
         "CANCELLED",
         "A newer frame came before this frame was sent (`newest_only`).",
-        "Nothing. To have every frame segmented, leave `newest_only` out.",
+        "To have every frame segmented, leave `newest_only` out.",
         "client",
     )
     ANSWER_INVALID = (
         "INTERNAL",
-        "The client cannot make sense of the server's answer.",
+        "The client cannot read the answer of the server.",
         "Report the failure with its request id.",
         "client",
     )
