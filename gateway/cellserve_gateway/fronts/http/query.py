@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, TypeVar
 
+from cellserve_contract.cellpose_names import CELLPOSE_NAMES
 from cellserve_contract.declarations import Param, Parameter, make_canonical, parameters
 from cellserve_contract.params import PARAMETERS, ParameterError, SegmentParams
 from starlette.datastructures import QueryParams
@@ -172,8 +173,7 @@ def _openapi(parameter: Parameter) -> dict[str, Any]:
 
 def _unknown(name: str, names: Iterable[str]) -> InvalidRequest:
     nearest = difflib.get_close_matches(name, names, 1, 0)[0]
+    translation = CELLPOSE_NAMES.get(name, f"the nearest known name is '{nearest}'")
     return InvalidRequest(
-        f"the query parameter '{name[:64]}' is unknown; the nearest known name is '{nearest}'",
-        field=name[:64],
-        nearest=nearest,
+        f"the query parameter '{name[:64]}' is unknown; {translation}", field=name[:64], nearest=nearest
     )

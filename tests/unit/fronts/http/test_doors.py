@@ -70,6 +70,21 @@ async def test_refuses_images(serve: Serve, client: httpx.AsyncClient, body: byt
         assert (answer.status_code, answer.json()["reason"]) == (status, reason)
 
 
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("nitre=30", "the query parameter 'nitre' is unknown; the nearest known name is 'niter'"),
+        ("flow_thresh=.5", "the query parameter 'flow_thresh' is unknown; use flow_threshold"),
+        ("chan2=3", "is unknown; use nucleus_channel. Planes are counted from 0"),
+        ("do_3D=true", "the query parameter 'do_3D' is unknown; volumes are not supported yet"),
+    ],
+)
+async def test_unknown_parameters_are_named_or_translated(serve: Serve, client: httpx.AsyncClient, query, said):
+    async with serve() as running:
+        answer = await client.post(f"{running.url}/v1/segment?{query}", content=b"not read")
+        assert said in answer.json()["detail"]
+
+
 async def test_refuses_unsafe_request_ids(serve: Serve, client: httpx.AsyncClient):
     async with serve() as running:
         answer = await client.get(f"{running.url}/v1/models", headers={"X-Request-Id": b"\xe9" * 100})
