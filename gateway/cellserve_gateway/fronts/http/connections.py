@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -22,6 +22,9 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+End = Literal["failed", "greedy", "idle", "refused", "replaced", "stalled"]
+"""Why the gateway ends a connection: a label of the metric, whose help explains each."""
 
 MAX_HEADER_BYTES = 64 << 10
 STATE_KEY = "connection"  # of the ASGI scope's state
@@ -56,6 +59,10 @@ class Connections:
     open: set[object] = field(default_factory=set)
     idle: dict[Connection, None] = field(default_factory=dict)  # the one idle for the longest time comes first
 
+    def __post_init__(self) -> None:
+        for why in get_args(End):  # counters start at 0, so that their first increment shows as a rate
+            self.metrics.http_connections_ended.labels(self.port, why)
+
     def take(self, holder: object) -> bool:
         """Counts one more connection; returns False if there is no room for the connection."""
         if holder not in self.open and len(self.open) >= self.limit:
@@ -73,8 +80,8 @@ class Connections:
         self.open.discard(holder)
         self._count()
 
-    def ended(self, why: str) -> None:
-        """Counts a connection that the gateway ends; the metric says which reasons there are."""
+    def ended(self, why: End) -> None:
+        """Counts a connection that the gateway ends."""
         self.metrics.http_connections_ended.labels(self.port, why).inc()
 
     def _count(self) -> None:
@@ -153,7 +160,7 @@ class Connection(HttpToolsProtocol):
         """Waits until the kernel has taken all bytes of the answer, or the connection is lost."""
         await self._written.wait()
 
-    def abort(self, why: str) -> None:
+    def abort(self, why: End) -> None:
         """Closes the connection at once; bytes not yet sent are lost.
 
         Args:

@@ -36,6 +36,7 @@ async def test_pages(client: httpx.AsyncClient, port: int, ready: dict[str, bool
     status, metrics = await get("/metrics")
     assert status == 200
     assert "cellserve_event_loop_delay_seconds_bucket" in metrics
+    assert 'cellserve_http_connections_ended_total{port="monitoring",why="stalled"} 0.0' in metrics
     assert (await get("/else"))[0] == 404
     assert (await client.post(f"http://127.0.0.1:{port}/metrics")).status_code == 405
 
