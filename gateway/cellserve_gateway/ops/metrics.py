@@ -83,7 +83,7 @@ class Metrics:
         self.http_connections = Gauge("cellserve_http_connections", "Open HTTP connections", ["port"], registry=r)
         self.http_connections_ended = Counter(
             "cellserve_http_connections_ended",
-            "HTTP connections that the gateway ended; greedy: undeclared bytes; replaced and refused: too many; idle and "
+            "HTTP connections that the gateway ended; greedy: undeclared bytes; replaced, refused: too many; idle and "
             "stalled: too slow; failed: no answer was possible",
             ["port", "why"],
             registry=r,
