@@ -119,12 +119,20 @@ class Sender:
         writing.result()
 
     async def wait_stuck(self) -> None:
-        """Waits until the caller has taken, or gRPC has dropped, an answer that the caller did not take in time."""
-        if self._stuck:
-            try:
-                await asyncio.wait({self._stuck})
-            finally:
-                self._stuck.cancel()
+        """Waits until the caller has taken, or gRPC has dropped, an answer that the caller did not take in time.
+
+        Raises:
+            asyncio.CancelledError: gRPC has dropped the answer, because the caller has gone. The call has no status
+                then: after a failed first message, gRPC does not take one.
+        """
+        if self._stuck is None:
+            return
+        try:
+            await asyncio.wait({self._stuck})
+        finally:
+            self._stuck.cancel()
+        if self._stuck.exception():
+            raise asyncio.CancelledError
 
 
 def forget(error: BaseException) -> None:
