@@ -42,6 +42,7 @@ nb_execution_mode = "force" if os.environ.get("CELLSERVE_ADDRESS") else "off"
 nb_execution_raise_on_error = True
 nb_merge_streams = True
 nb_execution_timeout = 600  # seconds per cell
+os.environ["JUPYTER_PATH"] = str(Path(__file__).parent / "site" / "jupyter")  # kernels that print errors only
 
 # The Python reference
 autodoc_member_order = "bysource"
