@@ -205,6 +205,15 @@ def test_fields_that_a_newer_caller_sends_are_refused_by_number(path):
     assert error.value.metadata == {"feature": f"{part.DESCRIPTOR.name}.1000"}
 
 
+def test_fields_of_newer_callers_are_found_in_lists_too():
+    request = pb.SegmentRequest(image=raw(np.zeros((4, 5), np.uint8), "YX"))
+    part = request.params.normalization.ranges.ranges.add(low=1, high=2)
+    codec.check_known(request)
+    part.MergeFromString(b"\xc2\x3e\x04news")  # field 1000
+    with pytest.raises(NotImplementedYet, match="field 1000"):
+        codec.check_known(request)
+
+
 def raw_request() -> pb.SegmentRequest:
     request = pb.SegmentRequest(image=raw(np.zeros((4, 5), np.uint8), "YX"), outputs=[pb.OUTPUT_FLOWS])
     request.params.normalization.percentiles.low = 1

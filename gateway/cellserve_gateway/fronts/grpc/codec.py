@@ -140,9 +140,10 @@ def check_known(message: Message) -> None:
             "leave the field out, or call a newer gateway",
             feature=f"{name}.{number}",
         )
-    for _, value in message.ListFields():
-        if isinstance(value, Message):
-            check_known(value)
+    for field, value in message.ListFields():
+        if field.message_type:
+            for part in [value] if isinstance(value, Message) else value:
+                check_known(part)
 
 
 def to_params(message: pb.SegmentParams, default_model: str) -> SegmentParams:
