@@ -17,13 +17,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from cellserve.saving import ENDINGS
 from cellserve_evaluation.labels import IMAGE_ENDINGS, by_stem, find_labels, split_name
 
 _IMG, _MASKS, _SEG, _RESULT = "_img", "_masks", "_seg", "_cp_masks"
 _PARTS = ("train", "test")
 _IMAGES, _LABELS = "images", ("masks", "labels")
 # What Cellpose and this project write beside images: neither images nor labels.
-_RESULTS = (_RESULT, "_flows", "_probability", "_overlay", "_outlines", "_cp_output")
+_RESULTS = (
+    *{Path(ending).stem for ending in ENDINGS.values() if not ending.endswith(".csv")},
+    "_outlines",
+    "_cp_output",
+)
 
 
 class LabelSource(StrEnum):
