@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import fcntl
 import http.client
 import importlib.util
 import json
@@ -40,6 +41,8 @@ SHARED_MEMORY = Path("/dev/shm")
 # Tensors travel between Triton and a Python-based backend in shared memory, one region for each model instance. A batch
 # of 8 tiles takes 3.2 MB in and 4.8 MB out; three models of 16 MiB still fit the 64 MiB of a container's /dev/shm.
 REGION_BYTES = 16 * 2**20
+SCRATCH_OWNER = "cellserve_"
+LOCK_SUFFIX = "lock"
 
 # Interfaces that nobody needs here and that reach the host's memory or files.
 RESTRICTED_APIS = "shared-memory,trace,logging"
@@ -201,7 +204,7 @@ def model_processes(server: int) -> dict[int, str]:
 class Server:
     """A running tritonserver; its output goes to `sink`, the last lines are kept to tell why it failed."""
 
-    def __init__(self, command: list[str], environment: dict[str, str], sink: IO[bytes]) -> None:
+    def __init__(self, command: list[str], environment: dict[str, str], sink: IO[bytes], lock: int) -> None:
         self._process = subprocess.Popen(
             command,
             env=environment,
@@ -210,6 +213,7 @@ class Server:
             stderr=subprocess.STDOUT,
             start_new_session=True,  # a terminal's Ctrl-C reaches the launcher alone, which then stops the server
             preexec_fn=dying_with_parent(),
+            pass_fds=[lock],
         )
         self._tail: deque[bytes] = deque(maxlen=LOG_LINES)
         self._models: dict[int, str] = {}
@@ -320,18 +324,16 @@ def stop_after(parent: int, stop: threading.Event) -> None:
 
 def serve(options: argparse.Namespace, endpoints: Endpoints, stop: threading.Event) -> None:
     """Runs the server on these endpoints until `stop` is set; raises ServeError if it fails before."""
-    region_prefix = f"cellserve_{os.getpid()}_{secrets.token_hex(4)}_"
     with ExitStack() as cleanup:
-        directory = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="cellserve-triton-")))
-        cleanup.callback(remove_regions, region_prefix)
+        scratch = cleanup.enter_context(Scratch.create())
         sink = cleanup.enter_context(options.log_file.open("ab")) if options.log_file else sys.stderr.buffer
         binary = find_server(options.tritonserver)
-        command = [str(binary), *server_arguments(options, endpoints, region_prefix)]
+        command = [str(binary), *server_arguments(options, endpoints, scratch.prefix)]
         environment = dict(os.environ)
-        if assemble_backends(binary, options.backends, directory):
-            command.append(f"--backend-directory={directory}")
+        if assemble_backends(binary, options.backends, scratch.directory):
+            command.append(f"--backend-directory={scratch.directory}")
             environment = wheel_environment(binary)
-        server = Server(command, environment, sink)
+        server = Server(command, environment, sink, scratch.lock)
         cleanup.callback(server.stop, options.exit_timeout_s + KILL_AFTER_S)
         server.wait_ready(endpoints, options.ready_timeout_s, stop)
         if stop.is_set():
@@ -343,10 +345,50 @@ def serve(options: argparse.Namespace, endpoints: Endpoints, stop: threading.Eve
                 server.check_models()
 
 
-def remove_regions(prefix: str) -> None:
-    """Removes shared memory regions that killed processes left."""
-    for region in SHARED_MEMORY.glob(f"{prefix}*"):
-        region.unlink(missing_ok=True)
+@dataclass(frozen=True, slots=True)
+class Scratch:
+    """What one server keeps outside its processes: shared memory regions and a temporary directory.
+
+    All names begin with `prefix`. `lock` is the descriptor of a locked file beside the regions.
+    """
+
+    prefix: str
+    directory: Path
+    lock: int
+
+    @staticmethod
+    @contextmanager
+    def create() -> Iterator[Scratch]:
+        """New scratch, removed at the end. The scratch that killed launchers and servers left is removed first.
+
+        In a pod, /dev/shm outlives a killed container, and a few restarts would fill /dev/shm. Therefore the server
+        inherits the lock: the kernel releases the lock with the last of their processes.
+        """
+        for path in SHARED_MEMORY.glob(f"{SCRATCH_OWNER}*{LOCK_SUFFIX}"):
+            with suppress(OSError), path.open("rb") as lock:  # removed meanwhile, another user's, or held
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                remove_scratch(path.name.removesuffix(LOCK_SUFFIX))
+        prefix = f"{SCRATCH_OWNER}{os.getpid()}_{secrets.token_hex(4)}_"
+        directory = Path(tempfile.gettempdir()) / f"{prefix}backends"
+        draft = SHARED_MEMORY / f".{prefix}{LOCK_SUFFIX}"  # another launcher sees the file only once it is locked
+        with draft.open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            draft.rename(SHARED_MEMORY / f"{prefix}{LOCK_SUFFIX}")
+            try:
+                directory.mkdir(mode=0o700)
+                yield Scratch(prefix, directory, lock.fileno())
+            finally:
+                remove_scratch(prefix)
+
+
+def remove_scratch(prefix: str) -> None:
+    """Removes the files and folders whose names begin with `prefix`, and their lock last."""
+    found = [path for root in (SHARED_MEMORY, Path(tempfile.gettempdir())) for path in root.glob(f"{prefix}*")]
+    for path in sorted(found, key=lambda path: path.name.endswith(LOCK_SUFFIX)):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def parse_options() -> argparse.Namespace:

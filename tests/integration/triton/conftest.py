@@ -31,6 +31,7 @@ class Launcher:
     ready_file: Path
     errors: Path
     temporary: Path
+    older_regions: frozenset[Path]
 
     def wait_ready(self) -> dict[str, str]:
         end = time.monotonic() + 60
@@ -45,8 +46,9 @@ class Launcher:
         return below(self.process.pid)
 
     def regions(self) -> list[Path]:
-        """Its shared memory."""
-        return list(Path("/dev/shm").glob(f"cellserve_{self.process.pid}_*"))
+        """Its shared memory. An earlier launcher of the same process id may have left some, too."""
+        named = Path("/dev/shm").glob(f"cellserve_{self.process.pid}_*")
+        return [region for region in named if region not in self.older_regions]
 
 
 @pytest.fixture(scope="session")
@@ -54,11 +56,13 @@ def launch(tmp_path_factory) -> Iterator[Callable[..., Launcher]]:
     """Starts serve.py on a repository; what still runs at the end is stopped."""
     started: list[Launcher] = []
 
-    def start(repository: Path, *options: str, python: str = PYTHON) -> Launcher:
+    def start(repository: Path, *options: str, python: str = PYTHON, temporary: Path | None = None) -> Launcher:
         directory = tmp_path_factory.mktemp("launcher")
-        temporary = directory / "tmp"
-        temporary.mkdir()
+        if temporary is None:
+            temporary = directory / "tmp"
+            temporary.mkdir()
         ready, errors = directory / "ready.json", directory / "errors.log"
+        older = frozenset(Path("/dev/shm").glob("cellserve_*"))
         ours = ("--model-repository", str(repository), "--ready-file", str(ready), *FREE_PORTS)
         with errors.open("wb") as output:
             process = subprocess.Popen(
@@ -68,7 +72,7 @@ def launch(tmp_path_factory) -> Iterator[Callable[..., Launcher]]:
                 stderr=output,
                 env=os.environ | {"TMPDIR": str(temporary)},
             )
-        started.append(Launcher(process, ready, errors, temporary))
+        started.append(Launcher(process, ready, errors, temporary, older))
         return started[-1]
 
     yield start

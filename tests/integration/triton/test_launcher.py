@@ -112,10 +112,30 @@ def test_server_does_not_outlive_a_killed_launcher(launch, tmp_path):
     write_model(tmp_path, "tiny")
     launcher = launch(tmp_path)
     launcher.wait_ready()
-    children, regions = launcher.children(), launcher.regions()
+    children = launcher.children()
     launcher.process.kill()
     assert eventually(lambda: gone(children))
-    assert eventually(lambda: not any(region.exists() for region in regions))
+    assert all(region.name.endswith("_lock") for region in launcher.regions()), "an empty file, for the next launcher"
+
+
+def test_next_launcher_removes_what_killed_processes_left(launch, tmp_path):
+    """A container that runs out of memory ends so: all at once. /dev/shm and /tmp belong to the pod and stay."""
+    write_model(tmp_path, "tiny")
+    killed, running = launch(tmp_path), launch(tmp_path)
+    killed.wait_ready()
+    running.wait_ready()
+    left, kept, children = killed.regions(), running.regions(), killed.children()
+    server = children[0]
+    os.kill(server, signal.SIGSTOP)  # it would remove its regions on the SIGTERM that follows the launcher's end
+    killed.process.kill()
+    os.killpg(server, signal.SIGKILL)
+    killed.process.wait()
+    assert eventually(lambda: gone(children))
+    assert all(region.exists() for region in left)
+    launch(tmp_path, temporary=killed.temporary).wait_ready()
+    assert not any(region.exists() for region in left)
+    assert len(list(killed.temporary.iterdir())) == 1, "its own directory"
+    assert all(region.exists() for region in kept)
 
 
 def test_launcher_ends_with_a_killed_server(launch, tmp_path):
