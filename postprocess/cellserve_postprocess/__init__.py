@@ -3,12 +3,12 @@
 from cellserve_contract.model_card import STYLE_SIZE
 from cellserve_contract.params import RecoveryParams
 
-from ._arrays import kernel_labels
-from ._diffusion import diffuse
-from .masks import FLOW_SCALE, Recovered, recover_masks
+from ._arrays import FLOW_SCALE, kernel_labels
+from .flows import diffuse
+from .masks import Recovered, recover_masks
 from .objects import ObjectTable, measure_extents, measure_objects, median_diameter
 from .outlines import trace_outlines
-from .reassemble import reassemble
+from .reassemble import MapSums, to_maps
 from .size_model import (
     LARGEST_DIAMETER,
     SMALLEST_DIAMETER,
@@ -18,17 +18,25 @@ from .size_model import (
     image_style,
     style_grid,
 )
+from .stitching import STITCH_THRESHOLD, Stitched, Stitcher, stitch
+from .views import SECTION_AXES, ViewSums, smooth_view
 from .warmth import warm_up
 
 __all__ = [
     "FLOW_SCALE",
     "LARGEST_DIAMETER",
+    "SECTION_AXES",
     "SMALLEST_DIAMETER",
+    "STITCH_THRESHOLD",
     "STYLE_SIZE",
+    "MapSums",
     "ObjectTable",
     "Recovered",
     "RecoveryParams",
     "SizeModel",
+    "Stitched",
+    "Stitcher",
+    "ViewSums",
     "bounded_diameter",
     "diffuse",
     "explained_share",
@@ -37,9 +45,11 @@ __all__ = [
     "measure_extents",
     "measure_objects",
     "median_diameter",
-    "reassemble",
     "recover_masks",
+    "smooth_view",
+    "stitch",
     "style_grid",
+    "to_maps",
     "trace_outlines",
     "warm_up",
 ]

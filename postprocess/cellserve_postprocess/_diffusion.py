@@ -5,9 +5,8 @@ that one loop over the box is one loop over numbers, which the processor does si
 """
 
 import numpy as np
+from cellserve_preprocess.jit import inlined, kernel
 from numpy.typing import NDArray
-
-from ._jit import inlined, kernel
 
 LONGEST = 256
 """Side of the largest box, in pixels, in which `flow_errors` computes heat pixel by pixel. Larger objects are computed
@@ -60,7 +59,8 @@ def flow_errors(
     labels: NDArray[np.int32],
     numbers: NDArray[np.int32],
     boxes: NDArray[np.int32],
-    predicted: NDArray[np.float32],
+    maps: NDArray[np.float32],
+    scale: np.float32,
     cellpose: bool,
     cancelled: NDArray[np.uint8],
 ) -> NDArray[np.float32]:
@@ -73,7 +73,8 @@ def flow_errors(
         labels: int32 [Y, X].
         numbers: int32 [n], the objects.
         boxes: int32 [n, 4], their bounding boxes, as of `diffuse`.
-        predicted: float32 [Y, X, 2] or larger, flow along y, flow along x, of about unit length.
+        maps: float32 [3, Y, X]: predicted flows along y and x times the scale, and logit.
+        scale: of the maps.
         cellpose: as Cellpose 3.1 has it, heat comes from the pixel closest to the mean of all pixels, not to their
             median, and for CELLPOSE_ITERATIONS more.
         cancelled: uint8 [1]; once not zero, the work ends early.
@@ -106,9 +107,9 @@ def flow_errors(
                 sums_64 = np.empty(largest)
             _fill_share(labels, numbers[i], boxes[i], block, share_64, cancelled)
             _diffuse(share_64, height, stride, centre, iterations, heat_64, sums_64, cancelled)
-            errors[i] = _error(labels, numbers[i], boxes[i], block, predicted, heat_64, stride, cancelled)
+            errors[i] = _error(labels, numbers[i], boxes[i], block, maps, scale, heat_64, stride, cancelled)
         else:
-            errors[i] = _error(labels, numbers[i], boxes[i], block, predicted, heat, stride, cancelled)
+            errors[i] = _error(labels, numbers[i], boxes[i], block, maps, scale, heat, stride, cancelled)
     return errors
 
 
@@ -118,7 +119,8 @@ def _error(
     number: int,
     box: NDArray[np.int32],
     block: int,
-    predicted: NDArray[np.float32],
+    maps: NDArray[np.float32],
+    scale: np.float32,
     heat: NDArray[np.floating],
     stride: int,
     cancelled: NDArray[np.uint8],
@@ -133,8 +135,8 @@ def _error(
             if labels[y, x] == number:
                 at = ((y - y_min) // block + 1) * stride + (x - x_min) // block + 1
                 flow_y, flow_x = _direction(heat, stride, at)
-                error_y = flow_y - predicted[y, x, 0]
-                error_x = flow_x - predicted[y, x, 1]
+                error_y = flow_y - maps[0, y, x] / scale
+                error_x = flow_x - maps[1, y, x] / scale
                 total += error_y * error_y + error_x * error_x
                 area += 1
     return total / area

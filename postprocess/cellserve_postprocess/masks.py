@@ -5,19 +5,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from cellserve_contract.params import MIN_SIZE, RecoveryParams
+from cellserve_contract.params import RecoveryParams
 from cellserve_parallel import ThreadGroup, bands
 from numpy.typing import NDArray
 
-from ._arrays import kernel_floats
+from ._arrays import FLOW_SCALE, as_rows, as_volume, kernel_floats
 from ._clustering import REGION_COUNT, SEED_COUNT, SPREAD, assign, count_ends, find_seeds, grow_all, grow_rounds
 from ._diffusion import LONGEST, flow_errors
+from ._diffusion3d import LONGEST as LONGEST_3D
+from ._diffusion3d import flow_errors as volume_flow_errors
 from ._labels import fill_holes, may_have_holes, renumber
-from ._tracking import SQUARE, find_traps, follow_bilinear, follow_nearest, keep
-from .objects import measure_extents
+from .objects import PLANE, volume_extents
+from .planes import follow_plane
+from .volumes import follow_volume
 
-FLOW_SCALE = 5.0
-"""Networks predict flows times this, which balances the terms of the training loss (paper, "Deep neural network")."""
 CELLPOSE_ROUNDS = 5
 """Times that Cellpose 3.1 lets the region of a seed grow, where the paper lets it grow until it is complete."""
 
@@ -30,7 +31,7 @@ class Recovered:
     """Masks found in an image.
 
     Attributes:
-        labels: [Y, X], 0 is background, 1..N are objects; uint16 up to 65,535 objects, else uint32.
+        labels: [Y, X] or [Z, Y, X], 0 is background, 1..N are objects; uint16 up to 65,535 objects, else uint32.
         flow_errors: float32 [N], mean squared distance between the flows of each object's shape and those predicted.
     """
 
@@ -42,7 +43,7 @@ def recover_masks(
     maps: NDArray[np.float32],
     params: RecoveryParams,
     threads: ThreadGroup | None = None,
-    shape: tuple[int, int] | None = None,
+    shape: tuple[int, ...] | None = None,
 ) -> Recovered:
     """Recover masks from the outputs of a network (paper, "Mask recovery via gradient flow tracking").
 
@@ -54,68 +55,57 @@ def recover_masks(
     maps. Masks are then read at the pixel centres of the label image. Sizes, borders and holes are those of the label
     image, flow errors those at the scale of the maps.
 
-    Besides the maps it takes 16 bytes a pixel, whatever the number of objects.
+    In a volume, voxels follow trilinear flows, and windows and neighbours have three axes (paper, "3D models"). Objects
+    that are small beside the others are dropped, too (`min_volume_fraction`). Flow errors are those of heat in three
+    dimensions; Cellpose 3.1 does not measure them. A volume of one plane has the holes of an image.
+
+    Besides the maps it takes 13 bytes a pixel or 17 bytes a voxel, whatever the number of objects.
 
     Args:
-        maps: float32 [3, Y, X]: 5 * flow along y, 5 * flow along x, logit of the cell probability.
+        maps: float32 [3, Y, X]: 5 * flow along y, 5 * flow along x, logit of the cell probability; or [4, Z, Y, X]: 5 *
+            flow along z, y and x, logit.
         params: validated parameters.
         threads: threads that share the work; the calling thread alone if left out. Results do not depend on it.
-        shape: (Y, X) of the label image; that of the maps if left out.
+        shape: (Y, X) or (Z, Y, X) of the label image; that of the maps if left out.
 
     Returns:
-        The label image and the flow error of each object. Objects are numbered by the row, then the column, where their
-        pixels converge.
+        The label image and the flow error of each object. Objects are numbered by the plane, then the row, then the
+        column, where their pixels converge.
 
     Raises:
         ValueError: the maps have other axes, or 2**31 pixels or more.
         WorkCancelledError: the work was cancelled.
     """
-    if maps.ndim != 3 or maps.shape[0] != 3 or maps[0].size > np.iinfo(np.int32).max:
-        raise ValueError(f"network outputs have axes [3, Y, X] and less than 2**31 pixels, not shape {maps.shape}")
+    if maps.ndim not in (3, 4) or maps.shape[0] != maps.ndim or maps[0].size > np.iinfo(np.int32).max:
+        raise ValueError(
+            f"network outputs have axes [3, Y, X] or [4, Z, Y, X] and less than 2**31 pixels, not shape {maps.shape}"
+        )
     threads = threads or ThreadGroup()
-    flow, ends = _follow(kernel_floats(maps), params, threads)
-    shape = maps.shape[1:] if shape is None else shape
-    min_size = MIN_SIZE if params.min_size is None else params.min_size
-    converged, count = _cluster(ends, _seed_rule(params, min_size * ends.size // max(1, math.prod(shape))), threads)
-    labels = _sampled(converged, shape)
-    areas, boxes = measure_extents(labels, count, threads)
-    wanted = (areas >= max(1, min_size)) & (areas <= params.max_size_fraction * labels.size)
+    maps, params = kernel_floats(maps), params.resolved(maps.ndim - 1)
+    shape, min_size = maps.shape[1:] if shape is None else shape, params.min_size
+    assert min_size is not None  # resolved
+    assert params.flow_threshold is not None
+    ends = as_volume((follow_plane if maps.ndim == 3 else follow_volume)(maps, params, threads))
+    converged, count = _cluster(ends, seed_rule(params, min_size * ends.size // max(1, math.prod(shape))), threads)
+    labels = _sampled(converged, (1,) * (3 - len(shape)) + shape)
+    volumes, boxes = volume_extents(labels, count, threads)
+    wanted = (volumes >= max(1, min_size)) & (volumes <= params.max_size_fraction * labels.size)
     if params.exclude_on_edges:
-        wanted &= (boxes[:, :2] > 0).all(axis=1) & (boxes[:, 2:] < labels.shape).all(axis=1)
+        wanted &= (boxes[:, 1:3] > 0).all(axis=1) & (boxes[:, 4:] < labels.shape[1:]).all(axis=1)
     errors = np.zeros(count, np.float32)
-    spans = boxes if labels is converged else measure_extents(converged, count, threads)[1]
-    errors[wanted] = _flow_errors(converged, np.flatnonzero(wanted), spans[wanted], flow, params, threads)
-    del flow, converged
+    spans = boxes if labels is converged else volume_extents(converged, count, threads)[1]
+    errors[wanted] = measure_errors(converged, np.flatnonzero(wanted), spans[wanted], maps, params, threads)
     if params.flow_threshold > 0:
         wanted &= errors <= params.flow_threshold
+    if maps.ndim == 4 and wanted.any():
+        wanted &= volumes >= params.min_volume_fraction * np.median(volumes[wanted])
     numbers = np.zeros(count + 1, np.int32)
     numbers[1:][wanted] = np.arange(1, np.count_nonzero(wanted) + 1)
-    threads.each(lambda rows: renumber(labels, numbers, *rows), bands(labels.shape))
+    rows = as_rows(labels)
+    threads.each(lambda part: renumber(rows, numbers, *part), bands(rows.shape))
     if params.fill_holes:
-        _fill_holes(labels, boxes[wanted], threads)
-    return Recovered(_shortest(labels, int(np.count_nonzero(wanted)), threads), errors[wanted])
-
-
-def _follow(
-    maps: NDArray[np.float32], params: RecoveryParams, threads: ThreadGroup
-) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Flows of the kept pixels, float32 [Y + 1, X + 1, 2], zero elsewhere; and where they end, int32 [Y, X]."""
-    height, width = maps.shape[1:]
-    flow = np.zeros((height + 1, width + 1, 2), np.float32)
-    ends = np.empty((height, width), np.int32)
-    rows = bands(ends.shape)
-    threshold, scale = np.float32(params.cellprob_threshold), np.float32(FLOW_SCALE)
-    threads.each(lambda rows: keep(maps, threshold, scale, *rows, flow, ends), rows)
-    if params.interpolation == "nearest":
-        threads.each(lambda rows: follow_nearest(flow, params.niter, *rows, ends, threads.cancellation.flag), rows)
-    else:
-        traps = np.zeros((height + 1, width + 1), np.bool_)
-        threads.each(lambda rows: find_traps(flow, *rows, traps), rows)
-        rows = bands(ends.shape, multiple=SQUARE)
-        threads.each(
-            lambda rows: follow_bilinear(flow, traps, params.niter, *rows, ends, threads.cancellation.flag), rows
-        )
-    return flow, ends
+        fill_boxes(labels, boxes[wanted], threads)
+    return Recovered(_shortest(labels.reshape(shape), int(np.count_nonzero(wanted)), threads), errors[wanted])
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +123,7 @@ class SeedRule:
     rounds: int | None
 
 
-def _seed_rule(params: RecoveryParams, min_size: int) -> SeedRule:
+def seed_rule(params: RecoveryParams, min_size: int) -> SeedRule:
     """The rule for objects of at least so many pixels at the scale of the maps."""
     if params.mask_rules == "cellpose3":
         return SeedRule(0, SEED_COUNT, CELLPOSE_ROUNDS)
@@ -145,60 +135,70 @@ def _seed_rule(params: RecoveryParams, min_size: int) -> SeedRule:
 def _cluster(ends: NDArray[np.int32], rule: SeedRule, threads: ThreadGroup) -> tuple[NDArray[np.int32], int]:
     """Label image of the pixels that end together, in the memory of `ends`; and the highest number in it."""
     counts = np.zeros(ends.shape, np.int32)
-    rows = bands(ends.shape)
-    for part in rows:  # one after another: pixels of different parts may end at the same position
+    rows, row_counts = as_rows(ends), as_rows(counts)
+    parts = bands(rows.shape)
+    for part in parts:  # one after another: pixels of different parts may end at the same position
         threads.cancellation.raise_if_cancelled()
-        count_ends(ends, *part, counts)
-    found = threads.each(lambda rows: find_seeds(counts, rule.reach, rule.count, *rows), rows)
+        count_ends(rows, *part, row_counts)
+    found = threads.each(lambda part: find_seeds(counts, rule.reach, rule.count, *part), parts)
     seeds = np.concatenate([np.empty(0, np.int32), *found])
     if rule.rounds is None:
         count = grow_all(counts, seeds, rule.reach, threads.cancellation.flag)
     else:
-        # The largest first; of equal ones the last, as a later one writes over an earlier one there.
-        order = np.argsort(counts.ravel()[seeds], kind="stable")[::-1].copy()
-        grow_rounds(counts, seeds, order, rule.rounds)
+        grow_rounds(counts, seeds, by_size(counts, seeds), rule.rounds)
         count = seeds.size
-    threads.each(lambda rows: assign(ends, counts, *rows), rows)
+    threads.each(lambda part: assign(rows, row_counts, *part), parts)
     return ends, count
 
 
-def _sampled(labels: NDArray[np.int32], shape: tuple[int, int]) -> NDArray[np.int32]:
+def by_size(counts: NDArray[np.int32], seeds: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Indices of the seeds, the largest first; of equal ones the last, as Cellpose writes a later one over earlier."""
+    return np.argsort(counts.ravel()[seeds], kind="stable")[::-1].copy()
+
+
+def _sampled(labels: NDArray[np.int32], shape: tuple[int, ...]) -> NDArray[np.int32]:
     """Label image of another shape, read at the centres of its pixels; the argument itself where it has that shape.
 
     An object that covers no centre vanishes. On average objects keep their area.
     """
     if labels.shape == shape:
         return labels
-    rows, columns = (
+    places = [
         (2 * np.arange(length) + 1) * own // (2 * length) for length, own in zip(shape, labels.shape, strict=True)
-    )
-    return np.ascontiguousarray(labels[np.ix_(rows, columns)])
+    ]
+    return np.ascontiguousarray(labels[np.ix_(*places)])
 
 
-def _flow_errors(
+def measure_errors(
     labels: NDArray[np.int32],
     indices: NDArray[np.int64],
     boxes: NDArray[np.int32],
-    flow: NDArray[np.float32],
+    maps: NDArray[np.float32],
     params: RecoveryParams,
     threads: ThreadGroup,
 ) -> NDArray[np.float32]:
     """Flow errors of the objects of these indices, float32 [n]."""
-    sides = np.minimum(boxes[:, 2:] - boxes[:, :2], LONGEST).astype(np.int64)
+    volume = maps.ndim == 4
+    sides = np.minimum(boxes[:, 3:] - boxes[:, :3], LONGEST_3D if volume else LONGEST).astype(np.int64)
     parts = _parts(np.prod(sides, axis=1) * 2 * sides.sum(axis=1), _PART_COST)
     numbers = (indices + 1).astype(np.int32)
     cellpose = params.mask_rules == "cellpose3"
+    scale, flag = np.float32(FLOW_SCALE), threads.cancellation.flag
 
     def measure(part: tuple[int, int]) -> NDArray[np.float32]:
         some = slice(*part)
-        return flow_errors(labels, numbers[some], boxes[some], flow, cellpose, threads.cancellation.flag)
+        if volume:
+            return volume_flow_errors(labels, numbers[some], boxes[some], maps, scale, flag)
+        flat = np.ascontiguousarray(boxes[some][:, PLANE])
+        return flow_errors(labels[0], numbers[some], flat, maps, scale, cellpose, flag)
 
     errors = threads.each(measure, parts)
     return np.concatenate([np.empty(0, np.float32), *errors])
 
 
-def _fill_holes(labels: NDArray[np.int32], boxes: NDArray[np.int32], threads: ThreadGroup) -> None:
-    box_areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1, dtype=np.int64)
+def fill_boxes(labels: NDArray[np.int32], boxes: NDArray[np.int32], threads: ThreadGroup) -> None:
+    """Fill the holes of objects 1..n of labels [Z, Y, X], in place: those with the smallest bounding box first."""
+    box_areas = np.prod(boxes[:, 3:] - boxes[:, :3], axis=1, dtype=np.int64)
     found = threads.each(
         lambda part: may_have_holes(labels, boxes, *part, threads.cancellation.flag), _parts(box_areas, 1 << 20)
     )
@@ -212,10 +212,12 @@ def _shortest(labels: NDArray[np.int32], count: int, threads: ThreadGroup) -> ND
     result: NDArray[np.uint16] | NDArray[np.uint32]
     result = np.empty(labels.shape, np.uint16 if count <= np.iinfo(np.uint16).max else np.uint32)
 
-    def copy(rows: tuple[int, int]) -> None:
-        result[slice(*rows)] = labels[slice(*rows)]
+    source, target = as_rows(labels), as_rows(result)
 
-    threads.each(copy, bands(labels.shape))
+    def copy(part: tuple[int, int]) -> None:
+        target[slice(*part)] = source[slice(*part)]
+
+    threads.each(copy, bands(source.shape))
     return result
 
 

@@ -93,6 +93,9 @@ def explained_share(recovered: Recovered, logit: NDArray[np.float32], params: Re
         logit: float32 [Y, X], logit of the cell probability.
         params: with a flow threshold above 0.
     """
+    params = params.resolved(logit.ndim)
+    assert params.cellprob_threshold is not None  # resolved
+    assert params.flow_threshold is not None
     foreground = np.count_nonzero(logit > params.cellprob_threshold)
     areas, _ = measure_extents(kernel_labels(recovered.labels), len(recovered.flow_errors))
     weights = 1 - recovered.flow_errors / params.flow_threshold

@@ -5,8 +5,8 @@ from cellserve_contract.params import Normalization, ParameterError
 
 from .channels import select_channels
 from .normalize import Normalized, normalize
-from .rescale import rescaled_shape, resize
-from .tile import MARGIN, TILE, TileGrid
+from .rescale import rescaled_shape, resize, resize_region, source_region
+from .tile import MARGIN, TILE, Region, TileGrid
 
 __all__ = [
     "MARGIN",
@@ -15,10 +15,13 @@ __all__ = [
     "Normalization",
     "Normalized",
     "ParameterError",
+    "Region",
     "TileGrid",
     "default_channels",
     "normalize",
     "rescaled_shape",
     "resize",
+    "resize_region",
     "select_channels",
+    "source_region",
 ]

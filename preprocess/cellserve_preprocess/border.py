@@ -33,7 +33,7 @@ class Border:
     """Fill around an image.
 
     Attributes:
-        fill: bool [Y, X], true outside the image proper.
+        fill: bool [Y, X] or [Z, Y, X], true outside the image proper.
         value: Intensity of the fill.
     """
 
@@ -46,18 +46,31 @@ class Border:
         return float(np.count_nonzero(self.fill)) / self.fill.size
 
 
-def border_fill(plane: NDArray[Any]) -> Border | None:
+def border_fill(image: NDArray[Any]) -> Border | None:
     """Finds the fill around an image.
 
-    Fill is connected with the border of the plane, has one exact value, and leaves a region of simple outline: the
-    image proper. A dark background with values of zero is no fill, because it surrounds objects.
+    Fill is connected with the border of a plane, has one exact value, and leaves a region of simple outline: the image
+    proper. A dark background with values of zero is no fill, because it surrounds objects. In a stack, fill is found
+    plane by plane. A stack has one value of fill: that of the first plane with fill.
 
     Args:
-        plane: [Y, X] of any real dtype, finite.
+        image: [Y, X] or [Z, Y, X] of any real dtype, finite.
 
     Returns:
         The fill, or None if there is none.
     """
+    if image.ndim == 2:
+        return _plane_fill(image)
+    fill, value = np.zeros(image.shape, np.bool_), None
+    for plane, target in zip(image, fill, strict=True):
+        found = _plane_fill(plane)
+        if found is not None and found.value == (found.value if value is None else value):
+            target[:], value = found.fill, found.value
+    return None if value is None else Border(fill, value)
+
+
+def _plane_fill(plane: NDArray[Any]) -> Border | None:
+    """Finds the fill around a plane [Y, X]."""
     ring = np.concatenate([plane[0], plane[1:, -1], plane[-1, -2::-1], plane[-2:0:-1, 0]])
     starts = np.flatnonzero(np.concatenate([[True], ring[1:] != ring[:-1]]))
     runs = np.diff(starts, append=ring.size)

@@ -12,18 +12,21 @@ def select_channels(image: NDArray[Any], cytoplasm: int, nucleus: int) -> NDArra
     """Pick the planes the networks look at.
 
     Args:
-        image: [C, Y, X] of any real dtype.
+        image: [C, Y, X] or [C, Z, Y, X] of any real dtype.
         cytoplasm: zero-based plane; -1 is the mean of all planes.
         nucleus: zero-based plane; -1 is none, a plane of zeros.
 
     Returns:
-        A new array [2, Y, X]: cytoplasm, nucleus. Its dtype is that of the image; a mean has a floating-point dtype.
+        A new array, [2, Y, X] or [2, Z, Y, X]: cytoplasm, nucleus. Its dtype is that of the image; a mean has a
+        floating-point dtype.
 
     Raises:
         ParameterError: the image has no such plane.
     """
-    if image.ndim != 3 or image.shape[0] == 0:
-        raise ValueError(f"an image has axes [C, Y, X] and at least one plane, not shape {image.shape}")
+    if image.ndim not in (3, 4) or image.shape[0] == 0:
+        raise ValueError(
+            f"an image has axes [C, Y, X] or [C, Z, Y, X] and at least one channel, not shape {image.shape}"
+        )
     planes = image.shape[0]
     for parameter, channel in (("cytoplasm_channel", cytoplasm), ("nucleus_channel", nucleus)):
         if not -1 <= channel < planes:

@@ -33,7 +33,7 @@ class Normalized:
     """An image as the networks expect it.
 
     Attributes:
-        planes: float32 [2, Y, X]: cytoplasm, nucleus.
+        planes: float32, [2, Y, X] or [2, Z, Y, X]: cytoplasm, nucleus.
         warnings: What to know about the intensities.
     """
 
@@ -48,7 +48,7 @@ class _Scale:
     Attributes:
         low: Intensity that becomes 0.
         high: Intensity that becomes 1.
-        fill: bool [Y, X], pixels that become 0. None: there are none.
+        fill: bool [Y, X] or [Z, Y, X], pixels that become 0. None: there are none.
     """
 
     low: float
@@ -59,13 +59,13 @@ class _Scale:
 def normalize(planes: NDArray[Any], normalization: Normalization, threads: ThreadGroup | None = None) -> Normalized:
     """Maps intensities to the networks' input, without clipping.
 
-    Percentiles are those of the whole image, so this comes before any cutting or resizing. They leave out a border of
-    fill (`border_fill`), which becomes 0 like the margin of zeros around it. A constant plane becomes zeros, and a
-    plane of zeros (a missing nucleus) stays one, whatever the rule and whether or not inverted. Intensities are
+    Percentiles are those of the whole image or stack, so this comes before any cutting or resizing. They leave out a
+    border of fill (`border_fill`), which becomes 0 like the margin of zeros around it. A constant plane becomes zeros,
+    and a plane of zeros (a missing nucleus) stays one, whatever the rule and whether or not inverted. Intensities are
     subtracted in a type that holds them exactly.
 
     Args:
-        planes: [2, Y, X], cytoplasm and nucleus, of any real dtype, finite.
+        planes: [2, Y, X] or [2, Z, Y, X], cytoplasm and nucleus, of any real dtype, finite.
         normalization: The rule.
         threads: Threads that share the work. None: the calling thread.
 
@@ -91,7 +91,7 @@ def normalize(planes: NDArray[Any], normalization: Normalization, threads: Threa
 def _scale(
     plane: NDArray[Any], rule: str, bounds: tuple[float, float], threads: ThreadGroup
 ) -> tuple[_Scale | None, list[Warned]]:
-    """Returns the map of a plane [Y, X], None if the plane becomes zeros; and warnings."""
+    """Returns the map of a plane [Y, X] or a stack [Z, Y, X], None if it becomes zeros; and warnings."""
     lowest, highest = float(plane.min()), float(plane.max())
     if _is_one_value(lowest, highest, plane.dtype):
         stays = rule in ("range", "off") and highest != 0

@@ -1,7 +1,7 @@
 """The grid of overlapping tiles the networks run on."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -14,25 +14,36 @@ TILE = 224
 MARGIN = 8
 """Zeros around an image, in pixels: the networks see that it ends there (docs/decisions/0004)."""
 
+Region = tuple[slice, slice]
+"""Rows and columns of an image."""
+
 
 @dataclass(frozen=True, slots=True)
 class TileGrid:
-    """Where the tiles of an image lie. Tiles are numbered row by row.
+    """Where the tiles of an image lie, or some of them: a part of the grid. Tiles are numbered row by row.
 
     The image is framed by MARGIN zeros on each side, and by more below and on the right where it would still be
     smaller than a tile.
 
     Attributes:
         shape: (Y, X) of the image.
-        starts_y: first row of each row of tiles, in the frame.
-        starts_x: first column of each column of tiles, in the frame.
+        starts_y: first row of each row of tiles of the image, in the frame.
+        starts_x: first column of each column of tiles of the image, in the frame.
         augment: tiles of odd rows are flipped along X, those of odd columns along Y.
+        rows: the rows of tiles of this part, a range of step 1; all if left out.
+        columns: the columns of tiles of this part, likewise.
     """
 
     shape: tuple[int, int]
     starts_y: tuple[int, ...]
     starts_x: tuple[int, ...]
     augment: bool = False
+    rows: range = range(0)
+    columns: range = range(0)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rows", self.rows or range(len(self.starts_y)))
+        object.__setattr__(self, "columns", self.columns or range(len(self.starts_x)))
 
     @classmethod
     def cover(cls, shape: tuple[int, int], overlap: float = 0.1, augment: bool = False) -> Self:
@@ -61,9 +72,23 @@ class TileGrid:
         height, width = (_count(length + 2 * MARGIN, overlap, augment) for length in shape)
         return height * width
 
+    def part(self, rows: range, columns: range) -> Self:
+        """The tiles of some rows and columns of the grid.
+
+        Args:
+            rows, columns: ranges of step 1, not empty.
+
+        Raises:
+            ValueError: the grid has no such tiles.
+        """
+        for some, starts in ((rows, self.starts_y), (columns, self.starts_x)):
+            if not some or some.step != 1 or some[0] < 0 or some[-1] >= len(starts):
+                raise ValueError(f"a grid of {len(self.starts_y)} x {len(self.starts_x)} tiles has no part {some}")
+        return replace(self, rows=rows, columns=columns)
+
     def __len__(self) -> int:
         """Number of tiles."""
-        return len(self.starts_y) * len(self.starts_x)
+        return len(self.rows) * len(self.columns)
 
     @property
     def frame(self) -> tuple[int, int]:
@@ -71,9 +96,26 @@ class TileGrid:
         height, width = (max(length + 2 * MARGIN, TILE) for length in self.shape)
         return height, width
 
+    @property
+    def extent(self) -> Region:
+        """Rows and columns of the image that the tiles lie in: all of them unless the grid is a part."""
+        return self._span(0, self.rows, self.starts_y), self._span(1, self.columns, self.starts_x)
+
+    def _span(self, axis: int, some: range, starts: tuple[int, ...]) -> slice:
+        first = 0 if some.start == 0 else max(0, starts[some[0]] - MARGIN)
+        length = self.shape[axis]
+        last = length if some.stop == len(starts) else min(length, starts[some[-1]] - MARGIN + TILE)
+        return slice(first, last)
+
     def position(self, index: int) -> tuple[int, int]:
-        """(row, column) of a tile in the grid."""
-        return divmod(index, len(self.starts_x))
+        """(row, column) of a tile in the grid of the whole image."""
+        row, column = divmod(index, len(self.columns))
+        return self.rows[row], self.columns[column]
+
+    def corner(self, index: int) -> tuple[int, int]:
+        """(y, x) of the first pixel of a tile in the image; it may lie outside."""
+        row, column = self.position(index)
+        return self.starts_y[row] - MARGIN, self.starts_x[column] - MARGIN
 
     def flips(self, index: int) -> tuple[bool, bool]:
         """Whether a tile is flipped along (Y, X)."""
@@ -84,20 +126,22 @@ class TileGrid:
         """Cut the tiles `start` to `stop` (exclusive) out of an image.
 
         Args:
-            image: float32 [C, Y, X] of this grid's shape.
+            image: float32 [C, y, x]: the extent of this grid in the image.
             start, stop: 0 <= start <= stop <= len(self).
 
         Returns:
             A new C-contiguous float32 array [stop - start, C, 224, 224], zero outside the image.
         """
-        if image.ndim != 3 or image.shape[1:] != self.shape:
-            raise ValueError(f"the grid covers images [C, {self.shape[0]}, {self.shape[1]}], not shape {image.shape}")
+        rows, columns = self.extent
+        height, width = rows.stop - rows.start, columns.stop - columns.start
+        if image.ndim != 3 or image.shape[1:] != (height, width):
+            raise ValueError(f"the grid covers images [C, {height}, {width}], not shape {image.shape}")
         if not 0 <= start <= stop <= len(self):
             raise ValueError(f"the grid has tiles 0 to {len(self)}, not {start} to {stop}")
         tiles = np.empty((stop - start, image.shape[0], TILE, TILE), dtype=np.float32)
         for tile, index in zip(tiles, range(start, stop), strict=True):
-            row, column = self.position(index)
-            y, x = self.starts_y[row] - MARGIN, self.starts_x[column] - MARGIN
+            y, x = self.corner(index)
+            y, x = y - rows.start, x - columns.start
             part = image[:, max(y, 0) : y + TILE, max(x, 0) : x + TILE]
             if part.shape[1:] != (TILE, TILE):
                 tile[:] = 0

@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 from cellserve_parallel import ThreadGroup
-from cellserve_postprocess import RecoveryParams, _diffusion, _labels, _tracking, masks, recover_masks, reference
+from cellserve_postprocess import (
+    RecoveryParams,
+    _diffusion,
+    _labels,
+    _tracking,
+    masks,
+    planes,
+    recover_masks,
+    reference,
+)
 from cellserve_postprocess.objects import measure_extents
 from hypothesis import given
 from hypothesis import strategies as st
@@ -55,12 +64,11 @@ def assert_followed(flow, niter, interpolation="bilinear", away=(0, 0)):
     """
     maps = maps_of(flow, np.ones(flow.shape[1:], np.float32))
     maps = np.pad(maps, ((0, 0), (away[0], 0), (away[1], 0)))
-    params = RecoveryParams(niter=niter, interpolation=interpolation)
+    params = RecoveryParams(niter=niter, interpolation=interpolation).resolved(2)
     expected_flow, indices = reference.keep(maps, 0)
     with np.errstate(invalid="ignore", over="ignore"):
         expected = getattr(reference, f"follow_{interpolation}")(expected_flow, indices, niter)
-    kept, ends = masks._follow(maps, params, ThreadGroup())
-    np.testing.assert_array_equal(kept, expected_flow)
+    ends = planes.follow_plane(maps, params, ThreadGroup())
     np.testing.assert_array_equal(ends, expected)
     assert ((ends >= 0) == (maps[2] > 0)).all()
     assert ends.max() < ends.size
@@ -70,6 +78,25 @@ def assert_followed(flow, niter, interpolation="bilinear", away=(0, 0)):
 @given(flow=flow_fields(), niter=st.integers(1, 90))
 def test_pixels_end_where_every_step_takes_them(interpolation, flow, niter):
     assert_followed(flow, niter, interpolation)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+@given(flow=flow_fields(), niter=st.integers(1, 90), data=st.data())
+def test_paths_in_a_window_end_where_they_do_in_the_image_or_escape(interpolation, flow, niter, data):
+    maps = maps_of(flow, np.ones(flow.shape[1:], np.float32))
+    params = RecoveryParams(niter=niter, interpolation=interpolation).resolved(2)
+    whole = planes.follow_plane(maps, params, ThreadGroup())
+    sides = [sorted(data.draw(st.tuples(*[st.integers(0, n)] * 2).filter(lambda s: s[0] != s[1]))) for n in whole.shape]
+    box = tuple(slice(*side) for side in sides)
+    top, left = (side.start for side in box)
+    part = np.ascontiguousarray(maps[(slice(None), *box)])
+    ends = planes.follow_window(part, (top, left), whole.shape, params, ThreadGroup())
+    y, x = np.divmod(ends, ends.shape[1])
+    positions = (y + top) * whole.shape[1] + x + left
+    np.testing.assert_array_equal(positions[ends >= 0], whole[box][ends >= 0])
+    assert ((ends == _tracking.ESCAPED) | (ends >= 0)).all()
+    if box == tuple(slice(0, length) for length in whole.shape):
+        assert (ends >= 0).all()
 
 
 @given(y=st.floats(3.1, 9.9), x=st.floats(3.1, 9.9), slope=st.floats(0.05, 0.9))
@@ -125,9 +152,9 @@ def test_clusters(shape, seed, peaks, spread, pixels, reach, seed_count, rounds)
     ends = np.full(shape, -1, np.int32)
     ends.ravel()[starts] = y * width + x
     expected, expected_count = reference.cluster(ends, reach, seed_count, rounds)
-    labels, count = masks._cluster(ends, masks.SeedRule(reach, seed_count, rounds), ThreadGroup())
+    labels, count = masks._cluster(ends[np.newaxis], masks.SeedRule(reach, seed_count, rounds), ThreadGroup())
     assert count == expected_count
-    np.testing.assert_array_equal(labels, expected)
+    np.testing.assert_array_equal(labels[0], expected)
 
 
 @given(labels=label_images())
@@ -144,9 +171,9 @@ def assert_flow_errors(labels, cellpose=False):
     count = int(labels.max())
     _, boxes = measure_extents(labels, count)
     numbers = np.arange(1, count + 1, dtype=np.int32)
-    predicted = np.random.default_rng(0).normal(size=(*labels.shape, 2)).astype(np.float32)
-    errors = _diffusion.flow_errors(labels, numbers, boxes, predicted, cellpose, GO)
-    expected = reference.flow_errors(labels, numbers, boxes, predicted, cellpose)
+    maps = 5 * np.random.default_rng(0).normal(size=(3, *labels.shape)).astype(np.float32)
+    errors = _diffusion.flow_errors(labels, numbers, boxes, maps, np.float32(5), cellpose, GO)
+    expected = reference.flow_errors(labels, numbers, boxes, maps, cellpose)
     np.testing.assert_allclose(errors, expected, rtol=1e-6)
     return errors
 
@@ -171,9 +198,14 @@ def test_heat_too_faint_for_single_precision_is_computed_in_double():
     errors = assert_flow_errors(labels)
     _, boxes = measure_extents(labels, 1)
     numbers = np.array([1], np.int32)
-    flow = np.ascontiguousarray(_diffusion.diffuse(labels, boxes).transpose(1, 2, 0))
-    assert _diffusion.flow_errors(labels, numbers, boxes, flow, False, GO) < 1e-12
+    flow = _diffusion.diffuse(labels, boxes)
+    assert _diffusion.flow_errors(labels, numbers, boxes, flow, np.float32(1), False, GO) < 1e-12
     assert errors > 1
+
+
+def in_volume(boxes):
+    """Boxes in a volume of one plane."""
+    return np.insert(boxes, [0, 2], [0, 1], axis=1)
 
 
 @given(labels=label_images())
@@ -186,7 +218,10 @@ def test_extents(labels):
 def test_moments(labels, seed):
     logit = np.random.default_rng(seed).normal(0, 10, labels.shape).astype(np.float32)
     np.testing.assert_allclose(
-        _labels.moments(labels, logit, 4, 0, len(labels)), reference.moments(labels, logit, 4), rtol=1e-12, atol=1e-12
+        _labels.moments(labels[np.newaxis], logit[np.newaxis], 4, 0, len(labels))[:, 1:],
+        reference.moments(labels, logit, 4),
+        rtol=1e-12,
+        atol=1e-12,
     )
 
 
@@ -196,7 +231,7 @@ def test_filled_holes(labels, order):
     _, boxes = measure_extents(labels, int(labels.max()))
     order = np.array([i for i in order if i < len(boxes)], dtype=np.int64)
     filled, expected = labels.copy(), labels.copy()
-    _labels.fill_holes(filled, boxes, order, GO)
+    _labels.fill_holes(filled[np.newaxis], in_volume(boxes), order, GO)
     reference.fill_holes(expected, boxes, order)
     np.testing.assert_array_equal(filled, expected)
     np.testing.assert_array_equal(filled[labels > 0], labels[labels > 0])
@@ -207,7 +242,7 @@ def test_objects_said_to_have_no_holes_have_none(labels):
     labels = renumbered(labels)
     count = int(labels.max())
     _, boxes = measure_extents(labels, count)
-    for i in np.flatnonzero(~_labels.may_have_holes(labels, boxes, 0, count, GO)):
+    for i in np.flatnonzero(~_labels.may_have_holes(labels[np.newaxis], in_volume(boxes), 0, count, GO)):
         filled = labels.copy()
         reference.fill_holes(filled, boxes, np.array([i]))
         np.testing.assert_array_equal(filled, labels)

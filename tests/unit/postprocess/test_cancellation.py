@@ -31,11 +31,28 @@ def many_objects():
     return np.stack([-y / length, -x / length, np.where(np.hypot(y, x) < 15, np.float32(6), np.float32(-6))])
 
 
+def whirls_in_a_volume():
+    _, y, x = np.indices((64, 256, 256), dtype=np.float32) % 32 - 15.5
+    return np.stack([np.zeros_like(x), -x, y, np.full_like(x, 6)]) / np.float32(8)
+
+
+def one_ball():
+    """An object as large as the volume, with cavities."""
+    grid = np.indices((128, 160, 160), dtype=np.float32)
+    way = np.array([64, 80, 80], np.float32)[:, np.newaxis, np.newaxis, np.newaxis] - grid
+    flow = 5 * way / np.maximum(np.linalg.norm(way, axis=0), 1)
+    logit = np.where((grid % 16 == 0).all(axis=0), np.float32(-6), np.float32(6))
+    return np.concatenate([flow, logit[np.newaxis]])
+
+
 CASES = {
     "whirls": (whirls, RecoveryParams(niter=10_000)),
     "whirls, nearest": (whirls, RecoveryParams(niter=10_000, interpolation="nearest")),
     "one object": (one_object, RecoveryParams(niter=2000, max_size_fraction=1)),
     "many objects": (many_objects, RecoveryParams()),
+    "volume of whirls": (whirls_in_a_volume, RecoveryParams(niter=10_000)),
+    "volume of whirls, nearest": (whirls_in_a_volume, RecoveryParams(niter=10_000, interpolation="nearest")),
+    "volume of one object": (one_ball, RecoveryParams(max_size_fraction=1)),
 }
 
 

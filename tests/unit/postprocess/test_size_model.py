@@ -99,7 +99,7 @@ def test_the_explained_share_counts_pixels_by_how_well_their_object_explains_the
         toward = np.stack([-y, centre - x]) / np.maximum(np.hypot(y, x - centre), 1)
         maps[:2, inside] = 5 * toward[:, inside]
         maps[2, inside] = 5
-    params = RecoveryParams()
+    params = RecoveryParams().resolved(2)
     recovered = recover_masks(maps, params)
     shares = {"both": explained_share(recovered, maps[2], params)}
     assert shares["both"] == pytest.approx(1 - recovered.flow_errors.mean() / params.flow_threshold, abs=1e-3)

@@ -97,3 +97,17 @@ def test_fill_may_occur_inside():
 )
 def test_what_is_no_fill(image):
     assert border_fill(image) is None
+
+
+def test_a_stack_is_searched_plane_by_plane():
+    """Planes of a stack that was shifted to fit have different frames; some planes have none."""
+    planes = [framed(noise(), 3), noise(), framed(noise(), 5), framed(noise(), 4, value=9)]
+    border = border_fill(np.stack(planes))
+    assert border.value == 0
+    for plane, width, fill in zip(planes, (3, 0, 5, 0), border.fill, strict=True):
+        expected = np.pad(np.zeros(np.subtract(plane.shape, 2 * width), bool), width, constant_values=True)
+        np.testing.assert_array_equal(fill, expected)
+
+
+def test_a_stack_without_fill():
+    assert border_fill(np.stack([noise()] * 3)) is None

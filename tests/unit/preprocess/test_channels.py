@@ -33,7 +33,13 @@ def test_a_plane_that_is_not_there_is_refused(cytoplasm, nucleus, parameter):
     assert refused.value.allowed == "-1 to 1"
 
 
-@pytest.mark.parametrize("shape", [(3, 3), (0, 3, 3), (1, 1, 3, 3)])
+@pytest.mark.parametrize("shape", [(3, 3), (0, 3, 3), (1, 1, 1, 3, 3)])
 def test_other_shapes_are_refused(shape):
     with pytest.raises(ValueError, match="axes"):
         select_channels(np.zeros(shape), -1, -1)
+
+
+def test_a_stack_keeps_its_planes():
+    stack = np.random.default_rng(0).integers(0, 99, (3, 4, 5, 6), np.uint8)
+    np.testing.assert_array_equal(select_channels(stack, 2, 0), stack[[2, 0]])
+    np.testing.assert_allclose(select_channels(stack, -1, -1)[0], stack.mean(axis=0), rtol=1e-6)

@@ -169,3 +169,10 @@ def test_the_image_is_left_alone(image, rule):
 
 def test_one_pixel():
     assert not normalize(np.full((2, 1, 1), 5, dtype=np.float32), Normalization()).planes.any()
+
+
+@pytest.mark.parametrize("rule", ["percentiles:1,99", "range:10,900", "off", "cellpose3:1,99"])
+def test_a_stack_has_the_percentiles_of_all_its_planes(rule):
+    stack = np.random.default_rng(0).gamma(2, 100, (2, 5, 30, 40)).astype(np.float32)
+    flat = normalize(stack.reshape(2, 150, 40), Normalization.parse(rule)).planes
+    np.testing.assert_array_equal(normalize(stack, Normalization.parse(rule)).planes, flat.reshape(stack.shape))

@@ -100,3 +100,22 @@ def test_images_and_slices_that_do_not_fit_are_refused():
         grid.cut(np.zeros((2, 300, 301), dtype=np.float32), 0, 1)
     with pytest.raises(ValueError, match="tiles"):
         grid.cut(np.zeros((2, 300, 300), dtype=np.float32), 0, len(grid) + 1)
+
+
+def test_a_part_has_the_tiles_the_extent_and_the_flips_of_its_place():
+    grid = TileGrid.cover((600, 700), overlap=0.1, augment=True)
+    part = grid.part(range(1, 3), range(2, 4))
+    assert (len(part), len(grid)) == (4, len(grid.starts_y) * len(grid.starts_x))
+    assert [part.position(index) for index in range(4)] == [(1, 2), (1, 3), (2, 2), (2, 3)]
+    assert [part.flips(index) for index in range(4)] == [(False, True), (True, True), (False, False), (True, False)]
+    rows, columns = part.extent
+    assert (rows.start, columns.start) == part.corner(0) == (grid.starts_y[1] - MARGIN, grid.starts_x[2] - MARGIN)
+    assert (rows.stop, columns.stop) == tuple(last + TILE for last in part.corner(3))
+    assert grid.extent == (slice(0, 600), slice(0, 700))
+    assert part.part(range(len(grid.starts_y)), range(len(grid.starts_x))) == grid
+
+
+@pytest.mark.parametrize("rows", [range(0), range(-1, 1), range(2, 9), range(0, 3, 2)])
+def test_parts_that_the_grid_lacks_are_refused(rows):
+    with pytest.raises(ValueError, match="no part"):
+        TileGrid.cover((600, 700)).part(rows, range(1))
