@@ -4,7 +4,7 @@ from .dtypes import image_dtype
 from .encoded import EncodedImage, FileFormat, file_format
 from .errors import ImageError
 from .files import replacing
-from .image import Image, PixelSize, check_axes, check_pixels, guess_axes, planes
+from .image import Image, PixelSize, check_axes, check_pixels, guess_axes, planes, stack
 from .limits import Limits, check_sent
 from .losses import alpha_ignored
 from .read import read_image
@@ -26,4 +26,5 @@ __all__ = [
     "planes",
     "read_image",
     "replacing",
+    "stack",
 ]

@@ -13,6 +13,22 @@ from .errors import ImageError
 _INTEGERS = ("u1", "u2", "i2", "u4")
 
 
+def dtype_of_all(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Returns the type of `IMAGE_DTYPES`, in native byte order, that holds all values of a type.
+
+    Whole numbers of 64 bits beyond 2^53 are rounded to float64.
+
+    Raises:
+        ImageError: DATA_TYPE_UNSUPPORTED: values of the type are not real numbers.
+    """
+    return image_dtype(_extremes(dtype) if dtype.kind in "iu" else np.empty(0, dtype))
+
+
+def _extremes(dtype: np.dtype[Any]) -> NDArray[Any]:
+    limits = np.iinfo(dtype)
+    return np.array([limits.min, limits.max], dtype)
+
+
 def image_dtype(pixels: NDArray[Any]) -> np.dtype[Any]:
     """Returns the type of `IMAGE_DTYPES`, in native byte order, that an image gets.
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .errors import ImageError
+from .files import FileBytes
 
 FileFormat = Literal["png", "tiff", "jpeg"]
 
@@ -36,10 +37,11 @@ class EncodedImage:
         return found
 
 
-def file_format(data: bytes) -> FileFormat | None:
+def file_format(data: FileBytes) -> FileFormat | None:
     """Names the format of a file by its first bytes; None if it is none that `read_image` reads."""
-    if data.startswith(PNG_SIGNATURE):
+    start = data[: len(PNG_SIGNATURE)]
+    if start == PNG_SIGNATURE:
         return "png"
-    if data.startswith(_TIFF_STARTS):
+    if start.startswith(_TIFF_STARTS):
         return "tiff"
-    return "jpeg" if data.startswith(b"\xff\xd8\xff") else None
+    return "jpeg" if start.startswith(b"\xff\xd8\xff") else None

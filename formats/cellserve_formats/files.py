@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import mmap
 import os
 import re
 import secrets
@@ -11,6 +12,9 @@ import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
+
+FileBytes = bytes | mmap.mmap
+"""The bytes of a file: in memory, or mapped, so that only the parts that are used take memory."""
 
 _PIECE = 1 << 20
 
@@ -80,3 +84,18 @@ def read_bytes(path: Path, most: int) -> bytes | None:
             if len(data) > most:
                 return None
         return bytes(data)
+
+
+def map_bytes(path: Path) -> FileBytes:
+    """Maps a file.
+
+    Returns:
+        The bytes; those of an empty file are in memory.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    with path.open("rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            return b""
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

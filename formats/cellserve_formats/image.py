@@ -30,6 +30,11 @@ class PixelSize(NamedTuple):
     x: float
     z: float | None = None
 
+    @property
+    def anisotropy(self) -> float | None:
+        """Distance between planes in units of the mean distance between pixels of a plane; None where z is unknown."""
+        return None if self.z is None else self.z / ((self.y + self.x) / 2)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Image:
@@ -83,33 +88,59 @@ def planes(image: Image) -> NDArray[Any]:
     Raises:
         ImageError: AXES_UNKNOWN for a stack, a time series, or an image with channels and colour samples at once.
     """
+    check_flat(image.axes, image.pixels.shape)
+    only: NDArray[Any] = stack(image)[0]
+    return only
+
+
+def stack(image: Image) -> NDArray[Any]:
+    """Returns the planes of a stack, each with its channels or colours, a view.
+
+    Args:
+        image: Axis T, if any, has length one.
+
+    Returns:
+        [Z, C, Y, X] in the dtype of the image; Z is 1 for an image without that axis.
+
+    Raises:
+        ImageError: AXES_UNKNOWN for a time series, or an image with channels and colour samples at once.
+    """
     shape = image.pixels.shape
-    check_flat(image.axes, shape)
+    if "T" in image.axes and shape[image.axes.index("T")] != 1:
+        raise ImageError(
+            f"the image is a time series (axes {image.axes}, shape {shape}); segment each time point on its own",
+            "AXES_UNKNOWN",
+        )
     dropped = tuple(at for at, letter in enumerate(image.axes) if letter not in "YX" and shape[at] == 1)
     axes = "".join(letter for at, letter in enumerate(image.axes) if at not in dropped)
     pixels = np.squeeze(image.pixels, dropped)
-    order = [axes.index(letter) for letter in ("C", "S", "Y", "X") if letter in axes]
-    pixels = np.transpose(pixels, order)
-    if pixels.ndim == 4:
+    if {"C", "S"} <= set(axes):
         raise ImageError(f"the image has {shape} channels and colour samples (axes {image.axes})", "AXES_UNKNOWN")
-    return pixels if pixels.ndim == 3 else pixels[np.newaxis]
+    pixels = np.transpose(pixels, [axes.index(letter) for letter in "ZCSYX" if letter in axes])
+    if not {"C", "S"} & set(axes):
+        pixels = np.expand_dims(pixels, -3)
+    return pixels if "Z" in axes else pixels[np.newaxis]
 
 
-def check_flat(axes: str, shape: tuple[int, ...]) -> None:
+def check_flat(axes: str, shape: tuple[int, ...], *, assumed: bool = False) -> None:
     """Checks that an image is no stack.
 
     Args:
         axes: Names of the axes.
         shape: Their lengths.
+        assumed: Whether a file with several pages does not name them.
 
     Raises:
-        ImageError: AXES_UNKNOWN if T or Z has another length than one.
+        ImageError: AXES_UNKNOWN if T or Z has another length than one; the message names the choices.
     """
-    stacks = [name for letter, name in _STACKS.items() if letter in axes and shape[axes.index(letter)] != 1]
+    stacks = {letter: name for letter, name in _STACKS.items() if letter in axes and shape[axes.index(letter)] != 1}
     if stacks:
+        joined = "as volumes (--volume), plane by plane with objects joined (--stitch), or " if "Z" in stacks else ""
+        channels = f", or say that its pages are channels (--axes {axes.replace('Z', 'C')})" if assumed else ""
         raise ImageError(
-            f"{' and '.join(stacks)} (axes {axes}, shape {shape}) is not supported yet; segment the planes one at a "
-            "time, each as an image or a file of its own",
+            f"the image is {' and '.join(stacks.values())} (axes {axes}, shape {shape}"
+            f"{', its pages have no names' if assumed else ''}); choose how it is segmented: {joined}each plane alone "
+            f"(--planes){channels}",
             "AXES_UNKNOWN",
         )
 

@@ -93,9 +93,19 @@ def draw_numbers(picture: NDArray[np.uint8], labels: NDArray[Any]) -> None:
         rows, columns = _free_window(taken, labels, places[at], bitmap.shape)
         bitmap = bitmap[: rows.stop - rows.start, : columns.stop - columns.start]
         taken[rows, columns] = True
-        window = picture[rows, columns]
-        window[_grown(bitmap)] = 0
-        window[bitmap] = 255
+        _paint(picture[rows, columns], bitmap)
+
+
+def draw_sign(picture: NDArray[np.uint8], number: int) -> None:
+    """Draws a number into the upper left corner of a picture [Y, X, 3], as far as there is room, in place."""
+    bitmap = _FONTS[2].bitmap(number)[: picture.shape[0], : picture.shape[1]]
+    _paint(picture[: bitmap.shape[0], : bitmap.shape[1]], bitmap)
+
+
+def _paint(window: NDArray[np.uint8], bitmap: NDArray[np.bool_]) -> None:
+    """Paints digits white with a black border."""
+    window[_grown(bitmap)] = 0
+    window[bitmap] = 255
 
 
 def scale_for_numbers(labels: NDArray[Any]) -> int:

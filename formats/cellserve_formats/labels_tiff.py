@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+import io
 import os
 from typing import Any
 
 from numpy.typing import NDArray
 
-from .files import write_bytes
+from .files import replacing
 from .image import PixelSize
-from .tiff import tiff_bytes
+from .tiff import write_tiff
 
 
-def labels_tiff_bytes(labels: NDArray[Any], pixel_size: PixelSize | None = None) -> bytes:
-    """Returns a label image as a deflate-compressed TIFF file.
+def labels_tiff_bytes(labels: NDArray[Any], pixel_size: PixelSize | None = None, axes: str = "YX") -> bytes:
+    """Returns a label image as a deflate-compressed TIFF file; ImageJ opens that of a volume as a stack.
 
     Args:
-        labels: uint16 or uint32 [Y, X].
-        pixel_size: That of the segmented image, micrometres; see `tiff_bytes`.
+        labels: uint16 or uint32, one axis per letter of `axes`.
+        pixel_size: That of the segmented image, micrometres; see `write_tiff`.
+        axes: "YX", "ZYX", "TYX" or "TZYX".
     """
-    return tiff_bytes(labels, "YX", pixel_size)
+    buffer = io.BytesIO()
+    write_tiff(buffer, labels, axes, pixel_size)
+    return buffer.getvalue()
 
 
-def write_labels_tiff(path: str | os.PathLike[str], labels: NDArray[Any], pixel_size: PixelSize | None = None) -> None:
+def write_labels_tiff(
+    path: str | os.PathLike[str], labels: NDArray[Any], pixel_size: PixelSize | None = None, axes: str = "YX"
+) -> None:
     """Writes a label image as a TIFF file; arguments as in `labels_tiff_bytes`.
 
     Raises:
         OSError: The file cannot be written.
     """
-    write_bytes(path, labels_tiff_bytes(labels, pixel_size))
+    with replacing(path) as file:
+        write_tiff(file, labels, axes, pixel_size)

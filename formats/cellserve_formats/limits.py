@@ -14,7 +14,9 @@ class Limits:
     Attributes:
         pixels: Most pixels of one plane, rows x columns.
         bytes: Most bytes of all pixels.
+        channels: Most channels, or samples of a colour pixel.
         planes: Most planes: the product of the lengths of all axes except Y and X.
+        voxels: Most voxels of a stack: the product of the lengths of T, Z, Y and X.
         pages: Most pages of a TIFF file.
         metadata_bytes: Most bytes of all tags of a TIFF file. Parsed tags take up to 20 times as much.
         bytes_per_strip: Most bytes of a compressed strip or tile of a TIFF file once unpacked, beside the pixels.
@@ -22,19 +24,22 @@ class Limits:
 
     pixels: int = 1 << 32
     bytes: int = 1 << 36
+    channels: int = 1 << 14
     planes: int = 1 << 14
+    voxels: int = 1 << 36
     pages: int = 1 << 16
     metadata_bytes: int = 1 << 28
     bytes_per_strip: int = 1 << 36
 
-    def check(self, planes: int, height: int, width: int, itemsize: int) -> int:
+    def check(self, channels: int, height: int, width: int, itemsize: int, stacked: int = 1) -> int:
         """Checks the size of an image.
 
         Args:
-            planes: Product of the lengths of all axes except Y and X.
+            channels: Channels or colours.
             height: Rows.
             width: Columns.
             itemsize: Bytes of one element.
+            stacked: Product of the lengths of the axes that make a stack: T and Z.
 
         Returns:
             Bytes of the pixels.
@@ -42,11 +47,15 @@ class Limits:
         Raises:
             ImageError: IMAGE_EMPTY if an axis has no element; IMAGE_TOO_LARGE above a limit.
         """
-        if min(planes, height, width) < 1:
+        planes = channels * stacked
+        if min(channels, stacked, height, width) < 1:
             raise ImageError(f"the image is empty: {planes} planes of {height} x {width} pixels", "IMAGE_EMPTY")
         size = planes * height * width * itemsize
         self.check_one("pixels", height * width)
+        self.check_one("channels", channels)
         self.check_one("planes", planes)
+        if stacked > 1:
+            self.check_one("voxels", stacked * height * width)
         self.check_one("bytes", size)
         return size
 
@@ -67,7 +76,9 @@ DEFAULT_LIMITS = Limits()
 _REMEDIES = {
     "pixels": ": cut the image into parts",
     "bytes": ": cut the image into parts, or send fewer planes or smaller numbers",
+    "channels": ": send fewer channels",
     "planes": ": send fewer planes",
+    "voxels": ": cut the stack into parts",
 }
 
 

@@ -15,7 +15,7 @@ from .label_numbers import draw_numbers
 from .png import png_bytes
 
 # Bright, saturated hues that differ from one another and from grey, as RGB.
-_PALETTE = np.array(
+PALETTE = np.array(
     [
         (255, 70, 70),
         (80, 200, 255),
@@ -169,9 +169,9 @@ def colour_numbers(labels: NDArray[Any], colours: int) -> NDArray[np.intp]:
 def _visible_colours(picture: NDArray[np.uint8], lines: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Returns the colours of the palette that differ from what the lines cover and from the ground of the picture."""
     grounds = np.stack([np.median(picture[lines], axis=0), np.median(picture, axis=(0, 1))])
-    distance = np.linalg.norm(_PALETTE[:, np.newaxis] - grounds, axis=2).min(axis=1)
+    distance = np.linalg.norm(PALETTE[:, np.newaxis] - grounds, axis=2).min(axis=1)
     enough = min(_CLEARLY_DIFFERENT, float(np.sort(distance)[-_FEWEST_COLOURS]))
-    visible: NDArray[np.float32] = _PALETTE[distance >= enough]
+    visible: NDArray[np.float32] = PALETTE[distance >= enough]
     return visible
 
 

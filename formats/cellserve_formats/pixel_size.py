@@ -15,6 +15,7 @@ _MICROMETRES = {
     "m": 1e6, "dm": 1e5, "cm": 1e4, "mm": 1e3, "µm": 1.0, "nm": 1e-3, "pm": 1e-6, "Å": 1e-4,
     "in": 25400.0, "meter": 1e6, "centimeter": 1e4, "millimeter": 1e3, "micrometer": 1.0, "nanometer": 1e-3,
     "um": 1.0, "micron": 1.0, "microns": 1.0, "micrometre": 1.0, "inch": 25400.0, "inches": 25400.0,
+    "decimeter": 1e5, "picometer": 1e-6, "angstrom": 1e-4,
 }  # fmt: skip
 _RESOLUTION_UNITS = {2: 25400.0, 3: 1e4}  # TIFF ResolutionUnit: inch, centimetre
 _PLAUSIBLE = (1e-4, 1e4)  # from a tenth of a nanometre to a centimetre
@@ -37,7 +38,7 @@ def pixel_size(file: tifffile.TiffFile, page: Any, ome: ElementTree.Element | No
     if ome is not None:
         return _ome_pixel_size(ome)
     metadata = (file.imagej_metadata or {}) if file.is_imagej else {}
-    unit = _unit(str(metadata.get("unit", "")))
+    unit = micrometres_of(str(metadata.get("unit", "")))
     if unit is not None:
         return _by_resolution(page, unit, unit * _number(metadata.get("spacing")))
     return _by_resolution(page, _RESOLUTION_UNITS.get(_value(page, "ResolutionUnit")))
@@ -46,7 +47,7 @@ def pixel_size(file: tifffile.TiffFile, page: Any, ome: ElementTree.Element | No
 def by_pixels_per_metre(y: float, x: float) -> PixelSize | None:
     """Returns the pixel size by resolutions in pixels per metre; None if it is implausible for a microscope."""
     along_y, along_x = (_MICROMETRES["m"] / resolution if resolution else math.nan for resolution in (y, x))
-    size = _plausible(along_y, along_x, math.nan)
+    size = plausible_size(along_y, along_x, math.nan)
     return None if size is not None and max(size.y, size.x) > _LARGEST_OF_A_MICROSCOPE else size
 
 
@@ -55,12 +56,12 @@ def _ome_pixel_size(root: ElementTree.Element) -> PixelSize | None:
     for element in root.iter():
         if element.tag.rpartition("}")[2] == "Pixels":
             y, x, z = (_ome_length(element.attrib, letter) for letter in "YXZ")
-            return _plausible(y, x, z)
+            return plausible_size(y, x, z)
     return None
 
 
 def _ome_length(attributes: Mapping[str, str], letter: str) -> float:
-    unit = _unit(attributes.get(f"PhysicalSize{letter}Unit", "µm"))
+    unit = micrometres_of(attributes.get(f"PhysicalSize{letter}Unit", "µm"))
     return math.nan if unit is None else unit * _number(attributes.get(f"PhysicalSize{letter}"))
 
 
@@ -69,21 +70,22 @@ def _by_resolution(page: Any, unit: float | None, z: float = math.nan) -> PixelS
     if unit is None:
         return None
     y, x = (unit / resolution if (resolution := _ratio(page, f"{letter}Resolution")) else math.nan for letter in "YX")
-    size = _plausible(y, x, z)
+    size = plausible_size(y, x, z)
     if size is not None and unit in _RESOLUTION_UNITS.values() and max(size.y, size.x) > _LARGEST_OF_A_MICROSCOPE:
         return None
     return size
 
 
-def _plausible(y: float, x: float, z: float) -> PixelSize | None:
+def plausible_size(y: float, x: float, z: float) -> PixelSize | None:
+    """Returns a pixel size, micrometres: without z if z is implausible, None if y or x is. NaN is implausible."""
     low, high = _PLAUSIBLE
     if not (low <= y <= high and low <= x <= high):
         return None
     return PixelSize(y, x, z if low <= z <= high else None)
 
 
-def _unit(name: str) -> float | None:
-    """Returns the micrometres of a unit; None for pixels and for unknown ones."""
+def micrometres_of(name: str) -> float | None:
+    """Returns the micrometres of a unit of length by its name; None for pixels and for unknown units."""
     name = name.replace("\\u00B5", "µ").replace("μ", "µ").strip()  # ImageJ's escape, and the Greek letter
     return _MICROMETRES.get(name, _MICROMETRES.get(name.lower()))
 

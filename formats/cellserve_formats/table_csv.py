@@ -23,7 +23,7 @@ def table_csv_bytes(rows: Iterable[Row], axes: str = "YX", pixel_size: PixelSize
 
     Args:
         rows: One mapping of all columns of `cellserve_contract.objects` per object.
-        axes: Axes of the label image.
+        axes: Axes of the label image: "YX" or "ZYX".
         pixel_size: That of the segmented image, micrometres.
 
     Raises:
@@ -39,13 +39,15 @@ def table_csv_bytes(rows: Iterable[Row], axes: str = "YX", pixel_size: PixelSize
     return text.getvalue().encode()
 
 
-def write_table_csv(path: str | os.PathLike[str], rows: Iterable[Row], pixel_size: PixelSize | None = None) -> None:
+def write_table_csv(
+    path: str | os.PathLike[str], rows: Iterable[Row], pixel_size: PixelSize | None = None, axes: str = "YX"
+) -> None:
     """Writes the objects as CSV; arguments and errors as in `table_csv_bytes`.
 
     Raises:
         OSError: The file cannot be written.
     """
-    write_bytes(path, table_csv_bytes(rows, pixel_size=pixel_size))
+    write_bytes(path, table_csv_bytes(rows, axes, pixel_size))
 
 
 def _text(value: int | float | None) -> str:

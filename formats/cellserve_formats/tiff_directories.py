@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .errors import ImageError
+from .files import FileBytes
 from .limits import Limits
 
 _TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
@@ -28,7 +29,7 @@ class _Layout:
     inline: int
 
     @classmethod
-    def of(cls, data: bytes) -> _Layout:
+    def of(cls, data: FileBytes) -> _Layout:
         order = "<" if data[:2] == b"II" else ">"
         if b"+" in data[2:4]:
             return cls(order, order + "Q", order + "HHQ8s", order + "Q", 8)
@@ -42,7 +43,7 @@ class _Entry:
     offsets: tuple[int, ...]
 
 
-def check_directories(data: bytes, limits: Limits) -> None:
+def check_directories(data: FileBytes, limits: Limits) -> None:
     """Follows the chain of pages of a TIFF file, and counts its pages and the bytes of its tags.
 
     Args:
@@ -78,7 +79,7 @@ def damaged(why: str = "it is damaged or cut off") -> ImageError:
     return ImageError(f"the TIFF file cannot be decoded; {why}", "IMAGE_UNDECODABLE")
 
 
-def _directory(data: bytes, offset: int, layout: _Layout) -> tuple[Iterator[_Entry], int]:
+def _directory(data: FileBytes, offset: int, layout: _Layout) -> tuple[Iterator[_Entry], int]:
     """Returns the entries of a directory and the offset of the next one, 0 after the last one.
 
     Raises:
@@ -97,7 +98,7 @@ def _directory(data: bytes, offset: int, layout: _Layout) -> tuple[Iterator[_Ent
     return entries, _number(data, end, layout)
 
 
-def _number(data: bytes, at: int, layout: _Layout) -> int:
+def _number(data: FileBytes, at: int, layout: _Layout) -> int:
     """Returns the offset that is stored at a place of the file; 0 where the file ends before."""
     if at + struct.calcsize(layout.offset) > len(data):
         return 0
@@ -105,7 +106,7 @@ def _number(data: bytes, at: int, layout: _Layout) -> int:
     return int(number)
 
 
-def _entry(data: bytes, layout: _Layout, tag: int, kind: int, count: int, value: bytes) -> _Entry:
+def _entry(data: FileBytes, layout: _Layout, tag: int, kind: int, count: int, value: bytes) -> _Entry:
     size = _TYPE_SIZES.get(kind, 0) * count
     if size > len(data):
         raise damaged(f"tag {tag} is larger than the file")

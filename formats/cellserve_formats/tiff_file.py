@@ -14,7 +14,7 @@ import tifffile
 
 from .encoded import file_format
 from .errors import ImageError
-from .files import read_bytes
+from .files import FileBytes, map_bytes, read_bytes
 from .limits import Limits
 from .ome import OmeDocument, master_of
 from .tiff_directories import check_directories, damaged
@@ -27,12 +27,19 @@ class TiffSource:
     """The bytes of a TIFF file, and where the file stands.
 
     Attributes:
-        data: The file.
+        data: The file: in memory, or mapped from `path`.
         path: Its path; None if there is none, so that no other file can be read.
     """
 
-    data: bytes
+    data: FileBytes
     path: Path | None = None
+
+    def opened(self) -> io.BytesIO | Path:
+        """Returns what the parser opens: the bytes in memory, or the path of a mapped file."""
+        if isinstance(self.data, bytes):
+            return io.BytesIO(self.data)
+        assert self.path is not None
+        return self.path
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +72,7 @@ def opened(source: TiffSource, limits: Limits, chosen: int | None) -> Iterator[O
     """
     check_directories(source.data, limits)
     with contextlib.ExitStack() as stack:
-        file = stack.enter_context(_open(io.BytesIO(source.data)))
+        file = stack.enter_context(_open(source.opened()))
         document = _document(file, source, limits)
         if document is not None and document.images:
             image = document.images[_choose(document.images, chosen)]
@@ -73,7 +80,7 @@ def opened(source: TiffSource, limits: Limits, chosen: int | None) -> Iterator[O
             if image.files:
                 _check_set(image.files, source, limits)
             if image.files or document.is_rewritten:
-                where = source.path if image.files and source.path else io.BytesIO(source.data)
+                where = source.path if image.files and source.path else source.opened()
                 file = stack.enter_context(_open(where, document.text()))
             chosen = None
         images = [series for series in file.series if not (series.keyframe.is_reduced or series.keyframe.is_mask)]
@@ -126,10 +133,10 @@ def _document(file: tifffile.TiffFile, source: TiffSource, limits: Limits) -> Om
         raise _missing([master], source)
     if file_format(data) == "tiff":
         check_directories(data, limits)
-        with _open(io.BytesIO(data)) as other:
+        with _open(TiffSource(data, _place(master, source)).opened()) as other:
             described = _parsed(other, limits)
     else:
-        described = OmeDocument.parse(data.decode(errors="replace"), len(file.pages), _area(file), limits)
+        described = OmeDocument.parse(bytes(data).decode(errors="replace"), len(file.pages), _area(file), limits)
     if described is None or master_of(described) is not None:
         raise damaged(f"the file {master} does not describe the set that it belongs to")
     return OmeDocument(described, name, uuid, master)
@@ -160,12 +167,19 @@ def _check_set(files: Sequence[str], source: TiffSource, limits: Limits) -> None
         raise _missing(missing, source)
 
 
-def _beside(name: str, source: TiffSource, limits: Limits) -> bytes | None:
-    """Returns the bytes of a file in the same folder; None if there is no such file."""
+def _beside(name: str, source: TiffSource, limits: Limits) -> FileBytes | None:
+    """Returns the bytes of a file in the same folder, mapped as those of the source; None if there is no such file."""
+    path = _place(name, source)
+    if path is None or not path.is_file():
+        return None
+    return read_bytes(path, 2 * limits.bytes) if isinstance(source.data, bytes) else map_bytes(path)
+
+
+def _place(name: str, source: TiffSource) -> Path | None:
+    """Returns the path of a file in the same folder."""
     if source.path is None or not name or Path(name).name != name:
         return None
-    path = source.path.with_name(name)
-    return read_bytes(path, 2 * limits.bytes) if path.is_file() else None
+    return source.path.with_name(name)
 
 
 def _missing(names: Sequence[str], source: TiffSource) -> ImageError:

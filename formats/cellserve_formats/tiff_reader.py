@@ -10,6 +10,7 @@ from cellserve_contract.axes import LETTERS
 
 from . import tiff_values
 from .errors import ImageError
+from .files import FileBytes
 from .image import Image, check_axes, check_flat, check_pixels
 from .jpeg_reader import is_cut_off, jpeg_frame
 from .limits import Limits
@@ -25,6 +26,7 @@ _CODECS = frozenset(
     for name in ("NONE", "LZW", "DEFLATE", "ADOBE_DEFLATE", "PACKBITS", "ZSTD", "LZMA")
 )
 _UNCOMPRESSED = tifffile.COMPRESSION.NONE
+_MOST_CHANNELS_LAST = 4  # tifffile writes an array [Y, X, C] as Y pages of X rows with C pixels each
 _JPEG = tifffile.COMPRESSION.JPEG  # brings a size of its own, which is compared with the tags
 _PHOTOMETRIC = tifffile.PHOTOMETRIC
 _GREY_OR_RGB = (_PHOTOMETRIC.MINISWHITE, _PHOTOMETRIC.MINISBLACK, _PHOTOMETRIC.RGB, _PHOTOMETRIC.PALETTE)
@@ -65,9 +67,10 @@ def _read(image: OpenImage, source: TiffSource, limits: Limits, options: ReadOpt
     found = [(letter, length) for letter, length in zip(series.axes, series.shape, strict=True)]
     kept = [(letter, length) for letter, length in found if length != 1 or letter in "YX"]
     shape = tuple(length for _, length in kept)
-    axes = _known_axes("".join(letter for letter, _ in kept), shape, options.axes)
+    names = "".join(letter for letter, _ in kept)
+    axes = known_axes(names, shape, options.axes)
     if not options.stacks:
-        check_flat(axes, shape)
+        check_flat(axes, shape, assumed=axes not in (names, options.axes))
     if series.dtype is None or series.dtype.kind not in "biuf":
         raise ImageError(f"pixels of type {series.dtype} are not real numbers", "DATA_TYPE_UNSUPPORTED")
     table = None if options.as_stored else tiff_values.colour_table(image.file, page, axes)
@@ -76,7 +79,9 @@ def _read(image: OpenImage, source: TiffSource, limits: Limits, options: ReadOpt
     if "S" in length or table is not None:
         length["S"] = samples if table is None else table.shape[1]
     itemsize = (series if table is None else table).dtype.itemsize
-    limits.check(math.prod(length.values()) // max(1, length["Y"] * length["X"]), length["Y"], length["X"], itemsize)
+    stacked = math.prod(length.get(letter, 1) for letter in "TZ")
+    channels = math.prod(length.get(letter, 1) for letter in "CS")
+    limits.check(channels, length["Y"], length["X"], itemsize, stacked)
     _check_storage(series, page, source, limits)
     buffer = _BUFFER_BYTES if options.threads == 1 else _SHARED_BUFFER_BYTES
     pixels = series.asarray(maxworkers=options.threads, buffersize=buffer).reshape(shape)
@@ -99,20 +104,50 @@ def _read(image: OpenImage, source: TiffSource, limits: Limits, options: ReadOpt
     return Image(pixels, axes, pixel_size(image.file, page, image.ome), name, warnings)
 
 
-def _known_axes(found: str, shape: tuple[int, ...], given: str | None) -> str:
-    """Returns the file's own axes if all are known, else the caller's."""
-    if set(found) <= set(LETTERS):
-        check_axes(found, len(shape))
-        return found
-    if given and len(given) == len(shape):
-        check_axes(given, len(shape))
-        return given
-    raise ImageError(
-        f"the file does not say whether its planes are channels, z or time (axes {found}, shape {shape}); if they are "
-        "channels, say axes CYX (planes first) or YXC (planes last), on the command line --axes CYX; planes of a stack "
-        "are segmented one at a time, each as a file of its own",
-        "AXES_UNKNOWN",
-    )
+def known_axes(found: str, shape: tuple[int, ...], given: str | None) -> str:
+    """Returns the file's own axes if all are known, else the caller's. Pages without a name are planes of a z stack.
+
+    Args:
+        found: Axes of the file, as tifffile names them.
+        shape: Their lengths.
+        given: Axes that the caller names, if any.
+
+    Raises:
+        ImageError: AXES_UNKNOWN if several axes have no name, if rows are so short that they could be channels, or if
+            the caller's axes do not fit.
+    """
+    unnamed = [letter for letter in found if letter not in LETTERS]
+    axes = given if unnamed and given else found
+    if len(unnamed) == 1 and not given and "Z" not in found and shape[found.index("X")] > _MOST_CHANNELS_LAST:
+        axes = found.replace(unnamed[0], "Z")
+    if len(axes) != len(shape) or not set(axes) <= set(LETTERS):
+        such = "ZYX or CYX (planes first) or YXC (channels last)" if len(shape) == 3 else "TCZYX"[-len(shape) :]
+        raise ImageError(
+            f"the file does not say whether its planes are channels, z or time (axes {found}, shape {shape}); name its "
+            f"{len(shape)} axes, such as {such}: --axes on the command line",
+            "AXES_UNKNOWN",
+        )
+    check_axes(axes, len(shape))
+    return axes
+
+
+def check_colours(page: Any) -> None:
+    """Checks that an image is grey or RGB. Raises ImageError with reason IMAGE_UNDECODABLE."""
+    if page.photometric not in _GREY_OR_RGB and not (
+        page.compression == _JPEG and page.photometric == _PHOTOMETRIC.YCBCR
+    ):
+        raise ImageError(
+            f"the colours of the TIFF file are stored as {_name(page.photometric)}; save it as grey or RGB",
+            "IMAGE_UNDECODABLE",
+        )
+
+
+def check_parts(series: Any) -> None:
+    """Checks that the strips of an image are there, and some of its tiles. Raises ImageError IMAGE_UNDECODABLE."""
+    for part in series.pages:
+        there = [bool(offset and size) for offset, size in zip(part.dataoffsets, part.databytecounts, strict=True)]
+        if not (any(there) if series.keyframe.is_tiled else all(there)):  # slide scanners leave out empty tiles
+            raise damaged("parts of a plane are not there")
 
 
 def _check_storage(series: Any, page: Any, source: TiffSource, limits: Limits) -> None:
@@ -123,13 +158,7 @@ def _check_storage(series: Any, page: Any, source: TiffSource, limits: Limits) -
             "save it uncompressed, or with LZW, Deflate, Zstandard or JPEG",
             "IMAGE_UNDECODABLE",
         )
-    if page.photometric not in _GREY_OR_RGB and not (
-        page.compression == _JPEG and page.photometric == _PHOTOMETRIC.YCBCR
-    ):
-        raise ImageError(
-            f"the colours of the TIFF file are stored as {_name(page.photometric)}; save it as grey or RGB",
-            "IMAGE_UNDECODABLE",
-        )
+    check_colours(page)
     itemsize = series.dtype.itemsize
     limits.check_one("bytes", math.prod(series.shape) * itemsize)
     limits.check_one("bytes", len(series.pages) * page.nbytes)
@@ -138,10 +167,7 @@ def _check_storage(series: Any, page: Any, source: TiffSource, limits: Limits) -
         limits.check_one("bytes", math.prod(page.chunks) * itemsize)
     if page.compression != _UNCOMPRESSED:
         limits.check_one("bytes_per_strip", math.prod(page.chunks) * itemsize)
-    for part in series.pages:
-        there = [bool(offset and size) for offset, size in zip(part.dataoffsets, part.databytecounts, strict=True)]
-        if not (any(there) if page.is_tiled else all(there)):  # slide scanners leave out empty tiles
-            raise damaged("parts of a plane are not there")
+    check_parts(series)
     if page.compression == _JPEG:
         if series.is_multifile:
             raise ImageError(
@@ -155,7 +181,7 @@ def _name(code: Any) -> str:
     return str(getattr(code, "name", code))
 
 
-def _check_jpeg(series: Any, page: Any, data: bytes) -> None:
+def _check_jpeg(series: Any, page: Any, data: FileBytes) -> None:
     """Checks that every JPEG stream is whole, and not larger than its tile or strip."""
     view = memoryview(data)
     height, width = page.chunks[-3:-1] if page.planarconfig == 1 and page.samplesperpixel > 1 else page.chunks[-2:]

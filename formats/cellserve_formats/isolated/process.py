@@ -69,8 +69,8 @@ class _AskingLimits(Limits):
     base: int = 0
     more: int = 0
 
-    def check(self, planes: int, height: int, width: int, itemsize: int) -> int:
-        size = Limits.check(self, planes, height, width, itemsize)
+    def check(self, channels: int, height: int, width: int, itemsize: int, stacked: int = 1) -> int:
+        size = Limits.check(self, channels, height, width, itemsize, stacked)
         self.ask(size)
         return size
 

@@ -69,7 +69,7 @@ class IsolatedReader:
         wait: Callable[[], None] = lambda: None,
         grant: Grant = contextlib.nullcontext,
     ) -> Image:
-        """Reads an image file; see `read_image`. Stacks and time series are refused.
+        """Reads an image file; see `read_image`.
 
         Args:
             data: The file.
@@ -89,7 +89,7 @@ class IsolatedReader:
                 time; IMAGE_TOO_LARGE if it took too much memory.
         """
         seconds += len(data) // BYTES_PER_SECOND
-        options = asdict(ReadOptions(axes, stacks=False, series=series))
+        options = asdict(ReadOptions(axes, series=series))
         start = time.monotonic()
         with contextlib.ExitStack() as stack:
             file = stack.enter_context(_file_in_memory(data))

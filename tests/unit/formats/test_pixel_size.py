@@ -89,3 +89,24 @@ def test_labels_keep_the_size_of_their_image(y, x):
     assert (size.y, size.x) == pytest.approx((y, x), rel=1e-5)
     assert size.z is None
     assert read_image(labels_tiff_bytes(labels)).pixel_size is None
+
+
+@pytest.mark.parametrize(
+    ("size", "anisotropy"),
+    [
+        (PixelSize(0.5, 0.5, 2.0), 4),
+        (PixelSize(0.4, 0.6, 1.0), 2),
+        (PixelSize(1, 1, 0.5), 0.5),
+        (PixelSize(0.5, 0.5), None),
+    ],
+)
+def test_anisotropy(size, anisotropy):
+    assert size.anisotropy == (anisotropy and pytest.approx(anisotropy))
+
+
+@pytest.mark.parametrize("z", [{}, {"PhysicalSizeZ": 0}, {"PhysicalSizeZ": 2, "PhysicalSizeZUnit": "pixel"}])
+def test_anisotropy_that_a_file_does_not_state(z):
+    sizes = {"PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5, **z}
+    size = read_image(tiff(np.stack([GREY] * 3), ome=True, metadata={"axes": "ZYX", **sizes})).pixel_size
+    assert size == PixelSize(0.5, 0.5)
+    assert size.anisotropy is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import threading
 
 import imagecodecs
@@ -94,24 +95,45 @@ def test_tiff_with_jpeg_inside(layout):
     assert np.abs(image.pixels.astype(int) - pixels).mean() < 2
 
 
-@pytest.mark.parametrize("axes", ["ZYX", "TYX"])
-def test_stacks_are_refused_where_they_are_not_wanted(axes):
+@pytest.mark.parametrize(("axes", "choices"), [("ZYX", ("--volume", "--stitch", "--planes")), ("TYX", ("--planes",))])
+def test_stacks_are_refused_where_they_are_not_wanted(axes, choices):
     data = tiff(np.zeros((5, 20, 30), np.uint16), imagej=True, metadata={"axes": axes})
     assert read_image(data).axes == axes
     error = refused(data, stacks=False)
     assert error.reason == "AXES_UNKNOWN"
-    assert "not supported yet" in error.message
+    assert tuple(word.strip("()") for word in re.findall(r"\(--\w+\)", error.message)) == choices
 
 
-def test_planes_without_names_need_the_callers_word():
-    data = tiff(np.stack([GREY, GREY]), photometric="minisblack")
+@pytest.mark.parametrize("options", [{}, {"metadata": None}])
+def test_pages_without_names_are_a_z_stack(options):
+    data = tiff(np.stack([GREY, GREY]), photometric="minisblack", **options)
+    assert read_image(data).axes == "ZYX"
+    assert read_image(data, axes="CYX").axes == "CYX"
+    assert read_image(data, axes="CYX", stacks=False).axes == "CYX"
+    error = refused(data, stacks=False)
+    assert error.reason == "AXES_UNKNOWN"
+    assert all(choice in error.message for choice in ("--volume", "--stitch", "--planes", "--axes CYX"))
+    assert refused(data, axes="YX").reason == "AXES_UNKNOWN"
+    assert refused(data, axes="QYX").reason == "AXES_UNKNOWN"
+
+
+@pytest.mark.parametrize("options", [{}, {"metadata": None}])
+@pytest.mark.parametrize("channels", [2, 4])
+def test_channels_last_are_no_stack(channels, options):
+    data = tiff(np.dstack([GREY] * channels), photometric="minisblack", **options)
+    error = refused(data)
+    assert error.reason == "AXES_UNKNOWN"
+    assert "YXC" in error.message
+    assert read_image(data, axes="YXC").axes == "YXC"
+
+
+def test_two_axes_without_names_need_the_callers_word():
+    data = tiff(np.stack([GREY] * 6).reshape(3, 2, 20, 30), photometric="minisblack")
     error = refused(data)
     assert error.reason == "AXES_UNKNOWN"
     assert "channels, z or time" in error.message
-    assert read_image(data, axes="CYX").axes == "CYX"
-    assert read_image(data, axes="ZYX").axes == "ZYX"
-    assert refused(data, axes="YX").reason == "AXES_UNKNOWN"
-    assert refused(data, axes="QYX").reason == "AXES_UNKNOWN"
+    assert "CZYX: --axes" in error.message
+    assert read_image(data, axes="TZYX").axes == "TZYX"
 
 
 def test_what_the_file_says_wins():

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import tifffile
 from cellserve_contract.objects import columns
-from cellserve_formats import Image, ImageError, PixelSize, planes, read_image, replacing
+from cellserve_formats import Image, ImageError, PixelSize, planes, read_image, replacing, tiff
 from cellserve_formats.geojson import geojson_bytes
 from cellserve_formats.labels_png import labels_png_bytes, write_labels_png
 from cellserve_formats.labels_tiff import labels_tiff_bytes, write_labels_tiff
 from cellserve_formats.overlay import draw_overlay, overlay_bytes, write_overlay
 from cellserve_formats.png import png_bytes, write_png
 from cellserve_formats.table_csv import table_csv_bytes, write_table_csv
+from cellserve_formats.tiff import tiff_bytes
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -49,6 +50,47 @@ def test_label_tiff(labels):
         assert file.series[0].axes == "YX"
         assert file.pages[0].compression == tifffile.COMPRESSION.ADOBE_DEFLATE
     assert labels_tiff_bytes(labels) == data, "the same labels make the same file"
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32])
+@pytest.mark.parametrize("size", [PixelSize(0.5, 0.25, 2.0), PixelSize(0.5, 0.25), None])
+@pytest.mark.parametrize("axes", ["ZYX", "TYX", "TZYX"])
+def test_label_tiff_of_a_stack(axes, dtype, size):
+    """The tags and the description are those that ImageJ reads: one page per plane, deflate without a predictor."""
+    labels = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (3, 4, 5, 6)[-len(axes) :], dtype)
+    data = labels_tiff_bytes(labels, size, axes)
+    image = read_image(data)
+    np.testing.assert_array_equal(image.pixels, labels)
+    assert (image.pixels.dtype, image.axes, image.pixel_size, image.warnings) == (dtype, axes, size, ())
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        assert len(file.pages) == np.prod(labels.shape[:-2])
+        page = file.pages[0]
+        assert (page.compression, page.predictor, page.photometric) == (8, 1, tifffile.PHOTOMETRIC.MINISBLACK)
+        assert page.tags["Orientation"].value == 1
+        facts = file.imagej_metadata
+    assert facts["images"] == np.prod(labels.shape[:-2])
+    assert (facts.get("slices", 1), facts.get("frames", 1)) == (
+        labels.shape[-3] if "Z" in axes else 1,
+        labels.shape[0] if "T" in axes else 1,
+    )
+    assert facts.get("unit") == (size and "micron")
+    assert facts.get("spacing") == (size and size.z)
+
+
+def test_flows_of_a_volume_are_in_the_order_of_imagej():
+    flows = np.arange(3 * 2 * 4 * 5, dtype=np.float32).reshape(3, 2, 4, 5)
+    image = read_image(tiff_bytes(flows, "CZYX"))
+    assert image.axes == "ZCYX"
+    np.testing.assert_array_equal(image.pixels, flows.swapaxes(0, 1))
+
+
+def test_large_arrays_become_bigtiff(monkeypatch):
+    labels = np.zeros((3, 20, 30), np.uint16)
+    assert labels_tiff_bytes(labels, None, "ZYX")[:4] == b"II*\0"
+    monkeypatch.setattr(tiff, "_MOST_CLASSIC_BYTES", labels.nbytes - 1)
+    data = labels_tiff_bytes(labels, None, "ZYX")
+    assert data[:4] == b"II+\0"
+    assert read_image(data).axes == "ZYX"
 
 
 @given(LABELS)
@@ -99,12 +141,23 @@ def test_table():
     assert [row[size] for size in sizes] == ["0.5", "0.25"]
 
 
-def test_columns_have_the_names_of_scikit_image():
+def test_table_of_a_volume():
+    names = [column.name for column in columns("ZYX")]
+    assert names[1:10] == [*(f"bbox-{n}" for n in range(6)), *(f"centroid-{n}" for n in range(3))]
+    row = {name: number for number, name in enumerate(names)}
+    (read,) = csv.DictReader(io.StringIO(table_csv_bytes([row], "ZYX", PixelSize(0.5, 0.25, 2)).decode()))
+    sizes = {"pixel_size_z_um": "2", "pixel_size_y_um": "0.5", "pixel_size_x_um": "0.25"}
+    assert read == {name: str(value) for name, value in row.items()} | sizes
+
+
+@pytest.mark.parametrize("axes", ["YX", "ZYX"])
+def test_columns_have_the_names_of_scikit_image(axes):
     measure = pytest.importorskip("skimage.measure")
     ours = {"mean_probability", "flow_error"}
-    labels = np.pad(np.ones((2, 3), int), 2)
-    names = {name.partition("-")[0] for name in NAMES} - ours
-    assert set(measure.regionprops_table(labels, properties=sorted(names))) == set(NAMES) - ours
+    labels = np.pad(np.ones((2, 3, 4)[-len(axes) :], int), 2)
+    columns_of_axes = {column.name for column in columns(axes)} - ours
+    names = {name.partition("-")[0] for name in columns_of_axes}
+    assert set(measure.regionprops_table(labels, properties=sorted(names))) == columns_of_axes
 
 
 def test_every_writer_writes_what_it_returns(tmp_path):
