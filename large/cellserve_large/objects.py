@@ -1,0 +1,173 @@
+"""Objects of a block: extents, flow errors, holes, probabilities; and the tables of the objects of an image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from cellserve_contract.params import RecoveryParams
+from cellserve_postprocess import stages
+from numpy.typing import NDArray
+
+from .geometry import Box
+
+
+@dataclass(frozen=True, slots=True)
+class Extents:
+    """Areas and bounding boxes of objects.
+
+    Attributes:
+        numbers: int32 [n], objects.
+        areas: int64 [n], pixels of each.
+        boxes: int32 [n, 2 * axes], bounding box of each in the image, as of `measure_extents`.
+    """
+
+    numbers: NDArray[np.int32]
+    areas: NDArray[np.int64]
+    boxes: NDArray[np.int32]
+
+
+def measure_block(labels: NDArray[np.int32], box: Box) -> Extents:
+    """Returns the extents of the objects of a block of the label image, as far as they lie in the block."""
+    first = int(labels.min(initial=np.iinfo(np.int32).max, where=labels > 0))
+    last = int(labels.max(initial=0))
+    # Numbers of one block lie close together.
+    areas, boxes = stages.measure_extents(np.maximum(labels - (first - 1), 0), max(0, last - first + 1))
+    present = np.flatnonzero(areas)
+    boxes = boxes[present] + np.array(2 * box.start, np.int32)
+    return Extents((present + first).astype(np.int32), areas[present], boxes)
+
+
+def join_extents(parts: Iterable[Extents], count: int, axes: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Returns areas, int64 [count], and boxes, int32 [count, 2 * axes], of objects 1..count; zeros for absent ones."""
+    areas = np.zeros(count, np.int64)
+    low = np.full((count, axes), np.iinfo(np.int32).max, np.int32)
+    high = np.zeros((count, axes), np.int32)
+    for part in parts:  # an object occurs once in a part
+        index = part.numbers - 1
+        areas[index] += part.areas
+        low[index] = np.minimum(low[index], part.boxes[:, :axes])
+        high[index] = np.maximum(high[index], part.boxes[:, axes:])
+    low[areas == 0] = 0
+    return areas, np.concatenate([low, high], axis=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Holes:
+    """Pixels that objects enclose. Those that are background in the end belong to the object.
+
+    Attributes:
+        positions: int64 [h], flat indices in the label image.
+        numbers: int32 [h], the object that encloses each.
+        probabilities: float64 [h], cell probability of each.
+    """
+
+    positions: NDArray[np.int64]
+    numbers: NDArray[np.int32]
+    probabilities: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A part of the label image, and the maps at its pixels.
+
+    Attributes:
+        box: of the part in the label image.
+        labels: int32, the objects before any is dropped.
+        logit: float32, logit of the cell probability at the centre of each pixel.
+    """
+
+    box: Box
+    labels: NDArray[np.int32]
+    logit: NDArray[np.float32]
+
+
+def flow_errors(
+    labels: NDArray[np.int32],
+    maps: NDArray[np.float32],
+    box: Box,
+    numbers: NDArray[np.int32],
+    spans: NDArray[np.int32],
+    params: RecoveryParams,
+) -> NDArray[np.float32]:
+    """Returns the flow errors of objects, float32 [n].
+
+    Args:
+        labels: int32, the objects in the box, at the scale of the maps.
+        maps: float32, the maps of the box.
+        box: contains all these objects.
+        numbers: int32 [n], objects.
+        spans: int32 [n, 2 * axes], their bounding boxes at the scale of the maps.
+        params: validated parameters.
+    """
+    return stages.flow_errors(_renumbered(labels, numbers), spans - np.array(2 * box.start, np.int32), maps, params)
+
+
+def measure_holes(
+    sample: Sample, numbers: NDArray[np.int32], boxes: NDArray[np.int32], shape: tuple[int, ...], fill: bool
+) -> tuple[NDArray[np.float64], Holes]:
+    """Sum the cell probability over objects, float64 [n], and find the pixels that they enclose.
+
+    Args:
+        sample: contains all these objects.
+        numbers: int32 [n], objects, ascending.
+        boxes: int32 [n, 2 * axes], their bounding boxes in the label image.
+        shape: of the label image.
+        fill: whether holes are looked for.
+    """
+    labels = _renumbered(sample.labels, numbers)
+    sums = stages.probability_sums(labels, sample.logit, numbers.size)
+    if not fill:
+        return sums, Holes(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0))
+    filled = labels.copy()
+    # What an object encloses depends on its own pixels alone. Of nested objects the smaller box comes first, as in
+    # memory; objects of other blocks are compared when holes are filled.
+    stages.fill_holes(filled, boxes - np.array(2 * sample.box.start, np.int32))
+    places = np.flatnonzero(filled != labels)
+    probabilities = 1 / (1 + np.exp(-sample.logit.ravel()[places].astype(np.float64)))
+    return sums, Holes(sample.box.to_image(places, shape), numbers[filled.ravel()[places] - 1], probabilities)
+
+
+def _renumbered(labels: NDArray[np.int32], numbers: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The label image with only these objects, numbered 1..n."""
+    new = np.zeros(max(int(labels.max(initial=0)), int(numbers.max(initial=0))) + 1, np.int32)
+    new[numbers] = np.arange(1, numbers.size + 1)
+    return new[labels]
+
+
+def fill_block(
+    labels: NDArray[np.int32], box: Box, shape: tuple[int, ...], holes: Holes, sizes: NDArray[np.int64]
+) -> Holes:
+    """Give background of a block to the objects that enclose it, in place.
+
+    Args:
+        labels: int32, the block of the label image, objects by their final numbers.
+        box: of the block.
+        shape: of the label image.
+        holes: of all objects whose holes reach into the block, with final numbers; 0 where an object was dropped.
+        sizes: int64 [h], pixels of the bounding box of the object that encloses each; the smallest comes first.
+
+    Returns:
+        The pixels that were filled, and the object of each.
+    """
+    places = box.from_image(holes.positions, shape)
+    candidates = np.flatnonzero((places >= 0) & (holes.numbers > 0))
+    candidates = candidates[labels.ravel()[places[candidates]] == 0]
+    order = np.lexsort((holes.numbers[candidates], sizes[candidates], places[candidates]))
+    candidates = candidates[order]
+    first = np.diff(places[candidates], prepend=-1) != 0
+    filled = candidates[first]
+    labels.ravel()[places[filled]] = holes.numbers[filled]
+    return Holes(holes.positions[filled], holes.numbers[filled], holes.probabilities[filled])
+
+
+def sum_block(labels: NDArray[np.int32], box: Box) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Returns the objects of a block, int32 [n], and their pixels and sums of coordinates, int64 [n, 1 + axes]."""
+    first = int(labels.min(initial=np.iinfo(np.int32).max, where=labels > 0))
+    last = int(labels.max(initial=0))
+    sums = stages.place_sums(np.maximum(labels - (first - 1), 0), max(0, last - first + 1))
+    present = np.flatnonzero(sums[:, 0])
+    sums = sums[present]
+    sums[:, 1:] += sums[:, :1] * np.array(box.start)
+    return (present + first).astype(np.int32), sums
