@@ -18,7 +18,7 @@ from . import messages
 from .calls import ServiceCalls
 from .channel import DEFAULT_ADDRESS, addresses, authority, channel_options, target, with_size
 from .errors import CellServeError, from_rpc_error, is_unknown_call
-from .images import ImageLike
+from .images import ImageLike, of_volume
 from .items import AsyncPairs, keyed_async
 from .keywords import at_a_time, check_client, in_types
 from .large import LargeCall, call_large_async, is_large, takes_large
@@ -69,6 +69,17 @@ class AsyncClient:
     ) -> Segmentation:
         """Segments one image; see `Client.segment`."""
         return await self._segment(Template.of(params, **options), image, request_id)
+
+    async def segment_volume(
+        self,
+        image: ImageLike,
+        params: SegmentParams | None = None,
+        *,
+        request_id: str | None = None,
+        **options: Unpack[SegmentOptions],
+    ) -> Segmentation:
+        """Segments a stack; see `Client.segment_volume`."""
+        return await self.segment(image, params, request_id=request_id, **of_volume(image, params, options))
 
     @overload
     def segment_many(

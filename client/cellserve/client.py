@@ -16,7 +16,7 @@ from . import messages
 from .calls import CallGroup, ServiceCalls
 from .channel import DEFAULT_ADDRESS, addresses, authority, channel_options, target, with_size
 from .errors import CellServeError, UnavailableError, from_rpc_error, is_unknown_call
-from .images import ImageLike
+from .images import ImageLike, of_volume
 from .items import Pairs, keyed
 from .keywords import at_a_time, check_client, in_types
 from .large import LargeCall, call_large, is_large, takes_large
@@ -101,6 +101,32 @@ class Client:
             CellServeError: See `cellserve.errors`.
         """
         return self._segment(Template.of(params, **options), image, request_id, self._calls)
+
+    def segment_volume(
+        self,
+        image: ImageLike,
+        params: SegmentParams | None = None,
+        *,
+        request_id: str | None = None,
+        **options: Unpack[SegmentOptions],
+    ) -> Segmentation:
+        """Segments a stack: `segment` with stack_mode="volume", unless the call says "stitch" or "planes".
+
+        Args:
+            image: As in `segment`. Arrays have axes [Z, Y, X] or [Z, C, Y, X] unless `axes` says otherwise.
+            params: As in `segment`.
+            request_id: As in `segment`.
+            **options: As in `segment`. anisotropy is the distance of planes over that of pixels; it follows from the
+                pixel size of the image if that is known.
+
+        Returns:
+            Labels [Z, Y, X] and objects; boxes and centroids begin with z.
+
+        Raises:
+            TypeError: A keyword that does not exist, or a value of a wrong type.
+            CellServeError: See `cellserve.errors`.
+        """
+        return self.segment(image, params, request_id=request_id, **of_volume(image, params, options))
 
     @overload
     def segment_many(

@@ -10,7 +10,9 @@ from cellserve_formats import Image, ImageError
 from .errors import from_image_error, refusal
 
 
-def read_image(path: str | os.PathLike[str], axes: str | None = None, series: int | None = None) -> Image:
+def read_image(
+    path: str | os.PathLike[str], axes: str | None = None, series: int | None = None, *, stacks: bool = False
+) -> Image:
     """Reads a TIFF (OME and ImageJ files too), PNG or JPEG file, whatever its name ends in.
 
     Args:
@@ -18,17 +20,17 @@ def read_image(path: str | os.PathLike[str], axes: str | None = None, series: in
         axes: Axes of a TIFF file that does not name them itself, once those of length one are gone; other files
             ignore it.
         series: Number of the image in a TIFF file that holds several, from 0.
+        stacks: Whether stacks are taken. If not, they are refused before their pixels are read.
 
     Returns:
         Pixels, their axes, and the pixel size where the file states it, as `cellserve_formats.read_image` reads them.
         The planes of an OME-TIFF image that are in other files of the same folder are read, too.
 
     Raises:
-        InvalidRequestError: The file cannot be read, or holds a z stack, a time series, or several images of which none
-            is chosen.
+        InvalidRequestError: The file cannot be read, holds several images of which none is chosen, or holds a stack.
     """
     try:
-        return cellserve_formats.read_image(path, axes=axes, stacks=False, threads=None, series=series)
+        return cellserve_formats.read_image(path, axes=axes, stacks=stacks, threads=None, series=series)
     except OSError as error:
         raise refusal(f"{path}: {error.strerror or error}", "FILE_UNREADABLE") from error
     except ImageError as error:

@@ -13,8 +13,7 @@ from cellserve_proto import v1 as pb
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import from_image_error, refusal
-
-AXES = ("YX", "CYX", "YXC")
+from .params import SegmentOptions, SegmentParams
 
 _FILE_FORMATS = {
     "png": pb.EncodedImage.FORMAT_PNG,
@@ -26,6 +25,16 @@ _FILE_FORMATS = {
 # An array (or what NumPy makes one of), pixels with their axes, the bytes of a file, or the path of a file to read
 # here.
 ImageLike = ArrayLike | Image | EncodedImage | str | os.PathLike[str]
+
+
+def of_volume(image: ImageLike, params: SegmentParams | None, options: SegmentOptions) -> SegmentOptions:
+    """Returns the keywords of a call about a stack: what is left open is a volume, its arrays begin with Z."""
+    filled = SegmentOptions(**options)
+    if "stack_mode" not in options and (params is None or params.stack_mode is None):
+        filled["stack_mode"] = "volume"
+    if "axes" not in options and not isinstance(image, Image | EncodedImage | str | os.PathLike):
+        filled["axes"] = {3: "ZYX", 4: "ZCYX"}.get(np.ndim(image))
+    return filled
 
 
 def with_axes(image: ArrayLike | Image | EncodedImage, axes: str | None) -> Image | EncodedImage:

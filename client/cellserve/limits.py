@@ -42,11 +42,18 @@ def check_limits(
         if not packed:
             check_sent(image.pixels.size * itemsize, limits.max_transfer_bytes or _NO_LIMIT)
         length = dict(zip(image.axes, image.pixels.shape, strict=True))
-        height, width = length.pop("Y"), length.pop("X")
-        cellserve_formats.Limits(
+        height, width, planes = length.pop("Y"), length.pop("X"), length.pop("Z", 1)
+        length.pop("T", None)  # each time point is a call of its own
+        most = cellserve_formats.Limits(
             pixels=limits.max_image_pixels or _NO_LIMIT,
             bytes=limits.max_image_bytes or _NO_LIMIT,
-            planes=limits.max_planes or _NO_LIMIT,
-        ).check(math.prod(length.values()), height, width, itemsize)
+            channels=limits.max_planes or _NO_LIMIT,
+            planes=limits.max_stack_planes or _NO_LIMIT,
+            voxels=limits.max_stack_voxels or _NO_LIMIT,
+        )
+        if planes > 1:
+            most.check_one("planes", planes)
+            most.check_one("voxels", planes * height * width)
+        most.check(math.prod(length.values()), height, width, planes * itemsize)
     except ImageError as error:
         raise from_image_error(error, source) from error

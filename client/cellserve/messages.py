@@ -92,7 +92,8 @@ class Template:
         )
         defaults = {name: PARAMETERS[name].default for name, value in fields.items() if value is None}
         try:
-            wire.write_params(request.params, dataclasses.replace(params or SegmentParams(), **fields | defaults))
+            chosen = dataclasses.replace(params or SegmentParams(), **fields | defaults)
+            wire.write_params(request.params, chosen, defaults=False)
         except ParameterError as error:
             facts = {"parameter": error.parameter, "allowed": error.allowed}
             raise refusal(str(error), "PARAMETER_OUT_OF_RANGE", **facts) from error
@@ -125,7 +126,8 @@ class Template:
 
     def _request(self, message: M, place: pb.Image, image: ImageLike) -> ImageRequest[M]:
         """Puts an image into its place in a message."""
-        source = ImageSource(image, self.axes, self.series)
+        stacks = self.request.params.stack_mode != pb.STACK_MODE_UNSPECIFIED
+        source = ImageSource(image, self.axes, self.series, stacks)
         with one_image():
             sent = source.to_send()
             path, data = describe_image(place, sent, self.packing)

@@ -93,8 +93,8 @@ class Timing:
     Attributes:
         decode_s: Unpacking and checking the image.
         preprocess_s: Normalising and rescaling.
-        inference_s: Inference server, queue and batching included.
-        reassemble_s: Reassembling the tiles, resizing to the image.
+        inference_s: Inference server, queue and batching included. Answers for tiles are blended within this time.
+        reassemble_s: Maps of the image from the blended tiles, resizing to the image.
         postprocess_s: Recovering, filtering and measuring objects.
         encode_s: Packing the answer.
         total_s: From the first to the last of it.
@@ -262,12 +262,15 @@ class Limits:
     Attributes:
         max_image_pixels: Pixels of an image, rows x columns.
         max_image_bytes: Bytes of an image once unpacked: planes x rows x columns x bytes of an element.
-        max_planes: Planes of an image: channels, or samples of a colour pixel.
+        max_planes: Channels of an image, or samples of a colour pixel.
         max_tiles: Tiles of an image at the scale of the networks.
         max_transfer_bytes: Bytes of an image as sent, packed or not, and of the arrays of its answer.
         max_message_bytes: Bytes of a message. The client sends and gets more in chunks.
         default_deadline_s: Seconds that a call without a deadline gets. The calls of this client have one.
         max_deadline_s: Seconds that a call gets at most.
+        max_stack_planes: Planes of a stack along Z.
+        max_stack_voxels: Voxels of a stack: planes x rows x columns.
+        max_stack_tiles: Tiles of all sections of a stack.
         server_version: Version of the server.
     """
 
@@ -279,4 +282,7 @@ class Limits:
     max_message_bytes: int
     default_deadline_s: float
     max_deadline_s: float
+    max_stack_planes: int
+    max_stack_voxels: int
+    max_stack_tiles: int
     server_version: str

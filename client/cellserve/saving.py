@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
-from cellserve_formats import Image
+from cellserve_formats import Image, stack
 from cellserve_formats.cell_probability import cell_probability_png_bytes, cell_probability_tiff_bytes
 from cellserve_formats.files import write_bytes
 from cellserve_formats.flows import flows_png_bytes, flows_tiff_bytes
 from cellserve_formats.geojson import geojson_bytes
 from cellserve_formats.labels_png import labels_png_bytes
 from cellserve_formats.labels_tiff import labels_tiff_bytes
+from cellserve_formats.montage import montage
 from cellserve_formats.overlay import OverlayOptions, draw_overlay, overlay_bytes
+from cellserve_formats.png import png_bytes
 from cellserve_formats.table_csv import table_csv_bytes
 from numpy.typing import NDArray
 
@@ -54,6 +56,8 @@ def overlay(result: Segmentation, image: Image, **options: Unpack[OverlayOptions
         ValueError: The image has another size, or the result has no labels.
     """
     _check_size(result, image)
+    if result.labels.ndim == 3:
+        return montage(shown(result, image), result.labels, anisotropy=result.params.anisotropy or 1.0)
     return draw_overlay(image, result.labels, *channels(result), **options)
 
 
@@ -81,6 +85,17 @@ def channels(result: Segmentation) -> tuple[int, int]:
     return -1 if cytoplasm is None else cytoplasm, -1 if nucleus is None else nucleus
 
 
+def shown(result: Segmentation, image: Image) -> NDArray[Any]:
+    """Returns the channels of a stack that a picture of it shows, [Z, C, Y, X]."""
+    pixels = stack(image)
+    if pixels.shape[1] <= 2:
+        return pixels
+    cytoplasm, nucleus = channels(result)
+    if cytoplasm < 0:
+        return pixels[:, :3]
+    return pixels[:, [cytoplasm] if nucleus < 0 else [cytoplasm, nucleus]]
+
+
 def content(
     result: Segmentation, kind: str, image: ImageLike | None = None, **options: Unpack[OverlayOptions]
 ) -> bytes:
@@ -98,7 +113,7 @@ def content(
     size = result.pixel_size
     match kind:
         case "labels":
-            return labels_tiff_bytes(result.labels, size)
+            return labels_tiff_bytes(result.labels, size, result.axes)
         case "labels_picture":
             return labels_png_bytes(result.labels, size)
         case "labels_array":
@@ -111,6 +126,8 @@ def content(
             return geojson_bytes(result.labels, _rows(result), size)
         case "overlay":
             pixels = result.source.image_of(image)
+            if result.labels.ndim == 3:
+                return png_bytes(overlay(result, pixels))
             _check_size(result, pixels)
             return overlay_bytes(pixels, result.labels, *channels(result), **options)
         case "flows":
@@ -164,8 +181,8 @@ def _name(result: Segmentation, folder: Path) -> str:
 
 
 def _check_size(result: Segmentation, image: Image) -> None:
-    size = tuple(image.pixels.shape[image.axes.index(axis)] for axis in "YX")
+    length = dict(zip(image.axes, image.pixels.shape, strict=True))
+    size = tuple(length.get(axis, 1) for axis in result.axes)
     if size != result.labels.shape:
-        raise ValueError(
-            f"the image has {size[0]} x {size[1]} pixels, the result {' x '.join(map(str, result.labels.shape))}"
-        )
+        sizes = [" x ".join(map(str, shape)) for shape in (size, result.labels.shape)]
+        raise ValueError(f"the image has {sizes[0]} pixels, the result {sizes[1]}")

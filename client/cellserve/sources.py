@@ -21,11 +21,13 @@ class ImageSource:
         image: An array, an `Image`, an `EncodedImage` or a path; None: not kept.
         axes: Axes of arrays and of files that do not name them; None: guessed.
         series: Number of the image in a file that holds several; None: the only one.
+        stacks: Whether files may hold stacks.
     """
 
     image: ImageLike | None
     axes: str | None = None
     series: int | None = None
+    stacks: bool = False
 
     @property
     def name(self) -> str:
@@ -46,7 +48,7 @@ class ImageSource:
         """
         assert self.image is not None
         if isinstance(self.image, str | os.PathLike):
-            return read_image(self.image, self.axes, self.series)
+            return read_image(self.image, self.axes, self.series, stacks=self.stacks)
         return with_axes(self.image, self.axes)
 
     def image_of(self, given: ImageLike | None = None) -> Image:
@@ -66,7 +68,7 @@ class ImageSource:
         if isinstance(image, Image):
             return image
         try:
-            return cellserve_formats.read_image(image.data, axes=self.axes, stacks=False, series=self.series)
+            return cellserve_formats.read_image(image.data, axes=self.axes, stacks=self.stacks, series=self.series)
         except ImageError as error:
             raise from_image_error(error) from error
 

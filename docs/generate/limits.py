@@ -15,6 +15,7 @@ from cellserve_contract.chunks import CHUNK_BYTES, LARGE_BYTES
 from cellserve_contract.reasons import ErrorReason
 from cellserve_formats.image import MAX_INTENSITY
 from cellserve_formats.labels_png import MOST_OBJECTS
+from cellserve_formats.lazy.tiff_source import MOST_CHUNK_BYTES
 from cellserve_formats.limits import DEFAULT_LIMITS
 from cellserve_gateway.app.decode import MAX_TIFF_METADATA_BYTES, MAX_TIFF_PAGES, MAX_TIFF_STRIP_BYTES
 from cellserve_gateway.fronts.grpc.wire import MAX_STRUCTURE_BYTES
@@ -97,8 +98,11 @@ SECTIONS: dict[str, list[Limit | Fixed]] = {
     "Size of an image": [
         Limit("max_image_pixels", LARGE, "pixels"),
         Limit("max_image_bytes", LARGE, "bytes"),
-        Limit("max_channels", LARGE, "planes"),
+        Limit("max_channels", LARGE, "channels"),
         Limit("max_tiles", LARGE, "tiles"),
+        Limit("max_stack_planes", LARGE, "planes"),
+        Limit("max_stack_voxels", LARGE, "voxels"),
+        Limit("max_stack_tiles", LARGE, "tiles"),
         Fixed(f"{MAX_TIFF_PAGES:,}", "Most pages of a TIFF file.", LARGE, "pages"),
         Fixed(f"{MAX_TIFF_METADATA_BYTES // MIB} MiB", "Most bytes of all tags of a TIFF file.", LARGE,
               "metadata_bytes"),
@@ -163,6 +167,8 @@ SECTIONS: dict[str, list[Limit | Fixed]] = {
         Fixed(f"{DEFAULT_LIMITS.pages:,}", "Most pages of such a TIFF file.", LARGE, "pages"),
         Fixed(f"{DEFAULT_LIMITS.metadata_bytes // MIB} MiB", "Most bytes of all tags of such a TIFF file.", LARGE,
               "metadata_bytes"),
+        Fixed(f"{MOST_CHUNK_BYTES // MIB} MiB", "Most bytes of a compressed strip or tile once unpacked, of a TIFF "
+              "file that is read part by part.", LARGE, "bytes_per_strip"),
     ],
 }
 # fmt: on

@@ -107,7 +107,14 @@ class Settings(BaseSettings):
     )
     max_image_bytes: int = Field(512 * MIB, gt=0, description="Largest image once decompressed.")
     max_image_pixels: int = Field(8192 * 8192, gt=0, description="Most pixels (rows x columns) of an image.")
-    max_channels: int = Field(16, gt=0, description="Most planes of an image.")
+    max_channels: int = Field(16, gt=0, description="Most channels of an image.")
+    max_stack_planes: int = Field(1024, gt=0, description="Most planes of a stack.")
+    max_stack_voxels: int = Field(
+        32 * MIB,
+        gt=0,
+        description="Most voxels (planes x rows x columns) of a stack. A voxel takes up to 48 bytes of memory.",
+    )
+    max_stack_tiles: int = Field(20_000, gt=0, description="Most tiles of all sections of a stack.")
     max_tiles: int = Field(
         5000,
         gt=0,

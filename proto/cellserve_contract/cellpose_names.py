@@ -8,7 +8,6 @@ _PLANES = (
     "Planes are counted from 0: Cellpose's channels=[2, 3] is cytoplasm_channel=1, nucleus_channel=2; a first 0 is "
     "cytoplasm_channel=-1, the mean of all planes; a second 0 is nucleus_channel=-1, none"
 )
-_VOLUMES = "volumes are not supported yet: segment single planes"
 _SERVER = "nothing to set: the server decides"
 
 
@@ -34,11 +33,9 @@ CELLPOSE_NAMES = {
     "chan": CellposeName(("cytoplasm_channel",), _PLANES),
     "chan2": CellposeName(("nucleus_channel",), _PLANES),
     "channel_axis": CellposeName(("axes",), "One letter per axis: channel_axis=0 is axes='CYX'"),
-    "z_axis": CellposeName((), _VOLUMES),
-    "do_3D": CellposeName((), _VOLUMES),
-    "anisotropy": CellposeName((), _VOLUMES),
-    "flow3D_smooth": CellposeName((), _VOLUMES),
-    "stitch_threshold": CellposeName((), _VOLUMES),
+    "z_axis": CellposeName(("axes",), "One letter per axis: z_axis=0 is axes='ZYX'"),
+    "do_3D": CellposeName(("stack_mode",), "do_3D=True is stack_mode='volume'"),
+    "flow3D_smooth": CellposeName((), "flows are not smoothed"),
     "flow_thresh": CellposeName(("flow_threshold",)),
     "cellprob_thresh": CellposeName(("cellprob_threshold",)),
     "mask_threshold": CellposeName(("cellprob_threshold",)),

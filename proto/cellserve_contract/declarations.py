@@ -46,6 +46,7 @@ class Param:
         unit: Unit of the value.
         unset: Value that the server chooses if the parameter is left out. "" if the default is a value.
         option: Spelling on the command line. "" means the name with dashes.
+        flags: What each word of the parameter does, if each is an option of its own on the command line.
         estimate: True: matters for an estimate of the diameter, too.
     """
 
@@ -56,6 +57,7 @@ class Param:
     unit: str = ""
     unset: str = ""
     option: str = ""
+    flags: tuple[str, ...] = ()
     estimate: bool = False
 
     @property
@@ -223,7 +225,9 @@ def plain(number: float) -> str:
 
 def _parameter(name: str, hint: Any, default: Any) -> Parameter:
     declared, about = typing.get_args(hint)
-    optional = isinstance(declared, types.UnionType) and type(None) in typing.get_args(declared)
+    # `Literal[...] | None` is a typing.Union, every other `... | None` a types.UnionType.
+    union = typing.get_origin(declared) in (types.UnionType, typing.Union)
+    optional = union and type(None) in typing.get_args(declared)
     kind = next(arg for arg in typing.get_args(declared) if arg is not type(None)) if optional else declared
     words = typing.get_args(kind) if typing.get_origin(kind) is Literal else ()
     return Parameter(name, str if words else kind, words, optional, default, about)

@@ -12,15 +12,23 @@ _DISTRIBUTION = "cellserve"
 _REQUIREMENT = re.compile(r"""(?P<name>[\w.-]+)(\[(?P<extra>[\w-]+)])?.*;.*\bextra == ["'](?P<of>[\w-]+)["']""")
 
 
+class MissingExtraError(ImportError):
+    """An extra is not installed; the message has the line that installs the extra."""
+
+
 @contextlib.contextmanager
-def needs_extra(command: str, extra: str) -> Iterator[None]:
-    """Ends `command` with the line that installs an extra, if the body imports a module of that extra in vain.
+def naming_extra(user: str, extra: str) -> Iterator[None]:
+    """Names the extra, if the body imports a module of that extra in vain.
 
     A missing module for which the extra is not to blame is raised as it is: a module of our own, or any module once all
     packages of the extra are there.
 
+    Args:
+        user: What needs the module, the first words of the message.
+        extra: Name of the extra.
+
     Raises:
-        SystemExit: Status 1; the message names the missing module.
+        MissingExtraError: The message names the missing module.
     """
     try:
         yield
@@ -28,10 +36,24 @@ def needs_extra(command: str, extra: str) -> Iterator[None]:
         module = error.name or ""
         if module.startswith(_DISTRIBUTION) or not missing_packages(extra):
             raise
-        sys.exit(
-            f"{command} needs {module.partition('.')[0]}, which is not installed. Install the part '{extra}' of "
+        raise MissingExtraError(
+            f"{user} needs {module.partition('.')[0]}, which is not installed. Install the part '{extra}' of "
             f"CellServe:\n    pip install '{_DISTRIBUTION}[{extra}]'"
-        )
+        ) from error
+
+
+@contextlib.contextmanager
+def needs_extra(command: str, extra: str) -> Iterator[None]:
+    """Ends `command` with the message of `naming_extra`, if the body imports a module of an extra in vain.
+
+    Raises:
+        SystemExit: Status 1; the message names the missing module and the extra.
+    """
+    try:
+        with naming_extra(command, extra):
+            yield
+    except MissingExtraError as error:
+        sys.exit(str(error))
 
 
 def missing_packages(extra: str) -> list[str]:

@@ -16,12 +16,18 @@ class ParamFields(TypedDict, total=False):
     normalization: Normalization | str | None
     tile_overlap: float | None
     augment: bool | None
+    stack_mode: Literal["volume", "stitch", "planes"] | None
+    anisotropy: float | None
+    view_weight: float | None
+    view_smoothing: float | None
+    stitch_threshold: float | None
     cellprob_threshold: float | None
     flow_threshold: float | None
     niter: int | None
     interpolation: Literal["bilinear", "nearest"] | None
     min_size: int | None
     max_size_fraction: float | None
+    min_volume_fraction: float | None
     fill_holes: bool | None
     exclude_on_edges: bool | None
     mask_rules: Literal["paper", "cellpose3"] | None

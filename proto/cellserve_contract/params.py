@@ -6,13 +6,14 @@ of the client, the options of the command line, both codecs, the HTTP query and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal, Self
 
 from .declarations import Param, ParameterError, make_canonical, parameters
 from .normalization import Normalization
 
 __all__ = [
+    "DEFAULT_THRESHOLDS",
     "MIN_SIZE",
     "PARAMETERS",
     "Interpolation",
@@ -21,13 +22,19 @@ __all__ = [
     "ParameterError",
     "RecoveryParams",
     "SegmentParams",
+    "StackMode",
 ]
 
 MIN_SIZE = 15
 """Default of `min_size` where objects are not so small that it has to be less."""
 
+DEFAULT_THRESHOLDS = {2: (0.0, 0.4), 3: (-0.75, 0.7)}
+"""Defaults of `cellprob_threshold` and `flow_threshold` by the number of axes. Means of views are less certain, and
+their flows fit three-dimensional shapes less well: docs/decisions/0029."""
+
 Interpolation = Literal["bilinear", "nearest"]
 MaskRules = Literal["paper", "cellpose3"]
+StackMode = Literal["volume", "stitch", "planes"]
 _PERCENTILES = Normalization()
 
 
@@ -41,33 +48,62 @@ class RecoveryParams:
     """
 
     cellprob_threshold: Annotated[
-        float, Param("Pixels above this logit belong to cells; 0 is a probability of one half.", -20, 20)
-    ] = 0.0
-    flow_threshold: Annotated[float, Param("Objects with a larger flow error are dropped; 0 keeps all.", 0, 100)] = 0.4
+        float | None,
+        Param(
+            "Pixels above this logit belong to cells; 0 is a probability of one half.",
+            -20,
+            20,
+            unset="0; -0.75 in volumes, whose logits are means of three views",
+        ),
+    ] = None
+    flow_threshold: Annotated[
+        float | None,
+        Param("Objects with a larger flow error are dropped; 0 keeps all.", 0, 100, unset="0.4; 0.7 in volumes"),
+    ] = None
     niter: Annotated[int, Param("Steps of one pixel that pixels follow the flows.", 1, 10_000)] = 200
     interpolation: Annotated[
         Interpolation,
         Param(
-            "How flows between pixels are computed. nearest, as in the paper, loses objects below 7 pixels of diameter "
-            "among larger ones."
+            "How flows between pixels are computed; bilinear is trilinear in volumes. nearest, as in the paper, loses "
+            "objects below 7 pixels of diameter among larger ones."
         ),
     ] = "bilinear"
     min_size: Annotated[
         int | None,
         Param(
-            "Objects of fewer pixels are dropped. Below 11, fewer pixels than otherwise found an object.",
+            "Objects of fewer pixels, in volumes voxels, are dropped. Below 11, fewer than otherwise found an object.",
             0,
             1_000_000,
             unit="pixels",
-            unset="15; a quarter of the area of a disc of the diameter if that is less, for diameters below 8.7 pixels",
+            unset="15; in images of diameters below 8.7 pixels, a quarter of the area of a disc of the diameter",
         ),
     ] = None
     max_size_fraction: Annotated[
-        float, Param("Objects larger than this share of the image are dropped.", 0, 1, above_low=True)
+        float, Param("Objects larger than this share of the image or volume are dropped.", 0, 1, above_low=True)
     ] = 0.4
-    fill_holes: Annotated[bool, Param("Holes in objects are filled.")] = True
+    min_volume_fraction: Annotated[
+        float,
+        Param(
+            "In volumes, objects below this share of the median volume are dropped; 0 keeps all. The median is that of "
+            "the objects that no other rule drops. Images do not use it. Cellpose 3.1 has no such rule.",
+            0,
+            1,
+        ),
+    ] = 0.1
+    fill_holes: Annotated[
+        bool,
+        Param(
+            "Holes in objects are filled; in volumes, cavities that no path along the axes connects with the outside. "
+            "A cup or a ring of voxels stays open."
+        ),
+    ] = True
     exclude_on_edges: Annotated[
-        bool, Param("Objects that touch the border of the image are dropped.", option="--exclude-on-edges")
+        bool,
+        Param(
+            "Objects that touch the border of the image are dropped. In volumes that is the border of the planes: the "
+            "first and the last plane of a thin stack cut most objects, so they do not count.",
+            option="--exclude-on-edges",
+        ),
     ] = False
     mask_rules: Annotated[
         MaskRules,
@@ -79,6 +115,16 @@ class RecoveryParams:
 
     def __post_init__(self) -> None:
         make_canonical(self)
+
+    def resolved(self, axes: int) -> Self:
+        """Returns the parameters with the defaults of an image (2 axes) or a volume (3 axes) in place of None."""
+        logit, error = DEFAULT_THRESHOLDS[axes]
+        return replace(
+            self,
+            cellprob_threshold=logit if self.cellprob_threshold is None else self.cellprob_threshold,
+            flow_threshold=error if self.flow_threshold is None else self.flow_threshold,
+            min_size=MIN_SIZE if self.min_size is None else self.min_size,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +194,50 @@ class SegmentParams(RecoveryParams):
         bool,
         Param("Average over flipped tiles at 50 % overlap, at about three times the cost.", option="--augment"),
     ] = False
+    stack_mode: Annotated[
+        StackMode | None,
+        Param(
+            "What the planes of a stack make. volume: objects in three dimensions, from its xy, xz and yz planes. "
+            "stitch: objects of neighbouring planes that overlap are one. planes: each plane is an image of its own.",
+            unset="no choice: a stack is refused",
+            flags=(
+                "Find the objects of stacks in three dimensions, from xy, xz and yz planes.",
+                "Segment each plane of a stack; objects of neighbouring planes that overlap are one.",
+                "Segment each plane of a stack alone; the objects of all planes are numbered in one row.",
+            ),
+        ),
+    ] = None
+    anisotropy: Annotated[
+        float | None,
+        Param(
+            "Distance of neighbouring planes of a stack, divided by the distance of neighbouring pixels.",
+            0.05,
+            50,
+            unset="from the pixel size of the image; 1 if that is unknown",
+        ),
+    ] = None
+    view_weight: Annotated[
+        float,
+        Param("Weight of the xz and yz sections of a volume beside its xy planes. The paper has 1.", 0, 10),
+    ] = 0.5
+    view_smoothing: Annotated[
+        float,
+        Param(
+            "Standard deviation, as a fraction of the diameter, of the smoothing of each view of a volume across its "
+            "sections. 0 smooths nothing.",
+            0,
+            1,
+        ),
+    ] = 0.1
+    stitch_threshold: Annotated[
+        float,
+        Param(
+            "Objects of neighbouring planes are one if their intersection over union is at least this.",
+            0,
+            1,
+            above_low=True,
+        ),
+    ] = 0.25
 
     def __post_init__(self) -> None:
         if self.diameter == 0:

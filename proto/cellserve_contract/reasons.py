@@ -57,8 +57,13 @@ class ErrorReason(Reason, Enum):
     )
     AXES_UNKNOWN = (
         "INVALID_ARGUMENT",
-        "The axes are not distinct letters of TCZYX and S with Y and X, or a file holds a stack.",
-        "Name the axes, or send one plane or channel image at a time.",
+        "The axes are not distinct letters of TCZYX and S with Y and X, or a file holds a time series.",
+        "Name the axes, or send one time point at a time.",
+    )
+    STACK_MODE_MISSING = (
+        "INVALID_ARGUMENT",
+        "The image is a stack, and the request does not say what its planes make; `planes` is their number.",
+        "Choose `stack_mode`: volume, stitch or planes.",
     )
     DATA_TYPE_UNSUPPORTED = (
         "INVALID_ARGUMENT",

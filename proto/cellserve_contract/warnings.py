@@ -76,6 +76,14 @@ class WarningKind(WarningText, Enum):
         "Some tiles of the file are not there: their pixels were taken as 0. Slide scanners leave out empty tiles.",
         "Save or copy the file again if the tiles should be there; or cut the image to the part that was scanned.",
     )
+    ANISOTROPY_UNKNOWN = (
+        "The distance of the planes of the stack is unknown: the distance of the pixels was taken.",
+        "State anisotropy, or the pixel size along z, y and x.",
+    )
+    SINGLE_PLANE = (
+        "The image has one plane: the stack mode was ignored.",
+        "Check the axes if the image should be a stack.",
+    )
 
 
 Warned = tuple[WarningKind, Mapping[str, str]]

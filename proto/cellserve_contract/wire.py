@@ -9,7 +9,7 @@ from cellserve_proto import v1 as pb
 
 from .params import PARAMETERS, Normalization, SegmentParams
 
-_ENUMS: dict[str, Any] = {"interpolation": pb.Interpolation, "mask_rules": pb.MaskRules}
+_ENUMS: dict[str, Any] = {"interpolation": pb.Interpolation, "mask_rules": pb.MaskRules, "stack_mode": pb.StackMode}
 
 
 class UnknownWordError(ValueError):
@@ -56,10 +56,19 @@ def word_of(enum: Any, number: int, field: str) -> str:
     return known[number]
 
 
-def write_params(message: pb.SegmentParams, params: SegmentParams) -> None:
-    """Puts parameters into an empty message; what is None stays unset."""
-    for name in PARAMETERS:
+def write_params(message: pb.SegmentParams, params: SegmentParams, *, defaults: bool = True) -> None:
+    """Puts parameters into an empty message; what is None stays unset.
+
+    Args:
+        message: Empty.
+        params: The parameters.
+        defaults: False: what has its default stays unset, too. A server that is older than a parameter then takes the
+            request, because it sees the parameter only if the caller needs it.
+    """
+    for name, parameter in PARAMETERS.items():
         value = getattr(params, name)
+        if not defaults and value == parameter.default:
+            continue
         if name == "normalization":
             _write_normalization(message.normalization, value)
         elif value is not None:

@@ -24,11 +24,8 @@ def _checked_axes(axes: str | None) -> str | None:
         return None
     if problem := axes_problem(axes, len(axes)):
         raise typer.BadParameter(f"axes are {problem}")
-    if stacks := [name for letter, name in (("Z", "a z stack"), ("T", "a time series")) if letter in axes]:
-        raise typer.BadParameter(
-            f"{axes} is {' and '.join(stacks)}. The server segments single planes and colour images: save the planes "
-            "as files of their own and segment these. If the planes are channels of one image, say --axes CYX"
-        )
+    if "T" in axes:
+        raise typer.BadParameter(f"{axes} is a time series: save each time point as a file of its own")
     return axes
 
 
@@ -48,7 +45,8 @@ Axes = Annotated[
     str | None,
     typer.Option(
         metavar="AXES",
-        help="CYX (planes first) or YXC (planes last), for TIFF files that do not say that their planes are channels.",
+        help="CYX (channels first), YXC (channels last), ZYX or ZCYX (stacks), for TIFF files that do not name their "
+        "axes.",
         show_default=False,
         callback=_checked_axes,
         rich_help_panel=INPUT,
@@ -128,11 +126,24 @@ def params_of(values: dict[str, Any]) -> SegmentParams:
         typer.BadParameter: A value is out of range.
     """
     fields = {name: value for name, value in values.items() if name in PARAMETERS}
+    fields |= {parameter.name: _word(parameter, values) for parameter in PARAMETERS.values() if parameter.about.flags}
     try:
         normalization = Normalization.parse(fields.pop("normalization"), values["invert"])
         return SegmentParams(normalization=normalization, **fields)
     except ParameterError as error:
         raise wrong_parameter(error) from error
+
+
+def _word(parameter: Parameter, values: dict[str, Any]) -> str | None:
+    """Returns the word of a parameter whose words are options of their own; None if there is none.
+
+    Raises:
+        typer.BadParameter: There are several.
+    """
+    given = [word for word in parameter.words if values.get(word)]
+    if len(given) > 1:
+        raise typer.BadParameter(f"{' and '.join(f'--{word}' for word in given)} exclude each other; choose one")
+    return given[0] if given else None
 
 
 def wrong_parameter(error: ParameterError) -> typer.BadParameter:
@@ -148,6 +159,11 @@ def option_of(parameter: str) -> str:
 
 def _options(parameter: Parameter) -> Iterator[inspect.Parameter]:
     about = parameter.about
+    if about.flags:
+        for word, text in zip(parameter.words, about.flags, strict=True):
+            flag = typer.Option(f"--{word}", help=text, rich_help_panel=PARAMETERS_HEADING)
+            yield _keyword(word, bool, False, flag)
+        return
     kind: Any = str if parameter.has_text_form else parameter.kind
     if parameter.words:
         kind = Literal[parameter.words]

@@ -153,7 +153,7 @@ def write_outputs(outputs: Outputs, image: Image, result: Segmentation, wanted: 
     Raises:
         CellServeError: FILE_UNWRITABLE: a file cannot be written.
     """
-    scale = scale_for_numbers(result.labels) if wanted.numbers else 1
+    scale = scale_for_numbers(result.labels) if wanted.numbers and result.axes == "YX" else 1
     shown = OverlayOptions(numbers=wanted.numbers, filled=wanted.filled, scale=scale)
     contents = {kind: content(result, kind, image, **shown) for kind in outputs}
     for kind, path in outputs.items():

@@ -39,14 +39,13 @@ def warning_lines(warnings: Iterable[ResultWarning]) -> list[str]:
 def object_table(result: Segmentation) -> Table:
     """Returns the first objects of an image as a table."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("label", "centre y", "centre x", "area px", "diameter px", "probability", "flow error"):
+    centre, size = [f"centre {axis.lower()}" for axis in result.axes], "area px" if result.axes == "YX" else "voxels"
+    for heading in ("label", *centre, size, "diameter px", "probability", "flow error"):
         table.add_column(heading, justify="right")
     for entry in result.objects[:_ROWS]:
-        y, x = entry.centroid
         table.add_row(
             f"{entry.label}",
-            f"{y:.1f}",
-            f"{x:.1f}",
+            *(f"{position:.1f}" for position in entry.centroid),
             f"{entry.area}",
             f"{entry.equivalent_diameter_area:.1f}",
             f"{entry.mean_probability:.2f}",
@@ -58,11 +57,10 @@ def object_table(result: Segmentation) -> Table:
 def totals(result: Segmentation, planes: int, outputs: Outputs) -> str:
     """Returns a few lines about an image of so many planes: objects, size, model, time, files."""
     timing, model, diameter = result.timing, result.model, result.params.diameter or 0.0
-    rows, columns = result.labels.shape
     more = len(result.objects) - _ROWS
     lines = [
         *([f"... and {more} more"] if more > 0 else []),
-        f"objects   {_count(result)}{_median(result)}; image {rows} x {columns} px",
+        f"objects   {_count(result)}{_median(result)}; image {' x '.join(map(str, result.labels.shape))} px",
         f"diameter  {diameter:.1f} px ({DIAMETER_SOURCES[result.diameter_source]})",
         *([f"channels  {_channels(result, planes)}"] if planes > 1 else []),
         f"model     {model.family}: {model.name} version {model.version}, sha256 {model.sha256[:12]}",

@@ -43,6 +43,7 @@ Examples:
   cellserve segment cells.tif                    results beside the image
   cellserve segment cells.tif --diameter 30      objects of about 30 pixels
   cellserve segment plate --out results          all images of a folder
+  cellserve segment stack.tif --volume           objects in three dimensions
   cellserve segment plate --out results --skip-existing
                                                  go on after a stop
 """
@@ -184,7 +185,7 @@ def _read(
         try:
             with one_image():
                 check_outputs(outputs)
-                image = read_image(path, axes, series)
+                image = read_image(path, axes, series, stacks=server.params.stack_mode is not None)
                 file = _InputFile(path, image, server.check(path, image, packed=packed))
         except CellServeError as error:
             run.fail(path, error)

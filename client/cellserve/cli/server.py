@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 from cellserve_contract.channels import check_nucleus, resolve_channels
 from cellserve_contract.params import ParameterError, SegmentParams
-from cellserve_formats import Image, ImageError, planes
+from cellserve_formats import Image, ImageError, stack
 
 from cellserve.client import Client
 from cellserve.errors import from_image_error, refusal
@@ -59,7 +59,7 @@ class Server:
         )
 
     def check(self, path: Path, image: Image, *, packed: bool = False) -> int:
-        """Checks an image before it is sent; returns the number of its planes.
+        """Checks an image before it is sent; returns the number of its channels.
 
         Args:
             path: The file, for messages.
@@ -67,12 +67,12 @@ class Server:
             packed: True: its pixels will be packed.
 
         Raises:
-            InvalidRequestError: The image exceeds a limit of the server or is a stack; a channel does not exist in the
-                image, or must be named.
+            InvalidRequestError: The image exceeds a limit of the server or is a time series; a channel does not exist
+                in the image, or must be named.
         """
         check_limits(image, self.limits, source=path, packed=packed)
         try:
-            count = len(planes(image))
+            count = int(stack(image).shape[1])
         except ImageError as error:
             raise from_image_error(error, path) from error
         cytoplasm, nucleus = self.params.cytoplasm_channel, self.params.nucleus_channel

@@ -139,7 +139,9 @@ class Service(segmentation_pb2_grpc.SegmentationServiceServicer):
             diameter_source=source,
             model=self.model.versions[0],
         )
-        wire.write_params(answer.params, dataclasses.replace(self._params(request.params, image), diameter=diameter))
+        wire.write_params(
+            answer.params, dataclasses.replace(self._params(request.params, image).resolved(2), diameter=diameter)
+        )
         if image.pixel_size is not None:
             answer.pixel_size.y_um, answer.pixel_size.x_um = image.pixel_size.y, image.pixel_size.x
             if image.pixel_size.z is not None:

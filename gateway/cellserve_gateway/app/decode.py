@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from cellserve_contract.packing import IMAGE_DTYPES, PackingError, inflate
 from cellserve_contract.warnings import Warnings
-from cellserve_formats import Image, ImageError, Limits, PixelSize, check_pixels, planes
+from cellserve_formats import Image, ImageError, Limits, PixelSize, check_pixels, stack
 from numpy.typing import NDArray
 
 from cellserve_gateway.errors import ImageTooLarge, InvalidImage
@@ -17,7 +17,7 @@ from cellserve_gateway.settings import MIB, Settings
 
 Pixels = NDArray[np.generic]
 
-AXES = ("YX", "CYX", "YXC")
+AXES = ("YX", "CYX", "YXC", "ZYX", "ZYXC", "ZCYX", "CZYX")
 MAX_TIFF_PAGES = 1000
 MAX_TIFF_METADATA_BYTES = 8 * MIB  # 2 million strips
 MAX_TIFF_STRIP_BYTES = 256 * MIB
@@ -28,20 +28,32 @@ class Decoded:
     """An image ready for the pipeline.
 
     Attributes:
-        planes: [C, Y, X] of one of IMAGE_DTYPES, without alpha, finite.
+        pixels: [Z, C, Y, X] of one of IMAGE_DTYPES, without alpha, finite. Z is 1 for an image that is no stack.
         warnings: What the reader of its file left out or did not heed.
         pixel_size: As the file states it. None: unknown.
     """
 
-    planes: Pixels
+    pixels: Pixels
     warnings: Warnings = ()
     pixel_size: PixelSize | None = None
 
+    @property
+    def planes(self) -> Pixels:
+        """[C, Y, X], the channels of an image that is no stack."""
+        assert not self.is_stack
+        only: Pixels = self.pixels[0]
+        return only
+
+    @property
+    def is_stack(self) -> bool:
+        """Whether the image has several planes along Z."""
+        return len(self.pixels) > 1
+
     @classmethod
     def of(cls, image: Image) -> Decoded:
-        """Returns the planes of an image, and what its reader says of it. Raises InvalidImage for a stack."""
+        """Returns the pixels of an image, and what its reader says of it. Raises InvalidImage for a time series."""
         with translated_image_errors():
-            return cls(planes(image), image.warnings, image.pixel_size)
+            return cls(stack(image), image.warnings, image.pixel_size)
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -50,6 +62,8 @@ def limits_of(settings: Settings) -> Limits:
         settings.max_image_pixels,
         settings.max_image_bytes,
         settings.max_channels,
+        settings.max_channels * settings.max_stack_planes,
+        settings.max_stack_voxels,
         MAX_TIFF_PAGES,
         MAX_TIFF_METADATA_BYTES,
         MAX_TIFF_STRIP_BYTES,
@@ -71,10 +85,10 @@ class Layout:
     axes: str
 
     @property
-    def size(self) -> tuple[int, int, int]:
-        """Planes, rows and columns."""
+    def size(self) -> tuple[int, int, int, int]:
+        """Planes of a stack (1 for an image that is none), channels, rows and columns."""
         length = dict(zip(self.axes, self.shape, strict=True))
-        return length.get("C", 1), length["Y"], length["X"]
+        return length.get("Z", 1), length.get("C", 1), length["Y"], length["X"]
 
     def check(self, limits: Limits) -> int:
         """Checks the axes, and compares the size with the limits.
@@ -98,7 +112,8 @@ class Layout:
                 reason="IMAGE_SIZE_MISMATCH",
             )
         with translated_image_errors():
-            return limits.check(*self.size, self.dtype.itemsize)
+            planes, channels, height, width = self.size
+            return limits.check(channels, height, width, self.dtype.itemsize, planes)
 
 
 def from_array(data: bytes | memoryview, compressed: bool, layout: Layout, limits: Limits) -> Decoded:

@@ -40,7 +40,7 @@ from .admission import Reservation
 from .context import RequestContext
 from .families import Families
 from .params import DiameterSource
-from .pipeline import Pipeline, assemble, style_of
+from .pipeline import Pipeline
 from .plan import Planner
 
 RAISE = 1.02
@@ -58,6 +58,9 @@ TRUSTED_RATIO = 2.0
 
 SEARCH_STEP = 2.0
 """Factor between the diameters of the search: networks find objects of one half to one working diameter well."""
+
+STACK_PLANES = 3
+"""Planes of a stack that an estimate looks at."""
 
 SEARCH_TILES = 16
 """Most tiles of one copy of the image in the search. All copies of a square image together have at most 24."""
@@ -143,6 +146,25 @@ class DiameterEstimator:
         doubts = () if trusted else (_uncertain(predicted, look),)
         return Estimate(estimated, DiameterSource.SIZE_MODEL, (*doubts, *_limited(found, estimated)))
 
+    async def estimate_stack(
+        self, channels: NDArray[np.float32], params: SegmentParams, context: RequestContext, reservation: Reservation
+    ) -> Estimate:
+        """Estimates the diameter of the objects in a stack: the median of the estimates of a few planes.
+
+        Args:
+            channels: [2, Z, Y, X], normalised.
+            params: As for `estimate`.
+            context: As for `estimate`.
+            reservation: As for `estimate`.
+
+        Raises:
+            ServiceError: As `estimate`.
+        """
+        planes = await self._pipeline.workers.run(context, _telling_planes, channels)
+        estimates = [await self.estimate(channels[:, z], params, context, reservation) for z in planes]
+        measured = [one for one in estimates if one.source is DiameterSource.SIZE_MODEL] or estimates
+        return sorted(measured, key=lambda one: one.diameter)[len(measured) // 2]
+
     async def _predict(
         self, planes: NDArray[np.float32], family: Family, context: RequestContext, reservation: Reservation
     ) -> float:
@@ -152,8 +174,8 @@ class DiameterEstimator:
         reservation.resize(pixels=max(planes[0].size, len(grid) * TILE * TILE))
         network = self._pipeline.backend.network(family.style_network)
         with context.stage("inference"):
-            tiles = await self._pipeline.infer(planes, grid, network, ("style",), context)
-        return SizeModel.of(family.size_model).diameter(style_of(tiles))
+            outputs = await self._pipeline.infer(planes, grid, network, ("style",), context)
+        return SizeModel.of(family.size_model).diameter(outputs.style())
 
     async def _find(
         self,
@@ -205,14 +227,14 @@ class DiameterEstimator:
         with context.stage("preprocess"):
             scaled = await run(context, resize, planes, plan.scaled, group)
         with context.stage("inference"):
-            tiles = await pipeline.infer(scaled, plan.grid, plan.network, ("maps",), context)
+            outputs = await pipeline.infer(scaled, plan.grid, plan.network, ("maps",), context)
         del scaled
         # Masks are recovered at the smaller of the two scales: the median is as good, and pixels of large objects
         # have a shorter way.
         shape = min(plan.shape, plan.scaled, key=math.prod)
         with context.stage("reassemble"):
-            maps = await run(context, assemble, tiles, plan.grid, shape, group)
-        del tiles
+            maps = await pipeline.assemble(outputs, shape, context)
+        del outputs
         with context.stage("postprocess"):
             measured, objects, explained = await run(context, _measure, maps, plan.params, group)
         scale = math.sqrt(math.prod(plan.shape) / math.prod(shape))
@@ -228,6 +250,13 @@ class DiameterEstimator:
 
     def _tiles(self, params: SegmentParams, shape: tuple[int, int]) -> int:
         return TileGrid.count(self._planner.scaled(shape, params), params.tile_overlap, params.augment)
+
+
+def _telling_planes(channels: NDArray[np.float32]) -> list[int]:
+    """Returns the planes of a stack [2, Z, Y, X] that an estimate looks at: of each part, that of most contrast."""
+    contrast = channels.std(axis=(2, 3)).max(axis=0)
+    parts = np.array_split(np.arange(contrast.size), min(STACK_PLANES, contrast.size))
+    return [int(part[np.argmax(contrast[part])]) for part in parts]
 
 
 def _shape(planes: NDArray[np.float32]) -> tuple[int, int]:

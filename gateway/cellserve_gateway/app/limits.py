@@ -22,6 +22,9 @@ class ServiceLimits:
     max_message_bytes: int
     default_deadline_s: float
     max_deadline_s: float
+    max_stack_planes: int
+    max_stack_voxels: int
+    max_stack_tiles: int
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -36,4 +39,7 @@ class ServiceLimits:
             max_message_bytes=settings.max_message_bytes,
             default_deadline_s=min(settings.default_deadline_s, settings.max_deadline_s),
             max_deadline_s=settings.max_deadline_s,
+            max_stack_planes=settings.max_stack_planes,
+            max_stack_voxels=settings.max_stack_voxels,
+            max_stack_tiles=settings.max_stack_tiles,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Literal, Protocol
@@ -72,12 +72,12 @@ class TileOutputs:
     """Outputs of a network for tiles.
 
     Attributes:
-        maps: float32 [3, tile, tile] of each tile: 5 * flow_y, 5 * flow_x, cell probability (logit). None: not wanted.
+        maps: float32 [n, 3, tile, tile]: 5 * flow_y, 5 * flow_x, cell probability (logit). None: not wanted.
         style: float32 [n, 256]. None: not wanted.
         network: The network, as the servers that computed the tiles serve it.
     """
 
-    maps: Sequence[NDArray[np.float32]] | NDArray[np.float32] | None
+    maps: NDArray[np.float32] | None
     style: NDArray[np.float32] | None
     network: Network
 

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from cellserve_contract.params import SegmentParams
@@ -14,10 +16,10 @@ from cellserve_parallel import ThreadGroup
 from cellserve_postprocess import (
     FLOW_SCALE,
     STYLE_SIZE,
+    MapSums,
     ObjectTable,
     image_style,
     measure_objects,
-    reassemble,
     recover_masks,
     trace_outlines,
 )
@@ -35,6 +37,69 @@ from .plan import Plan
 from .results import NetworkOutputs, Segmentation, Wanted
 from .tasks import run_together
 from .threads import WorkerThreads
+
+
+@dataclass(frozen=True, slots=True)
+class PlaneOutputs:
+    """The outputs of a network for a plane, collected tile by tile.
+
+    Attributes:
+        sums: The tiles' maps, blended. None: not wanted.
+        styles: float32 [tiles, 256]. None: not wanted.
+    """
+
+    sums: MapSums | None
+    styles: NDArray[np.float32] | None
+
+    @classmethod
+    def empty(cls, grid: TileGrid, outputs: tuple[TileOutput, ...]) -> Self:
+        """Returns the outputs before the first tile."""
+        styles = np.empty((len(grid), STYLE_SIZE), np.float32) if "style" in outputs else None
+        return cls(MapSums(grid) if "maps" in outputs else None, styles)
+
+    def add(self, index: int, answer: TileOutputs) -> None:
+        """Adds the answer for one tile.
+
+        Raises:
+            InternalError: A value is not finite.
+        """
+        if self.sums is not None:
+            assert answer.maps is not None  # asked for
+            try:
+                self.sums.add(index, answer.maps[0])
+            except FloatingPointError:
+                raise _not_finite() from None
+        if self.styles is not None:
+            self.styles[index] = answer.style
+
+    def maps(self, threads: ThreadGroup) -> NDArray[np.float32]:
+        """Returns the maps of the plane, [3, Y', X']. It takes no more tiles."""
+        assert self.sums is not None  # asked for
+        return self.sums.maps(threads)
+
+    def style(self) -> NDArray[np.float32]:
+        """Returns the style of the plane, [256], of unit length.
+
+        Raises:
+            InternalError: A value is not finite.
+        """
+        assert self.styles is not None  # asked for
+        style = image_style(self.styles)
+        if not np.isfinite(style).all():
+            raise _not_finite()
+        return style
+
+
+class TileWindow(asyncio.Semaphore):
+    """Bounds the tiles of one request in flight: each is cut, at the backend, or being added to the sums.
+
+    Attributes:
+        size: Most tiles in flight.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.size = size
 
 
 class Pipeline:
@@ -82,11 +147,10 @@ class Pipeline:
             return None
         with self.stage(context, "inference"):
             outputs: tuple[TileOutput, ...] = ("maps", "style") if "style" in wanted.outputs else ("maps",)
-            tiles = await self.infer(scaled, plan.grid, plan.network, outputs, context)
+            plane = await self.infer(scaled, plan.grid, plan.network, outputs, context)
         with self.stage(context, "reassemble"):
-            group = self.workers.group(context)
-            maps = await self.workers.run(context, assemble, tiles, plan.grid, plan.recovered, group)
-            return NetworkOutputs(maps, None if tiles.style is None else style_of(tiles))
+            maps = await self.assemble(plane, plan.recovered, context)
+            return NetworkOutputs(maps, None if plane.styles is None else plane.style())
 
     async def recover(
         self, outputs: NetworkOutputs | None, plan: Plan, wanted: Wanted, context: RequestContext
@@ -104,58 +168,65 @@ class Pipeline:
         metrics.objects.inc(len(result.objects))
         return result
 
+    def window(self, network: Network) -> TileWindow:
+        """Returns the window of a request."""
+        return TileWindow(max(self._settings.tiles_in_flight_per_image, self.backend.tiles_ahead(network)))
+
     async def infer(
         self,
-        scaled: NDArray[np.float32],
+        plane: NDArray[np.float32],
         grid: TileGrid,
         network: Network,
         outputs: tuple[TileOutput, ...],
         context: RequestContext,
-    ) -> TileOutputs:
-        """Sends each tile of an image [2, Y', X'] as a request, several at a time; returns the outputs of all tiles.
+        window: TileWindow | None = None,
+    ) -> PlaneOutputs:
+        """Sends each tile of a plane as a request, several at a time, and collects the answers as they come.
 
-        The context learns which network computed them.
+        A tile is cut when it is its turn, and its answer is added to the sums at once. The context learns which network
+        computed the tiles.
+
+        Args:
+            plane: [2, Y', X'], the extent of the grid.
+            grid: The tiles.
+            network: Runs on the tiles.
+            outputs: Outputs wanted.
+            context: Its deadline bounds the work, whatever the backend does.
+            window: Shared by the planes of one request; a plane begins as others end. None: of this plane alone.
 
         Raises:
-            DeadlinePassed: The deadline passed first, whatever the backend does.
+            DeadlinePassed: The deadline passed first.
+            ServiceError: As `Backend.infer`.
         """
-        window = asyncio.Semaphore(max(self._settings.tiles_in_flight_per_image, self.backend.tiles_ahead(network)))
-        maps: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(grid)
-        styles = np.empty((len(grid), STYLE_SIZE), np.float32) if "style" in outputs else None
+        window = window or self.window(network)
         networks: set[Network] = set()
 
-        async def infer(index: int) -> None:
+        async def take_tiles(todo: Iterator[int], collected: PlaneOutputs) -> None:
             async with window:
-                tile = await self.workers.run(context, grid.cut, scaled, index, index + 1)
-                answer = await self.backend.infer(network.name, tile, outputs, context)
-            if answer.maps is not None:
-                maps[index] = answer.maps[0]  # a view of the answer's bytes: no copy on the event loop
-            if styles is not None:
-                styles[index] = answer.style
-            networks.add(answer.network)
+                for index in todo:
+                    tile = await self.workers.run(context, grid.cut, plane, index, index + 1)
+                    answer = await self.backend.infer(network.name, tile, outputs, context)
+                    networks.add(answer.network)
+                    await self.workers.run(context, collected.add, index, answer)
+                    del tile, answer  # neither is kept while the next tile waits for a thread
 
         try:
             async with asyncio.timeout_at(context.deadline):
-                await run_together(infer(index) for index in range(len(grid)))
+                collected = await self.workers.run(context, PlaneOutputs.empty, grid, outputs)
+                todo = iter(range(len(grid)))
+                await run_together(take_tiles(todo, collected) for _ in range(min(window.size, len(grid))))
         except TimeoutError:
             raise DeadlinePassed("the inference server did not answer before the deadline", stage="inference") from None
-        except ExceptionGroup as failures:
-            raise failures.exceptions[0] from failures.exceptions[0].__cause__  # what the log tells
         context.timing.tiles += len(grid)
-        context.networks[network.name] = used(networks)
-        return TileOutputs(maps if "maps" in outputs else None, styles, context.networks[network.name])
+        known = context.networks.get(network.name)
+        context.networks[network.name] = used(networks if known is None else {*networks, known})
+        return collected
 
-
-def assemble(tiles: TileOutputs, grid: TileGrid, shape: tuple[int, int], threads: ThreadGroup) -> NDArray[np.float32]:
-    """Returns the networks' maps at a size, [3, Y, X]."""
-    assert tiles.maps is not None  # asked for
-    return _finite(resize(reassemble(tiles.maps, grid, threads), shape, threads))
-
-
-def style_of(tiles: TileOutputs) -> NDArray[np.float32]:
-    """Returns the style of an image, [256], of unit length."""
-    assert tiles.style is not None  # asked for
-    return _finite(image_style(tiles.style))
+    async def assemble(
+        self, plane: PlaneOutputs, shape: tuple[int, int], context: RequestContext
+    ) -> NDArray[np.float32]:
+        """Returns the networks' maps of a plane at a size, [3, Y, X]; the plane takes no more tiles."""
+        return await self.workers.run(context, _assemble, plane, shape, self.workers.group(context))
 
 
 def _normalize(image: Pixels, params: SegmentParams, threads: ThreadGroup) -> Normalized:
@@ -165,10 +236,12 @@ def _normalize(image: Pixels, params: SegmentParams, threads: ThreadGroup) -> No
     return normalize(planes, params.normalization, threads)
 
 
-def _finite(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    if not np.isfinite(values).all():
-        raise InternalError("the inference server's answer is not finite", reason="TRITON_BAD_ANSWER")
-    return values
+def _assemble(plane: PlaneOutputs, shape: tuple[int, int], threads: ThreadGroup) -> NDArray[np.float32]:
+    return resize(plane.maps(threads), shape, threads)
+
+
+def _not_finite() -> InternalError:
+    return InternalError("the inference server's answer is not finite", reason="TRITON_BAD_ANSWER")
 
 
 def _recover(network: NetworkOutputs, plan: Plan, wanted: Wanted, threads: ThreadGroup) -> Segmentation:
@@ -184,7 +257,9 @@ def _recover(network: NetworkOutputs, plan: Plan, wanted: Wanted, threads: Threa
         params=plan.params,
         diameter_source=plan.diameter_source,
         network=plan.network,
-        outlines=trace_outlines(labels, threads) if labels is not None and "outlines" in outputs else None,
+        outlines=[{0: line} for line in trace_outlines(labels, threads)]
+        if labels is not None and "outlines" in outputs
+        else None,
         flows=maps[:2] / np.float32(FLOW_SCALE) if "flows" in outputs else None,
         cell_probability=maps[2] if "cell_probability" in outputs else None,
         maps=maps if wanted.maps_only or "maps" in outputs else None,

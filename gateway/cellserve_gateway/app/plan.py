@@ -16,7 +16,7 @@ from .context import RequestContext
 from .families import Families
 from .limits import ServiceLimits
 from .networks import Backend, Network
-from .params import DiameterSource, has_small_objects, with_min_size
+from .params import DiameterSource, has_small_objects, with_recovery_defaults
 from .results import Wanted
 
 
@@ -86,27 +86,52 @@ class Planner:
             ImageTooLarge: The image takes too many tiles.
             DeadlineTooNear: The backend cannot compute the tiles before the deadline, even at its best speed.
         """
-        family = self._families[params.model]
-        scaled = self.scaled(shape, params)
-        tiles = TileGrid.count(scaled, params.tile_overlap, params.augment)
-        if tiles > self.most_tiles:
+        tiles = TileGrid.count(self.scaled(shape, params), params.tile_overlap, params.augment)
+        self.check(tiles, self.most_tiles, params, context)
+        return self.section(shape, params, source)
+
+    def section(
+        self,
+        shape: tuple[int, int],
+        params: SegmentParams,
+        source: DiameterSource,
+        stretch: tuple[float, float] = (1, 1),
+    ) -> Plan:
+        """Returns the execution plan for an image, or for one section of a stack, without a check of limits.
+
+        Args:
+            shape: Rows and columns.
+            params: As for `plan`.
+            source: As for `plan`.
+            stretch: Distances of rows and of columns, in pixels of the xy planes.
+        """
+        scaled = self.scaled(shape, params, stretch)
+        grid = TileGrid.cover(scaled, params.tile_overlap, params.augment)
+        recovered = max(shape, scaled, key=math.prod) if has_small_objects(params) else shape
+        return Plan(with_recovery_defaults(params), source, self._network(params), shape, scaled, recovered, grid)
+
+    def scaled(
+        self, shape: tuple[int, int], params: SegmentParams, stretch: tuple[float, float] = (1, 1)
+    ) -> tuple[int, int]:
+        """Returns the shape of an image or section at the networks' scale; arguments as in `section`."""
+        assert params.diameter is not None  # resolved or estimated
+        scale = self._families[params.model].diam_mean / params.diameter
+        return rescaled_shape(shape, (scale * stretch[0], scale * stretch[1]))
+
+    def check(self, tiles: int, most_tiles: int, params: SegmentParams, context: RequestContext) -> None:
+        """Refuses an image or a stack for its number of tiles; errors as `plan`."""
+        if tiles > most_tiles:
             raise ImageTooLarge(
-                f"scaled to objects of {family.diam_mean:g} px the image takes {tiles:,} tiles; "
-                f"the limit is {self.most_tiles:,}: check the diameter",
+                f"scaled to objects of {self._families[params.model].diam_mean:g} px the image takes {tiles:,} tiles; "
+                f"the limit is {most_tiles:,}: check the diameter",
                 resource="tiles",
                 value=tiles,
-                limit=self.most_tiles,
+                limit=most_tiles,
             )
-        grid = TileGrid.cover(scaled, params.tile_overlap, params.augment)
-        network = self._backend.network(family.network(params.ensemble))
-        self._check_time(network, tiles, context)
-        recovered = max(shape, scaled, key=math.prod) if has_small_objects(params) else shape
-        return Plan(with_min_size(params), source, network, shape, scaled, recovered, grid)
+        self._check_time(self._network(params), tiles, context)
 
-    def scaled(self, shape: tuple[int, int], params: SegmentParams) -> tuple[int, int]:
-        """Returns (Y, X) of an image at the networks' scale; `params` state a diameter."""
-        assert params.diameter is not None  # resolved or estimated
-        return rescaled_shape(shape, self._families[params.model].diam_mean / params.diameter)
+    def _network(self, params: SegmentParams) -> Network:
+        return self._backend.network(self._families[params.model].network(params.ensemble))
 
     def _check_time(self, network: Network, tiles: int, context: RequestContext) -> None:
         left = max(0.0, context.deadline - asyncio.get_running_loop().time())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -39,19 +40,25 @@ class Wanted:
         return not self.maps_only and self.outputs <= {"outlines"}
 
 
+Outlines = Sequence[Mapping[int, NDArray[np.int32]]]
+
+
 @dataclass(frozen=True, slots=True)
 class Segmentation:
     """The result for one image.
 
     Attributes:
-        labels: uint16 or uint32 [Y, X]; 0 is background, 1..N are objects. None: only maps were wanted.
+        labels: uint16 or uint32, [Y, X] or [Z, Y, X]; 0 is background, 1..N are objects. None: only maps were wanted.
         objects: The objects, in the order of their labels.
         params: Parameters as used, all resolved.
         network: The network as used.
-        outlines: int32 [k, 2] of (y, x) per object. None: not wanted.
-        flows: float32 [2, Y, X], about unit length inside objects. None: not wanted.
-        cell_probability: float32 [Y, X], logits. None: not wanted.
-        maps: float32 [3, Y, X]: 5 * flow along y, 5 * flow along x, logit. None: not wanted.
+        outlines: For each object int32 [k, 2] of (y, x) by plane; plane 0 for an image that is no stack. None: not
+            wanted.
+        flows: float32 [2, Y, X] along y and x, about unit length inside objects; of a stack [2, Z, Y, X], of a volume
+            [3, Z, Y, X] along z, y and x. None: not wanted.
+        cell_probability: float32, [Y, X] or [Z, Y, X], logits. None: not wanted.
+        maps: float32 [3, Y, X]: 5 * flow along y, 5 * flow along x, logit; of a stack [3, Z, Y, X], of a volume
+            [4, Z, Y, X]. None: not wanted.
         style: float32 [256], unit length. None: not wanted.
         warnings: What to know about the result.
     """
@@ -61,12 +68,17 @@ class Segmentation:
     params: SegmentParams
     diameter_source: DiameterSource
     network: Network
-    outlines: list[NDArray[np.int32]] | None = None
+    outlines: Outlines | None = None
     flows: NDArray[np.float32] | None = None
     cell_probability: NDArray[np.float32] | None = None
     maps: NDArray[np.float32] | None = None
     style: NDArray[np.float32] | None = None
     warnings: Warnings = ()
+
+    @property
+    def axes(self) -> str:
+        """Axes of the label image."""
+        return "YX" if self.params.stack_mode is None else "ZYX"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import structlog
 from cellserve_contract.model_card import Family
 from cellserve_contract.params import SegmentParams
 from cellserve_contract.warnings import Warned, WarningKind, Warnings
+from cellserve_formats import PixelSize
 from cellserve_preprocess import MEAN
 from numpy.typing import NDArray
 
@@ -26,10 +27,12 @@ from .families import Families
 from .files import ImageFiles
 from .limits import ServiceLimits
 from .networks import Backend, Network
-from .params import TESTED_DIAMETERS, DiameterSource, resolve
+from .params import TESTED_DIAMETERS, DiameterSource, resolve, resolve_stack
 from .pipeline import Pipeline
 from .plan import Plan, Planner
 from .results import Segmentation, Wanted
+from .stack_plan import StackPlan, StackPlanner
+from .stacks import StackSegmenter
 from .threads import WorkerThreads
 
 P = ParamSpec("P")
@@ -58,19 +61,24 @@ class DiameterEstimate:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """An image ready for the networks, at its own size.
+    """An image or a stack ready for the networks, at its own size.
 
     Attributes:
-        planes: float32 [2, Y, X], normalised.
+        channels: float32, [2, Y, X] or [2, Z, Y, X], normalised.
         params: Parameters, all resolved but `min_size`, which the plan resolves.
         source: Where the diameter came from.
         warnings: What to know about the image and the diameter.
     """
 
-    planes: NDArray[np.float32]
+    channels: NDArray[np.float32]
     params: SegmentParams
     source: DiameterSource
     warnings: Warnings
+
+    @property
+    def is_stack(self) -> bool:
+        """Whether there are several planes."""
+        return self.channels.ndim == 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +119,9 @@ class Segmenter:
         self._backend = backend
         self._workers = workers
         self._planner = Planner(self.limits, families, backend)
+        self._stack_planner = StackPlanner(self._planner, self.limits.max_stack_tiles)
         self._pipeline = Pipeline(settings, backend, workers, instruments)
+        self._stacks = StackSegmenter(self._pipeline)
         self._diameters = DiameterEstimator(families, self._planner, self._pipeline)
 
     async def segment(
@@ -124,7 +134,7 @@ class Segmenter:
         *,
         most_bytes: int | None = None,
     ) -> Segmentation:
-        """Segments one image.
+        """Segments one image or stack.
 
         Args:
             decode: Returns the image. Runs on a thread for decoding.
@@ -139,18 +149,46 @@ class Segmenter:
             ParameterError: A parameter does not fit the image.
         """
         prepared = await self.prepare(decode, params, context, reservation)
-        plan = self._planner.plan(prepared.planes.shape[1:], prepared.params, prepared.source, context)
+        warnings = prepared.warnings
+        if prepared.is_stack:
+            result = await self._segment_stack(prepared, wanted, context, reservation, most_bytes)
+        else:
+            image = [prepared]
+            del prepared  # no step holds arrays that only an earlier one needed
+            result = await self._segment_image(image.pop(), wanted, context, reservation, most_bytes)
+        _log(result.network, context, objects=len(result.objects))
+        network = context.networks.get(result.network.name, result.network)
+        return replace(result, network=network, warnings=(*warnings, *result.warnings))
+
+    async def _segment_image(
+        self,
+        prepared: Prepared,
+        wanted: Wanted,
+        context: RequestContext,
+        reservation: Reservation,
+        most_bytes: int | None,
+    ) -> Segmentation:
+        plan = self._planner.plan(prepared.channels.shape[1:], prepared.params, prepared.source, context)
         answer = _answer_bytes(plan, wanted, most_bytes)
         reservation.resize(pixels=plan.pixels, bytes=reservation.held.get("bytes", 0) + ANSWER_COPIES * answer)
-        scaled = await self._pipeline.scale(prepared.planes, plan.scaled, context)
-        warnings = prepared.warnings
-        del prepared  # no step holds arrays that only an earlier one needed
+        scaled = await self._pipeline.scale(prepared.channels, plan.scaled, context)
+        del prepared
         outputs = await self._pipeline.maps(scaled, plan, wanted, context)
         del scaled
-        result = await self._pipeline.recover(outputs, plan, wanted, context)
-        _log(plan.network, context, objects=len(result.objects))
-        network = context.networks.get(plan.network.name, plan.network)
-        return replace(result, network=network, warnings=(*warnings, *result.warnings))
+        return await self._pipeline.recover(outputs, plan, wanted, context)
+
+    async def _segment_stack(
+        self,
+        prepared: Prepared,
+        wanted: Wanted,
+        context: RequestContext,
+        reservation: Reservation,
+        most_bytes: int | None,
+    ) -> Segmentation:
+        plan = self._stack_planner.plan(prepared.channels.shape[1:], prepared.params, prepared.source, context)
+        answer = _answer_bytes(plan, wanted, most_bytes)
+        reservation.resize(bytes=reservation.held.get("bytes", 0) + plan.bytes + ANSWER_COPIES * answer)
+        return await self._stacks.segment(prepared.channels, plan, wanted, context)
 
     async def estimate_diameter(
         self, decode: Callable[[], Decoded], params: SegmentParams, context: RequestContext, reservation: Reservation
@@ -185,12 +223,19 @@ class Segmenter:
         ready = all(self._backend.ready(name) for name in names)
         return FamilyStatus(family, names, tuple(self._backend.network(name) for name in names) if ready else ())
 
-    def check(self, params: SegmentParams, size: tuple[int, int, int] | None, context: RequestContext) -> None:
+    def check(
+        self,
+        params: SegmentParams,
+        size: tuple[int, int, int, int] | None,
+        pixel_size: PixelSize | None,
+        context: RequestContext,
+    ) -> None:
         """Refuses a request that cannot be done, before its image is there.
 
         Args:
             params: As the caller sent them.
-            size: Planes, rows and columns of the image. None: unknown.
+            size: Planes, channels, rows and columns of the image. None: unknown.
+            pixel_size: As the caller states it. None: unknown.
             context: Its deadline bounds the tiles.
 
         Raises:
@@ -198,27 +243,30 @@ class Segmenter:
         """
         self._check_served(params)
         if size is not None:
-            self._resolve(params, size, context)
+            self._resolve(params, size, pixel_size, context)
 
     async def prepare(
         self, decode: Callable[[], Decoded], params: SegmentParams, context: RequestContext, reservation: Reservation
     ) -> Prepared:
-        """Decodes and normalises an image, and resolves its parameters."""
+        """Decodes and normalises an image or a stack, and resolves its parameters."""
         self._check_served(params)
         context.start_work()
         with self._pipeline.stage(context, "decode"):
             image = await self._workers.decode(context, decode)
-        planes, size = image.planes, max(image.planes.nbytes, reservation.held.get("bytes", 0))
-        reservation.resize(pixels=planes[0].size, bytes=size)
-        structlog.contextvars.bind_contextvars(shape=list(planes.shape))
+        pixels = image.pixels
+        size = max(pixels.nbytes, reservation.held.get("bytes", 0))
+        reservation.resize(pixels=pixels[0, 0].size, bytes=size)
+        structlog.contextvars.bind_contextvars(shape=list(pixels.shape[image.is_stack - 1 :]))
         given = params
-        params, source = self._resolve(given, planes.shape, context)
-        normalized = await self._pipeline.normalize(planes, params, context)
-        warnings = (*image.warnings, *_ignored(given, params, len(planes)), *normalized.warnings)
+        params, source, stacked = self._resolve(given, pixels.shape, image.pixel_size, context)
+        channels = np.moveaxis(pixels, 1, 0) if image.is_stack else image.planes
+        normalized = await self._pipeline.normalize(channels, params, context)
+        warnings = (*image.warnings, *stacked, *_ignored(given, params, len(channels)), *normalized.warnings)
         if source is DiameterSource.TRAINING_DIAMETER:  # no size model
             warnings = (*warnings, (WarningKind.DIAMETER_NOT_MEASURED, {"diameter": f"{params.diameter:g}"}))
         elif source is DiameterSource.SIZE_MODEL:
-            estimate = await self._diameters.estimate(normalized.planes, params, context, reservation)
+            estimator = self._diameters.estimate_stack if image.is_stack else self._diameters.estimate
+            estimate = await estimator(normalized.planes, params, context, reservation)
             params, source = replace(params, diameter=estimate.diameter), estimate.source
             warnings = (*warnings, *estimate.warnings)
         return Prepared(normalized.planes, params, source, (*warnings, *_untested(params)))
@@ -228,14 +276,21 @@ class Segmenter:
         self._backend.check(self.families[params.model].network(params.ensemble))
 
     def _resolve(
-        self, params: SegmentParams, size: tuple[int, ...], context: RequestContext
-    ) -> tuple[SegmentParams, DiameterSource]:
-        """Resolves parameters for an image of some planes, rows and columns; refuses what cannot be done."""
-        planes, *shape = size
-        params, source = resolve(params, planes, self.families[params.model])
-        if params.diameter is not None:
+        self,
+        params: SegmentParams,
+        size: tuple[int, ...],
+        pixel_size: PixelSize | None,
+        context: RequestContext,
+    ) -> tuple[SegmentParams, DiameterSource, Warnings]:
+        """Resolves parameters for an image [Z, C, Y, X]; refuses what cannot be done."""
+        planes, channels, *shape = size
+        params, source = resolve(params, channels, self.families[params.model])
+        params, warnings = resolve_stack(params, planes, pixel_size)
+        if params.diameter is not None and planes > 1:
+            self._stack_planner.plan((planes, shape[0], shape[1]), params, source, context)
+        elif params.diameter is not None:
             self._planner.plan((shape[0], shape[1]), params, source, context)
-        return params, source
+        return params, source, warnings
 
 
 def _untested(params: SegmentParams) -> Iterator[Warned]:
@@ -254,7 +309,7 @@ def _ignored(given: SegmentParams, used: SegmentParams, planes: int) -> Iterator
             yield WarningKind.PLANES_IGNORED, {"planes": ", ".join(map(str, ignored))}
 
 
-def _answer_bytes(plan: Plan, wanted: Wanted, limit: int | None) -> int:
+def _answer_bytes(plan: Plan | StackPlan, wanted: Wanted, limit: int | None) -> int:
     """Returns the bytes that the arrays of an answer take in memory.
 
     Raises:

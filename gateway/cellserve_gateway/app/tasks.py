@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Iterable
+from traceback import clear_frames
 from typing import Any, TypeVar
 
 R = TypeVar("R")
@@ -25,17 +26,26 @@ async def run_together(works: Iterable[Coroutine[Any, Any, None]]) -> None:
     """Runs coroutines side by side. The first failure cancels the others.
 
     Raises:
-        ExceptionGroup: The failures.
+        Exception: The first failure.
     """
+    failure: Exception | None = None
     try:
         async with asyncio.TaskGroup() as tasks:
             for work in works:
                 tasks.create_task(work)
+    except ExceptionGroup as failures:
+        failure = failures.exceptions[0]
+        clear_frames(failures.__traceback__)  # of the group's end, which keep the failures
     except BaseException as error:
         error.__traceback__ = None  # leads to the group, which keeps the task that runs this
         raise
     finally:
         del tasks
+    try:
+        if failure:
+            raise failure  # here, because the failure would keep the group that it was raised in
+    finally:
+        del failure
 
 
 def leaves() -> bool:

@@ -15,6 +15,7 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_IMAGE_UNDECODABLE: _ClassVar[ErrorReason]
     ERROR_REASON_IMAGE_UNKNOWN: _ClassVar[ErrorReason]
     ERROR_REASON_AXES_UNKNOWN: _ClassVar[ErrorReason]
+    ERROR_REASON_STACK_MODE_MISSING: _ClassVar[ErrorReason]
     ERROR_REASON_DATA_TYPE_UNSUPPORTED: _ClassVar[ErrorReason]
     ERROR_REASON_PIXELS_NOT_FINITE: _ClassVar[ErrorReason]
     ERROR_REASON_PIXEL_SIZE_INVALID: _ClassVar[ErrorReason]
@@ -60,12 +61,15 @@ class WarningKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     WARNING_KIND_PLANES_IGNORED: _ClassVar[WarningKind]
     WARNING_KIND_ORIENTATION_IGNORED: _ClassVar[WarningKind]
     WARNING_KIND_TILES_MISSING: _ClassVar[WarningKind]
+    WARNING_KIND_ANISOTROPY_UNKNOWN: _ClassVar[WarningKind]
+    WARNING_KIND_SINGLE_PLANE: _ClassVar[WarningKind]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 ERROR_REASON_IMAGE_EMPTY: ErrorReason
 ERROR_REASON_IMAGE_SIZE_MISMATCH: ErrorReason
 ERROR_REASON_IMAGE_UNDECODABLE: ErrorReason
 ERROR_REASON_IMAGE_UNKNOWN: ErrorReason
 ERROR_REASON_AXES_UNKNOWN: ErrorReason
+ERROR_REASON_STACK_MODE_MISSING: ErrorReason
 ERROR_REASON_DATA_TYPE_UNSUPPORTED: ErrorReason
 ERROR_REASON_PIXELS_NOT_FINITE: ErrorReason
 ERROR_REASON_PIXEL_SIZE_INVALID: ErrorReason
@@ -108,6 +112,8 @@ WARNING_KIND_ALPHA_IGNORED: WarningKind
 WARNING_KIND_PLANES_IGNORED: WarningKind
 WARNING_KIND_ORIENTATION_IGNORED: WarningKind
 WARNING_KIND_TILES_MISSING: WarningKind
+WARNING_KIND_ANISOTROPY_UNKNOWN: WarningKind
+WARNING_KIND_SINGLE_PLANE: WarningKind
 
 class Warning(_message.Message):
     __slots__ = ("kind", "message", "suggestion", "metadata")

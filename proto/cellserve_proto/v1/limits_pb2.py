@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63\x65llserve/v1/limits.proto\x12\x0c\x63\x65llserve.v1\"\xcd\x01\n\x06Limits\x12\x18\n\x10max_image_pixels\x18\x01 \x01(\x03\x12\x17\n\x0fmax_image_bytes\x18\x02 \x01(\x03\x12\x12\n\nmax_planes\x18\x03 \x01(\x03\x12\x11\n\tmax_tiles\x18\x04 \x01(\x03\x12\x1a\n\x12max_transfer_bytes\x18\x05 \x01(\x03\x12\x19\n\x11max_message_bytes\x18\x06 \x01(\x03\x12\x1a\n\x12\x64\x65\x66\x61ult_deadline_s\x18\x07 \x01(\x01\x12\x16\n\x0emax_deadline_s\x18\x08 \x01(\x01\x42J\n\x10org.cellserve.v1B\x0bLimitsProtoP\x01Z\x18\x63\x65llserve/v1;cellservev1\xaa\x02\x0c\x43\x65llServe.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63\x65llserve/v1/limits.proto\x12\x0c\x63\x65llserve.v1\"\x9a\x02\n\x06Limits\x12\x18\n\x10max_image_pixels\x18\x01 \x01(\x03\x12\x17\n\x0fmax_image_bytes\x18\x02 \x01(\x03\x12\x12\n\nmax_planes\x18\x03 \x01(\x03\x12\x11\n\tmax_tiles\x18\x04 \x01(\x03\x12\x1a\n\x12max_transfer_bytes\x18\x05 \x01(\x03\x12\x19\n\x11max_message_bytes\x18\x06 \x01(\x03\x12\x1a\n\x12\x64\x65\x66\x61ult_deadline_s\x18\x07 \x01(\x01\x12\x16\n\x0emax_deadline_s\x18\x08 \x01(\x01\x12\x18\n\x10max_stack_planes\x18\t \x01(\x03\x12\x18\n\x10max_stack_voxels\x18\n \x01(\x03\x12\x17\n\x0fmax_stack_tiles\x18\x0b \x01(\x03\x42J\n\x10org.cellserve.v1B\x0bLimitsProtoP\x01Z\x18\x63\x65llserve/v1;cellservev1\xaa\x02\x0c\x43\x65llServe.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,5 +33,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\020org.cellserve.v1B\013LimitsProtoP\001Z\030cellserve/v1;cellservev1\252\002\014CellServe.V1'
   _globals['_LIMITS']._serialized_start=44
-  _globals['_LIMITS']._serialized_end=249
+  _globals['_LIMITS']._serialized_end=326
 # @@protoc_insertion_point(module_scope)

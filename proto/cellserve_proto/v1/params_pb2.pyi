@@ -18,12 +18,23 @@ class MaskRules(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     MASK_RULES_UNSPECIFIED: _ClassVar[MaskRules]
     MASK_RULES_PAPER: _ClassVar[MaskRules]
     MASK_RULES_CELLPOSE3: _ClassVar[MaskRules]
+
+class StackMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    STACK_MODE_UNSPECIFIED: _ClassVar[StackMode]
+    STACK_MODE_VOLUME: _ClassVar[StackMode]
+    STACK_MODE_STITCH: _ClassVar[StackMode]
+    STACK_MODE_PLANES: _ClassVar[StackMode]
 INTERPOLATION_UNSPECIFIED: Interpolation
 INTERPOLATION_NEAREST: Interpolation
 INTERPOLATION_BILINEAR: Interpolation
 MASK_RULES_UNSPECIFIED: MaskRules
 MASK_RULES_PAPER: MaskRules
 MASK_RULES_CELLPOSE3: MaskRules
+STACK_MODE_UNSPECIFIED: StackMode
+STACK_MODE_VOLUME: StackMode
+STACK_MODE_STITCH: StackMode
+STACK_MODE_PLANES: StackMode
 
 class Normalization(_message.Message):
     __slots__ = ("percentiles", "ranges", "off", "cellpose3", "invert")
@@ -59,7 +70,7 @@ class Normalization(_message.Message):
     def __init__(self, percentiles: _Optional[_Union[Normalization.Percentiles, _Mapping]] = ..., ranges: _Optional[_Union[Normalization.Ranges, _Mapping]] = ..., off: _Optional[bool] = ..., cellpose3: _Optional[_Union[Normalization.Percentiles, _Mapping]] = ..., invert: _Optional[bool] = ...) -> None: ...
 
 class SegmentParams(_message.Message):
-    __slots__ = ("model", "ensemble", "diameter", "cytoplasm_channel", "nucleus_channel", "normalization", "tile_overlap", "augment", "cellprob_threshold", "flow_threshold", "niter", "interpolation", "min_size", "max_size_fraction", "fill_holes", "exclude_on_edges", "mask_rules")
+    __slots__ = ("model", "ensemble", "diameter", "cytoplasm_channel", "nucleus_channel", "normalization", "tile_overlap", "augment", "stack_mode", "anisotropy", "view_weight", "view_smoothing", "stitch_threshold", "cellprob_threshold", "flow_threshold", "niter", "interpolation", "min_size", "max_size_fraction", "min_volume_fraction", "fill_holes", "exclude_on_edges", "mask_rules")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     ENSEMBLE_FIELD_NUMBER: _ClassVar[int]
     DIAMETER_FIELD_NUMBER: _ClassVar[int]
@@ -68,12 +79,18 @@ class SegmentParams(_message.Message):
     NORMALIZATION_FIELD_NUMBER: _ClassVar[int]
     TILE_OVERLAP_FIELD_NUMBER: _ClassVar[int]
     AUGMENT_FIELD_NUMBER: _ClassVar[int]
+    STACK_MODE_FIELD_NUMBER: _ClassVar[int]
+    ANISOTROPY_FIELD_NUMBER: _ClassVar[int]
+    VIEW_WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    VIEW_SMOOTHING_FIELD_NUMBER: _ClassVar[int]
+    STITCH_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     CELLPROB_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     FLOW_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     NITER_FIELD_NUMBER: _ClassVar[int]
     INTERPOLATION_FIELD_NUMBER: _ClassVar[int]
     MIN_SIZE_FIELD_NUMBER: _ClassVar[int]
     MAX_SIZE_FRACTION_FIELD_NUMBER: _ClassVar[int]
+    MIN_VOLUME_FRACTION_FIELD_NUMBER: _ClassVar[int]
     FILL_HOLES_FIELD_NUMBER: _ClassVar[int]
     EXCLUDE_ON_EDGES_FIELD_NUMBER: _ClassVar[int]
     MASK_RULES_FIELD_NUMBER: _ClassVar[int]
@@ -85,13 +102,19 @@ class SegmentParams(_message.Message):
     normalization: Normalization
     tile_overlap: float
     augment: bool
+    stack_mode: StackMode
+    anisotropy: float
+    view_weight: float
+    view_smoothing: float
+    stitch_threshold: float
     cellprob_threshold: float
     flow_threshold: float
     niter: int
     interpolation: Interpolation
     min_size: int
     max_size_fraction: float
+    min_volume_fraction: float
     fill_holes: bool
     exclude_on_edges: bool
     mask_rules: MaskRules
-    def __init__(self, model: _Optional[str] = ..., ensemble: _Optional[bool] = ..., diameter: _Optional[float] = ..., cytoplasm_channel: _Optional[int] = ..., nucleus_channel: _Optional[int] = ..., normalization: _Optional[_Union[Normalization, _Mapping]] = ..., tile_overlap: _Optional[float] = ..., augment: _Optional[bool] = ..., cellprob_threshold: _Optional[float] = ..., flow_threshold: _Optional[float] = ..., niter: _Optional[int] = ..., interpolation: _Optional[_Union[Interpolation, str]] = ..., min_size: _Optional[int] = ..., max_size_fraction: _Optional[float] = ..., fill_holes: _Optional[bool] = ..., exclude_on_edges: _Optional[bool] = ..., mask_rules: _Optional[_Union[MaskRules, str]] = ...) -> None: ...
+    def __init__(self, model: _Optional[str] = ..., ensemble: _Optional[bool] = ..., diameter: _Optional[float] = ..., cytoplasm_channel: _Optional[int] = ..., nucleus_channel: _Optional[int] = ..., normalization: _Optional[_Union[Normalization, _Mapping]] = ..., tile_overlap: _Optional[float] = ..., augment: _Optional[bool] = ..., stack_mode: _Optional[_Union[StackMode, str]] = ..., anisotropy: _Optional[float] = ..., view_weight: _Optional[float] = ..., view_smoothing: _Optional[float] = ..., stitch_threshold: _Optional[float] = ..., cellprob_threshold: _Optional[float] = ..., flow_threshold: _Optional[float] = ..., niter: _Optional[int] = ..., interpolation: _Optional[_Union[Interpolation, str]] = ..., min_size: _Optional[int] = ..., max_size_fraction: _Optional[float] = ..., min_volume_fraction: _Optional[float] = ..., fill_holes: _Optional[bool] = ..., exclude_on_edges: _Optional[bool] = ..., mask_rules: _Optional[_Union[MaskRules, str]] = ...) -> None: ...

@@ -80,7 +80,7 @@ class GrpcCaller:
         return Answer(
             result.labels,
             [entry.row() for entry in result.objects],
-            asdict(replace(result.params, normalization="off")) | {"normalization": str(result.params.normalization)},
+            _used(result.params),
             result.diameter_source,
             result.model.sha256,
             (result.model.precision, result.model.runtime),
@@ -199,6 +199,12 @@ def _refusals() -> Iterator[None]:
         yield
     except cellserve.CellServeError as error:
         raise RefusedError(error.code.name, error.reason, error.metadata, error.retry_after_s) from error
+
+
+def _used(params: cellserve.SegmentParams) -> dict[str, Any]:
+    """Parameters as used, by name; those of stacks are None if the image is no stack."""
+    values = asdict(replace(params, normalization="off")) | {"normalization": str(params.normalization)}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _checked(response: httpx.Response) -> httpx.Response:

@@ -65,6 +65,9 @@ LIMITS = pb.Limits(
     max_message_bytes=300_000,
     default_deadline_s=300,
     max_deadline_s=600,
+    max_stack_planes=40,
+    max_stack_voxels=1_000_000,
+    max_stack_tiles=500,
 )
 
 

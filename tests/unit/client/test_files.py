@@ -45,17 +45,18 @@ def test_metadata_of_an_error_are_words(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("axes", "shape", "word"),
+    ("axes", "shape", "word", "choices"),
     [
-        ("ZYX", (5, 20, 30), "z stack"),
-        ("TYX", (5, 20, 30), "time series"),
-        ("ZCYX", (5, 2, 20, 30), r"ZCYX"),
-        ("TZYX", (2, 3, 20, 30), "and"),
+        ("ZYX", (5, 20, 30), "z stack", "--volume.*--stitch.*--planes"),
+        ("TYX", (5, 20, 30), "time series", "segmented: each plane alone .--planes."),
+        ("ZCYX", (5, 2, 20, 30), "ZCYX", "--volume.*--stitch.*--planes"),
+        ("TZYX", (2, 3, 20, 30), "and", "--volume.*--stitch.*--planes"),
     ],
 )
-def test_stacks_are_refused_by_name(tmp_path, axes, shape, word):
+def test_stacks_are_refused_by_name(tmp_path, axes, shape, word, choices):
     tifffile.imwrite(tmp_path / "stack.tif", np.zeros(shape, np.uint16), imagej=True, metadata={"axes": axes})
-    with pytest.raises(cellserve.InvalidRequestError, match=rf"stack\.tif: .*{word}.*not supported yet") as caught:
+    message = rf"stack\.tif: .*{word}.*{choices}"
+    with pytest.raises(cellserve.InvalidRequestError, match=message) as caught:
         read_image(tmp_path / "stack.tif")
     assert caught.value.reason == "AXES_UNKNOWN"
 

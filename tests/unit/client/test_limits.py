@@ -22,6 +22,9 @@ LIMITS = Limits(
     max_message_bytes=300_000,
     default_deadline_s=300,
     max_deadline_s=600,
+    max_stack_planes=40,
+    max_stack_voxels=1_000_000,
+    max_stack_tiles=500,
     server_version="9.9",
 )
 
@@ -69,7 +72,9 @@ def test_an_image_at_the_limits_passes(image):
     ("image", "packed", "resource", "value", "limit"),
     [
         (gray(251, 400), False, "pixels", 100_400, 100_000),
-        (Image(np.zeros((5, 9, 9), "u1"), "CYX"), False, "planes", 5, 4),
+        (Image(np.zeros((5, 9, 9), "u1"), "CYX"), False, "channels", 5, 4),
+        (Image(np.zeros((41, 9, 9), "u1"), "ZYX"), False, "planes", 41, 40),
+        (Image(np.zeros((11, 300, 310), "u1"), "ZYX"), True, "voxels", 1_023_000, 1_000_000),
         (gray(250, 401, "f4"), False, "bytes", 401_000, 400_000),
         (Image(np.zeros((2, 250, 400), "f4"), "CYX"), True, "bytes", 800_000, 600_000),
         (EncodedImage(bytes(400_001)), False, "bytes", 400_001, 400_000),
@@ -93,5 +98,5 @@ def test_unknown_limits_let_everything_pass():
     image = Image(np.zeros((9, 2000, 50), "u1"), "CYX")
     check_limits(image, None)
     check_limits(image, dataclasses.replace(LIMITS, max_planes=0, max_transfer_bytes=0, max_image_bytes=0))
-    with pytest.raises(cellserve.InvalidRequestError, match="9 planes"):
+    with pytest.raises(cellserve.InvalidRequestError, match="9 channels"):
         check_limits(image, dataclasses.replace(LIMITS, max_transfer_bytes=0))

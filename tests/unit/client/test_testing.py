@@ -95,7 +95,9 @@ def test_the_diameter(client):
     assert client.segment(PIXELS).params.diameter == estimate.diameter
     given = client.segment(PIXELS, diameter=12)
     assert (given.params.diameter, given.diameter_source) == (12, "caller")
-    assert None not in [getattr(given.params, name) for name in cellserve.SegmentParams.__dataclass_fields__]
+    of_stacks = {"stack_mode", "anisotropy"}
+    unset = {name for name in cellserve.SegmentParams.__dataclass_fields__ if getattr(given.params, name) is None}
+    assert unset == of_stacks, "all others are resolved"
 
 
 def test_nothing_found():

@@ -71,7 +71,7 @@ def test_keywords_are_the_declared_parameters():
 
 
 def _parts(hint):
-    return typing.get_args(hint) if isinstance(hint, type(int | None)) else (hint,)
+    return typing.get_args(hint) if type(None) in typing.get_args(hint) else (hint,)
 
 
 @given(all_params())
@@ -157,9 +157,14 @@ def test_wrong_types(wrong):
 
 def test_defaults_are_those_of_the_contract():
     params = SegmentParams()
-    assert (params.cellprob_threshold, params.flow_threshold, params.niter) == (0.0, 0.4, 200)
+    assert (params.cellprob_threshold, params.flow_threshold, params.niter) == (None, None, 200)
     assert (params.interpolation, params.min_size, params.max_size_fraction) == ("bilinear", None, 0.4)
     assert (params.fill_holes, params.exclude_on_edges, params.mask_rules) == (True, False, "paper")
+    image, volume = params.resolved(2), params.resolved(3)
+    assert (image.cellprob_threshold, image.flow_threshold, image.min_size) == (0.0, 0.4, 15)
+    assert (volume.cellprob_threshold, volume.flow_threshold, volume.min_size) == (-0.75, 0.7, 15)
+    chosen = SegmentParams(cellprob_threshold=1, flow_threshold=0, min_size=3)
+    assert chosen.resolved(3) == chosen
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,14 @@
 import imagecodecs
 import numpy as np
 import pytest
-from cellserve_evaluation.contact_sheet import COLUMNS, choose_images, choose_window, render, write_sheet
+from cellserve_evaluation.contact_sheet import (
+    COLUMNS,
+    choose_images,
+    choose_window,
+    render,
+    write_pictures,
+    write_sheet,
+)
 from cellserve_evaluation.evaluation import Scored, run_pass
 from cellserve_evaluation.sample import Kind, Sample
 from cellserve_evaluation.scores import score
@@ -31,7 +38,7 @@ class Given:
 
 
 def sheet(path, entries):
-    write_sheet(path, run_pass(Given(entries), [entry.sample for entry in entries]))
+    write_sheet(path, "given", entries)
     return imagecodecs.imread(path)
 
 
@@ -113,5 +120,19 @@ def test_every_set_gets_a_part_and_any_kind_of_image_a_panel(tmp_path):
 
 def test_a_pass_without_any_segmentation_has_no_sheet(tmp_path):
     with pytest.raises(ValueError, match="nothing to draw"):
-        write_sheet(tmp_path / "sheet.png", run_pass(Given([]), [scored("x", 1).sample]))
+        write_sheet(tmp_path / "sheet.png", "given", [])
+    assert not write_pictures(tmp_path / "sheet.png", run_pass(Given([]), [scored("x", 1).sample]))
     assert not list(tmp_path.iterdir())
+
+
+def test_every_volume_has_a_picture_of_its_own(tmp_path):
+    image = scored("flat", 1)
+    labels = np.zeros((6, 20, 30), np.uint16)
+    labels[2:5, 5:15, 5:20] = 1
+    deep = Sample("deep", "stacks", Kind.FLUORESCENCE, np.uint8(labels > 0)[np.newaxis], labels, 2.0)
+    entry = run_pass(Given([image, Scored(deep, labels, score(deep, labels))]), [image.sample, deep])
+    sheet, montage = write_pictures(tmp_path / "sheet.png", entry)
+    assert (sheet.name, montage.name) == ("sheet.png", "sheet_stacks_deep.png")
+    assert count(imagecodecs.imread(montage), (255, 61, 0)) > 100
+    only = run_pass(Given([Scored(deep, labels, score(deep, labels))]), [deep])
+    assert write_pictures(tmp_path / "other.png", only) == [tmp_path / "other_stacks_deep.png"]

@@ -12,7 +12,7 @@ import tifffile
 from cellserve_evaluation.evaluation import EvaluationError, evaluate, run_pass
 from cellserve_evaluation.sample import Kind, Sample
 from cellserve_evaluation.scores import compare_diameters, score, summarize
-from cellserve_evaluation.sources import Folder, Prediction, PredictionError, Service
+from cellserve_evaluation.sources import Folder, Otsu, Prediction, PredictionError, Service
 from cellserve_evaluation.tables import show
 from rich.console import Console
 
@@ -69,7 +69,7 @@ def test_a_score_holds_every_figure():
     found[found == 2] = 0
     entry = score(truth, found * 7, 12.0)
     assert (entry.name, entry.group, entry.kind) == ("one", "set", "transmitted")
-    assert entry.average_precision == (0.5, 0.5, 0.5)
+    assert entry.average_precision == (0.5,) * 4
     assert entry.aggregated_jaccard == 0.5
     assert (entry.boundary_precision, entry.boundary_recall) == (1, pytest.approx(0.5, abs=0.05))
     assert entry.boundary_f == pytest.approx(2 / 3, abs=0.05)
@@ -80,9 +80,68 @@ def test_a_score_holds_every_figure():
 
 def test_images_without_objects_are_scored():
     empty = sample("none", objects=0)
-    assert score(empty, empty.labels).average_precision == (1, 1, 1)
+    assert score(empty, empty.labels).average_precision == (1,) * 4
     assert score(empty, empty.labels).true_diameter is None
-    assert score(empty, sample("some").labels).average_precision == (0, 0, 0)
+    assert score(empty, sample("some").labels).average_precision == (0,) * 4
+
+
+def volume(name, shape=(8, 40, 60)):
+    """Two blocks, brighter than their ground."""
+    labels = np.zeros(shape, np.uint16)
+    labels[1:6, 4:24, 4:24] = 1
+    labels[2:7, 10:20, 34:54] = 2
+    return Sample(name, "stacks", Kind.FLUORESCENCE, np.uint8(labels > 0)[np.newaxis] * np.uint8(200), labels, 2.0)
+
+
+def test_volumes_are_scored_by_voxels():
+    truth = volume("deep")
+    found = truth.labels.copy()
+    found[3:6][found[3:6] == 1] = 0  # two of five planes are left: IoU 0.4
+    entry = score(truth, found)
+    assert entry.average_precision == (1, 1 / 3, 1 / 3, 1 / 3)
+    assert entry.precision == 1 / 3
+    assert entry.aggregated_jaccard == pytest.approx((2 * 400 + 1000) / 3000)
+    assert entry.boundary_precision is entry.boundary_recall is entry.boundary_f is None
+    sections = [20 * 20] * 5 + [10 * 20] * 5
+    assert entry.true_diameter == pytest.approx(np.median(2 * np.sqrt(np.array(sections) / np.pi)))
+    flat = sample("flat")
+    both = summarize([entry, score(flat, flat.labels)], [])[-1]
+    assert both.precision == pytest.approx(2 / 3)
+    assert both.boundary_f == 1
+    assert summarize([entry], [])[-1].boundary_f is None
+
+
+def test_label_volumes_of_other_programs_are_found(tmp_path):
+    named, unnamed, flat = volume("named"), volume("unnamed"), volume("flat")
+    tifffile.imwrite(tmp_path / "named_masks.tif", named.labels, metadata={"axes": "ZYX"})
+    tifffile.imwrite(tmp_path / "unnamed_masks.tif", unnamed.labels)
+    tifffile.imwrite(tmp_path / "flat_masks.tif", flat.labels[0])
+    tifffile.imwrite(tmp_path / "series_masks.tif", flat.labels, imagej=True, metadata={"axes": "TYX"})
+    result = run_pass(Folder(tmp_path), [named, unnamed, flat, volume("series")])
+    assert {s.sample.name: s.score.average_precision for s in result.scored} == {"named": (1,) * 4, "unnamed": (1,) * 4}
+    wrong, series = (failure.problem for failure in result.failures)
+    assert "axes YX, expected ZYX" in wrong
+    assert "axes TYX, expected ZYX" in series
+    text = io.StringIO()
+    show(SimpleNamespace(passes=[result], notes=[]), Console(file=text))
+    assert "boundary scores are measured on 2-D images alone" in text.getvalue()
+
+
+def test_volumes_that_a_source_does_not_segment_are_failures():
+    refused = run_pass(Otsu(), [volume("deep")])
+    assert [failure.sample.name for failure in refused.failures] == ["deep"]
+
+
+@pytest.mark.parametrize("given", [None, cellserve.SegmentParams(stack_mode="stitch", anisotropy=3)])
+def test_volumes_are_sent_as_stacks(given):
+    deep = volume("deep")
+    source, client = service([deep], [deep.labels], params=given)
+    (scored,) = run_pass(source, [deep]).scored
+    assert scored.score.average_precision[0] == 1
+    ((axes, shape, options),) = client.requests
+    assert (axes, shape) == ("CZYX", deep.image.shape)
+    asked = options["params"]
+    assert (asked.stack_mode, asked.anisotropy) == (("stitch", 3) if given else ("volume", deep.anisotropy))
 
 
 def test_summaries_are_means_over_images():
@@ -91,7 +150,7 @@ def test_summaries_are_means_over_images():
     scores = [score(good, good.labels), score(bad, 0 * bad.labels), score(other, other.labels)]
     rows = {(row.group, row.kind): row for row in summarize(scores, [lost])}
     assert list(rows) == [("a", None), ("b", None), ("b", f), ("b", t), (None, f), (None, t), (None, None)]
-    assert rows["a", None].average_precision == (0.5, 0.5, 0.5)
+    assert rows["a", None].average_precision == (0.5,) * 4
     assert rows["a", None].boundary_f == 0.5
     assert (rows["b", f].images, rows["b", f].failed, rows["b", f].average_precision) == (0, 1, None)
     assert rows["b", f].boundary_f is rows["b", f].aggregated_jaccard is None
@@ -156,7 +215,7 @@ def test_label_images_of_other_programs_are_found(tmp_path):
     tifffile.imwrite(tmp_path / "z_masks.tif", samples[2].labels[:9])
     (tmp_path / "none_masks.png").write_bytes(imagecodecs.png_encode(samples[3].labels))
     result = run_pass(Folder(tmp_path), [*samples, sample("w", "b")])
-    assert {s.sample.name: s.score.average_precision[0] for s in result.scored} == {"x": 1, "y": 1, "none": 1}
+    assert {s.sample.name: s.score.precision for s in result.scored} == {"x": 1, "y": 1, "none": 1}
     wrong, missing = (failure.problem for failure in result.failures)
     assert "z_masks.tif: labels of shape (9, 160), the image has (40, 160)" in wrong
     assert "no b/w_masks.png" in missing
@@ -166,7 +225,7 @@ def test_label_images_with_a_palette_are_its_indices(tmp_path):
     table = np.random.default_rng(0).integers(0, 65536, (3, 256), np.uint16)
     tifffile.imwrite(tmp_path / "x_masks.tif", sample("x").labels.astype(np.uint8), colormap=table)
     (scored,) = run_pass(Folder(tmp_path), [sample("x")]).scored
-    assert scored.score.average_precision[0] == 1
+    assert scored.score.precision == 1
 
 
 def test_predictions_that_are_no_labels_are_failures(tmp_path):
@@ -183,7 +242,7 @@ def test_the_baseline_and_predictions_need_no_service(tmp_path):
     tifffile.imwrite(tmp_path / "x_masks.tif", np.zeros_like(samples[0].labels))
     result = evaluate(samples, address=None, otsu=True, predictions=[tmp_path])
     assert [entry.name for entry in result.passes] == [tmp_path.name, "Otsu + watershed"]
-    assert [s.score.average_precision[0] for s in result.passes[1].scored] == [1, 1]
+    assert [s.score.precision for s in result.passes[1].scored] == [1, 1]
     assert result.failed == 1
 
 
@@ -218,7 +277,7 @@ def test_tables_fit_120_columns_and_the_json_holds_every_image(width, tmp_path):
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert [len(entry["images"]) for entry in figures["passes"]] == [3, 3, 2]
     first = figures["passes"][0]
-    assert first["images"][2]["average_precision"] == [1, 1, 1]
+    assert first["images"][2]["average_precision"] == [1, 1, 1, 1]
     assert first["images"][2]["kind"] == "transmitted"
     assert first["summaries"][-1]["images"] == 3
     assert first["models"][0]["version"] == "1"

@@ -114,13 +114,15 @@ class Setup:
             return await self.prepare(image, SegmentParams(model="cells", **params), reservation)
 
     async def prepare(self, image: np.ndarray, params: SegmentParams, reservation: Any):
-        prepared = await self.segmenter.prepare(lambda: Decoded(image), params, self.context, reservation)
+        prepared = await self.segmenter.prepare(lambda: Decoded(image[np.newaxis]), params, self.context, reservation)
         return prepared.params, prepared.source
 
     async def estimate(self, image: np.ndarray) -> DiameterEstimate:
         with self.admission.admit(requests=1, pixels=image[0].size) as reservation:
             params = SegmentParams(model="cells")
-            return await self.segmenter.estimate_diameter(lambda: Decoded(image), params, self.context, reservation)
+            return await self.segmenter.estimate_diameter(
+                lambda: Decoded(image[np.newaxis]), params, self.context, reservation
+            )
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from cellserve_contract.warnings import WarningKind
 from cellserve_gateway.app.context import Priority
 from cellserve_gateway.app.decode import limits_of
 from cellserve_gateway.app.networks import Network, Precision
-from cellserve_gateway.app.params import DiameterSource, resolve, with_min_size
+from cellserve_gateway.app.params import DiameterSource, resolve, with_recovery_defaults
 from cellserve_gateway.app.results import Segmentation
 from cellserve_gateway.errors import InvalidImage, InvalidRequest, NotImplementedYet
 from cellserve_gateway.fronts.grpc import answers, codec
@@ -34,7 +34,7 @@ FAMILY = Family(
     networks={"generalist": NetworkFile("0" * 64, "fp16")},
 )
 NETWORK = Network("generalist", "1", "0" * 64, 8, "openvino 1.2.3", Precision.BFLOAT16)
-PARAMS = with_min_size(resolve(SegmentParams(model="generalist"), 1, FAMILY)[0])
+PARAMS = with_recovery_defaults(resolve(SegmentParams(model="generalist"), 1, FAMILY)[0])
 LIMITS = limits_of(Settings())
 
 
@@ -66,11 +66,12 @@ def raw(pixels: np.ndarray, axes: str, **image) -> pb.Image:
 
 
 def test_the_answer_leaves_no_parameter_out():
-    echoed = encoded(answer(np.zeros((3, 4), np.uint16))).params
+    params = replace(PARAMS, stack_mode="stitch", anisotropy=2)  # of a stack: of an image they are unset
+    echoed = encoded(replace(answer(np.zeros((3, 4), np.uint16)), params=params)).params
     assert {field.name for field, _ in echoed.ListFields()} == {
         field.name for field in pb.SegmentParams.DESCRIPTOR.fields
     }
-    assert codec.to_params(echoed, "other") == PARAMS
+    assert codec.to_params(echoed, "other") == params
 
 
 def test_the_default_model():
@@ -148,30 +149,37 @@ def test_priorities():
 
 
 @pytest.mark.parametrize(
-    ("axes", "shape", "planes"),
+    ("axes", "shape", "expected"),
     [
-        ("YX", (4, 5), (1, 4, 5)),
-        ("CYX", (2, 4, 5), (2, 4, 5)),
-        ("YXC", (4, 5, 3), (3, 4, 5)),
-        ("YXS", (4, 5, 3), (3, 4, 5)),
-        ("TCZYX", (1, 2, 1, 4, 5), (2, 4, 5)),
-        ("TZYX", (1, 1, 4, 5), (1, 4, 5)),
+        ("YX", (4, 5), (1, 1, 4, 5)),
+        ("CYX", (2, 4, 5), (1, 2, 4, 5)),
+        ("YXC", (4, 5, 3), (1, 3, 4, 5)),
+        ("YXS", (4, 5, 3), (1, 3, 4, 5)),
+        ("TCZYX", (1, 2, 1, 4, 5), (1, 2, 4, 5)),
+        ("TZYX", (1, 1, 4, 5), (1, 1, 4, 5)),
+        ("ZYX", (6, 4, 5), (6, 1, 4, 5)),
+        ("CZYX", (2, 6, 4, 5), (6, 2, 4, 5)),
+        ("TZCYX", (1, 6, 2, 4, 5), (6, 2, 4, 5)),
+        ("ZYXS", (6, 4, 5, 3), (6, 3, 4, 5)),
     ],
 )
-def test_axes(axes, shape, planes):
+def test_axes(axes, shape, expected):
     pixels = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
-    found = codec.to_image(raw(pixels, axes), NO_PAYLOAD, LIMITS, no_file).planes
-    assert found.shape == planes
-    np.testing.assert_array_equal(
-        found.sum(axis=0), pixels.reshape(shape).sum(axis=tuple(axes.index(a) for a in axes if a not in "YX"))
-    )
+    found = codec.to_image(raw(pixels, axes), NO_PAYLOAD, LIMITS, no_file)
+    assert found.pixels.shape == expected
+    assert found.is_stack == (expected[0] > 1)
+    names = axes.replace("S", "C")
+    letters = [letter for letter in "ZCYX" if letter in names]
+    (wanted,) = pixels if "T" in names else [pixels]
+    wanted = np.transpose(wanted, [names.replace("T", "").index(letter) for letter in letters])
+    np.testing.assert_array_equal(found.pixels.reshape(wanted.shape), wanted)
 
 
-@pytest.mark.parametrize(("axes", "shape"), [("ZYX", (2, 4, 5)), ("TYX", (3, 4, 5)), ("TCZYX", (1, 1, 2, 4, 5))])
-def test_volumes_and_series_are_refused_by_name(axes, shape):
+@pytest.mark.parametrize(("axes", "shape"), [("TYX", (3, 4, 5)), ("TZYX", (3, 2, 4, 5))])
+def test_time_series_are_refused_by_name(axes, shape):
     with pytest.raises(NotImplementedYet) as error:
         codec.to_image(raw(np.zeros(shape, np.uint8), axes), NO_PAYLOAD, LIMITS, no_file)
-    assert error.value.metadata["feature"] in ("volumes", "time series")
+    assert error.value.metadata["feature"] == "time series"
 
 
 @pytest.mark.parametrize(
@@ -298,7 +306,7 @@ def test_maps_have_the_precision_asked_for(map_type, dtype):
 def test_outlines_name_their_plane():
     labels = np.zeros((6, 7), np.uint16)
     labels[1, 2] = 1
-    response = encoded(answer(labels, outlines=[np.array([[1, 2]], np.int32)]))
+    response = encoded(answer(labels, outlines=[{0: np.array([[1, 2]], np.int32)}]))
     assert list(response.objects[0].outlines) == [pb.Outline(z=0, points=[1, 2])]
 
 

@@ -49,7 +49,8 @@ def test_byte_count_must_fit(extra, compressed):
         ((0, 5, 7), "CYX", "IMAGE_EMPTY"),
         ((5, 7), "XY", "AXES_UNKNOWN"),
         ((5, 7), "", "AXES_UNKNOWN"),
-        ((5, 7, 2), "ZYX", "AXES_UNKNOWN"),
+        ((5, 7, 2), "YZX", "AXES_UNKNOWN"),
+        ((0, 5, 7), "ZYX", "IMAGE_EMPTY"),
         ((5, 7), "CYX", "IMAGE_SIZE_MISMATCH"),
         ((), "YX", "IMAGE_SIZE_MISMATCH"),
         ((2**40, 2**40), "YX", "IMAGE_TOO_LARGE"),
@@ -105,8 +106,8 @@ def test_zlib_stream_must_be_whole(change):
 
 
 def test_the_limits_are_those_of_the_settings():
-    settings = Settings(max_image_pixels=5, max_image_bytes=7, max_channels=3)
+    settings = Settings(max_image_pixels=5, max_image_bytes=7, max_channels=3, max_stack_planes=11, max_stack_voxels=13)
     limits = decode.limits_of(settings)
-    assert (limits.pixels, limits.bytes, limits.planes) == (5, 7, 3)
+    assert (limits.pixels, limits.bytes, limits.channels, limits.planes, limits.voxels) == (5, 7, 3, 33, 13)
     assert limits.pages < 10_000
     assert limits.metadata_bytes < 2**24

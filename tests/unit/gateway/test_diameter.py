@@ -100,7 +100,13 @@ async def test_an_image_that_shows_nothing_needs_no_network(value):
         for output in ("outlines", "cell_probability"):
             wanted = Wanted(frozenset({output}))
             with made.admission.admit(requests=1, pixels=image[0].size) as reservation:
-                arguments = (lambda: Decoded(image)), SegmentParams(model="cells"), wanted, made.context, reservation
+                arguments = (
+                    (lambda: Decoded(image[np.newaxis])),
+                    SegmentParams(model="cells"),
+                    wanted,
+                    made.context,
+                    reservation,
+                )
                 results[output] = await made.segmenter.segment(*arguments)
             assert not results[output].labels.any()
             assert results[output].labels.shape == SHAPE

@@ -56,7 +56,7 @@ def test_files(files, data, kind, expected):
         (imagecodecs.png_encode(GREY), "tiff", "IMAGE_UNDECODABLE"),
         (tiff_bytes(GREY), "png", "IMAGE_UNDECODABLE"),
         (tiff_bytes(GREY)[:30], "tiff", "IMAGE_UNDECODABLE"),
-        (tiff_bytes(np.zeros((5, 9, 11), np.uint8), imagej=True, metadata={"axes": "ZYX"}), "tiff", "AXES_UNKNOWN"),
+        (tiff_bytes(np.zeros((5, 9, 11), np.uint8), imagej=True, metadata={"axes": "TYX"}), "tiff", "AXES_UNKNOWN"),
         (tiff_bytes(np.zeros((9, 11), np.complex64)), "tiff", "DATA_TYPE_UNSUPPORTED"),
         (tiff_bytes(np.full((9, 11), np.inf, np.float32)), "tiff", "PIXELS_NOT_FINITE"),
         (tiff_bytes(np.zeros((1001, 1000), np.uint8), compression="zlib"), "tiff", "IMAGE_TOO_LARGE"),

@@ -29,6 +29,9 @@ SMALL = {
     "max_channels": 3,
     "max_transfer_bytes": 40_000,
     "max_tiles": 9,
+    "max_stack_planes": 20,
+    "max_stack_voxels": 30_000,
+    "max_stack_tiles": 20,
 }
 
 
@@ -50,7 +53,10 @@ async def test_the_limits_are_those_of_the_settings():
         "max_planes": 9,
         "max_transfer_bytes": 10,
         "max_tiles": 11,
-        "max_message_bytes": 12,
+        "max_stack_planes": 12,
+        "max_stack_voxels": 13,
+        "max_stack_tiles": 14,
+        "max_message_bytes": 15,
         "default_deadline_s": 40,
         "max_deadline_s": 40,
         "server_version": __version__,

@@ -7,7 +7,7 @@ import pytest
 from cellserve_contract.params import SegmentParams
 from cellserve_contract.warnings import WarningKind
 from cellserve_gateway.app.decode import Decoded
-from cellserve_gateway.app.params import with_min_size
+from cellserve_gateway.app.params import with_recovery_defaults
 from cellserve_gateway.app.results import Wanted
 
 from .perfect import setup
@@ -28,7 +28,9 @@ def squares(side: int) -> np.ndarray:
 async def segment(made, image, **params):
     params = SegmentParams(model="cells", **params)
     with made.admission.admit(requests=1, pixels=image[0].size) as reservation:
-        return await made.segmenter.segment(lambda: Decoded(image), params, Wanted(OUTPUTS), made.context, reservation)
+        return await made.segmenter.segment(
+            lambda: Decoded(image[np.newaxis]), params, Wanted(OUTPUTS), made.context, reservation
+        )
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
@@ -82,7 +84,7 @@ async def test_where_masks_are_recovered(params, recovered):
     ],
 )
 def test_no_default_drops_objects_of_half_the_diameter(params, min_size):
-    assert with_min_size(SegmentParams(**params)).min_size == min_size
+    assert with_recovery_defaults(SegmentParams(**params)).min_size == min_size
 
 
 @pytest.mark.parametrize(("diameter", "warned"), [(2.9, True), (3, False), (160, False), (161, True)])

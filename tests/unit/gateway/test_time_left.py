@@ -88,7 +88,7 @@ async def segment(
 ) -> None:
     with Admission(Settings(), Metrics()).admit(requests=1) as reservation:
         params = SegmentParams(model="cells", diameter=diameter)
-        await segmenter.segment(lambda: Decoded(image), params, Wanted(), context, reservation)
+        await segmenter.segment(lambda: Decoded(image[np.newaxis]), params, Wanted(), context, reservation)
 
 
 def seconds_left(seconds: float) -> float:

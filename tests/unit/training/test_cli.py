@@ -92,6 +92,26 @@ def test_no_such_folder(tmp_path):
     assert "no such folder" in done.stderr
 
 
+def test_volumes_of_another_program_are_scored_and_drawn(tmp_path):
+    stacks, found = tmp_path / "stacks", tmp_path / "found"
+    stacks.mkdir(), found.mkdir()
+    labels = np.zeros((6, 32, 40), np.uint16)
+    labels[1:5, 4:16, 4:16], labels[2:5, 14:28, 22:36] = 1, 2
+    tifffile.imwrite(stacks / "a_img.tif", np.uint8(labels > 0) * 200, metadata={"axes": "ZYX"})
+    tifffile.imwrite(stacks / "a_masks.tif", labels)
+    tifffile.imwrite(found / "a_masks.tif", labels * (labels == 2))
+    arguments = [str(stacks), "--address", "none", "--predictions", str(found), "--sheet", str(tmp_path / "sheet.png")]
+    done = CliRunner().invoke(app, ["evaluate", *arguments, "--json", str(tmp_path / "figures.json")])
+    assert done.exit_code == 0, done.output
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures["thresholds"] == [0.25, 0.5, 0.75, 0.9]
+    assert figures["passes"][0]["images"][0]["average_precision"] == [0.5] * 4
+    assert figures["passes"][0]["images"][0]["boundary_f"] is None
+    assert "boundary scores are measured on 2-D images alone" in done.stdout
+    assert imagecodecs.imread(tmp_path / "sheet_stacks_a.png").shape[2] == 3
+    assert not (tmp_path / "sheet.png").exists()
+
+
 def test_a_network_is_scored_without_a_service(labelled, tmp_path):
     (tmp_path / "mine").mkdir()
     save_checkpoint(tmp_path / "mine" / "network.pt", CPnet().eval())

@@ -331,3 +331,33 @@ def test_labels_without_background_stay_objects(tmp_path, image, one):
     write_png(tmp_path / "a_img.png", image)
     np.save(tmp_path / "a_masks.npy", np.repeat([[5], [9]], 20, axis=0) * np.ones((1, 50), int))
     assert np.unique(one().labels).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_volumes_are_read_where_they_are_wanted(tmp_path, rng, channels):
+    pixels = rng.integers(0, 50, (6, channels, 40, 50), dtype=np.uint16)
+    labels = np.zeros((6, 40, 50), np.uint16)
+    labels[1:4, 5:15, 5:15], labels[2:5, 20:30, 30:40] = 3, 7
+    pixels[:, 0][labels > 0] += 100
+    stored = pixels if channels > 1 else pixels[:, 0]
+    axes = {"axes": "ZCYX" if channels > 1 else "ZYX", "spacing": 1.5, "unit": "um"}
+    tifffile.imwrite(tmp_path / "a_img.tif", stored, imagej=True, resolution=(2, 2), metadata=axes)
+    tifffile.imwrite(tmp_path / "a_masks.tif", labels)
+    (pair,) = find_pairs(tmp_path)
+    sample = read_sample(pair, volumes=True)
+    np.testing.assert_array_equal(sample.image, np.moveaxis(pixels, 1, 0))
+    np.testing.assert_array_equal(sample.labels, labels // 3)
+    assert (sample.is_volume, sample.kind, sample.anisotropy) == (True, Kind.FLUORESCENCE, 3)
+    with pytest.raises(DataError, match="stack"):
+        read_sample(pair)
+
+
+def test_labels_of_another_shape_than_the_volume_are_refused(tmp_path, rng, labels):
+    tifffile.imwrite(tmp_path / "a_img.tif", rng.integers(0, 50, (6, 40, 50), dtype=np.uint8), metadata={"axes": "ZYX"})
+    tifffile.imwrite(tmp_path / "a_masks.tif", labels)
+    (pair,) = find_pairs(tmp_path)
+    with pytest.raises(DataError, match="axes YX, expected ZYX"):
+        read_sample(pair, volumes=True)
+    tifffile.imwrite(tmp_path / "a_masks.tif", np.stack([labels] * 5))
+    with pytest.raises(DataError, match=r"labels of shape \(5, 40, 50\)"):
+        read_sample(pair, volumes=True)

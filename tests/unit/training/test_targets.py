@@ -87,7 +87,7 @@ def test_a_number_that_would_wrap_is_refused():
         masks_to_flows(np.full((3, 4), 2**31, dtype=np.uint32))
 
 
-@pytest.mark.parametrize("labels", [np.zeros((2, 3, 4), dtype=np.uint16), np.zeros((3, 4))])
+@pytest.mark.parametrize("labels", [np.zeros((1, 2, 3, 4), dtype=np.uint16), np.zeros((3, 4))])
 def test_what_is_no_label_image_is_refused(labels):
     with pytest.raises(ValueError, match="label image"):
         masks_to_flows(labels)

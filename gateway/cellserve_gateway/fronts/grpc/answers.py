@@ -39,7 +39,7 @@ class Result:
         family: The family that answered.
         wanted: Parts of the answer.
         compression: Number of the contract's Compression.
-        pixel_size: As the file of the image states it; None: unknown.
+        pixel_size: That of the image; None: unknown.
     """
 
     found: Segmentation
@@ -61,7 +61,7 @@ class Result:
 
 
 def fill_response(message: pb.SegmentResponse, result: Result) -> None:
-    """Fills an answer, complete but for its id, its timing, and a pixel size that the request states.
+    """Fills an answer, complete but for its id and its timing.
 
     Args:
         message: Empty, already in its place: nothing is copied twice.
@@ -76,7 +76,7 @@ def fill_response(message: pb.SegmentResponse, result: Result) -> None:
 def fill_facts(message: pb.SegmentResponse, result: Result) -> None:
     """Fills an answer without its arrays and objects; otherwise as `fill_response`."""
     found = result.found
-    message.axes = "YX"
+    message.axes = found.axes
     message.server_version = SERVER_VERSION
     message.diameter_source = SOURCES[found.diameter_source]
     wire.write_params(message.params, found.params)
@@ -104,7 +104,7 @@ def fill_objects(messages: Any, found: Segmentation, rows: slice) -> None:
         objects.flow_error,
     )
     table = zip(*(column[rows].tolist() for column in columns), strict=True)
-    for index, (label, (y_min, x_min, y_max, x_max), (y, x), area, diameter, probability, error) in enumerate(table):
+    for index, (label, bbox, centroid, area, diameter, probability, error) in enumerate(table):
         entry = messages.add(
             label=label,
             area=area,
@@ -112,11 +112,14 @@ def fill_objects(messages: Any, found: Segmentation, rows: slice) -> None:
             mean_probability=probability,
             flow_error=error,
         )
-        box, centroid = entry.bbox, entry.centroid
-        box.y_min, box.x_min, box.z_max, box.y_max, box.x_max = y_min, x_min, 1, y_max, x_max
-        centroid.y, centroid.x = y, x
+        box, centre, axes = entry.bbox, entry.centroid, len(centroid)
+        *box_z, box.y_min, box.x_min = bbox[:axes]
+        *end_z, box.y_max, box.x_max = bbox[axes:]
+        *centre_z, centre.y, centre.x = centroid
+        (box.z_min, box.z_max, centre.z) = (*box_z, *end_z, *centre_z) if axes == 3 else (0, 1, 0)
         if outlines is not None:
-            entry.outlines.add().points.extend(outlines[index].ravel().tolist())
+            for z, points in outlines[index].items():
+                entry.outlines.add(z=z).points.extend(points.ravel().tolist())
 
 
 def diameter_response(estimate: DiameterEstimate, request_id: str) -> pb.EstimateDiameterResponse:

@@ -59,7 +59,8 @@ def to_image(image: pb.Image, payload: Payload, limits: Limits, decode_file: Dec
         decode_file: Decodes an image file of a format.
 
     Returns:
-        Planes that are a read-only view of the message's bytes where possible.
+        Pixels that are a read-only view of the message's bytes where possible. A pixel size that the message states
+        wins over that of the file.
 
     Raises:
         InvalidImage, ImageTooLarge, NotImplementedYet: As `check_image`, and as in `decode`.
@@ -68,10 +69,12 @@ def to_image(image: pb.Image, payload: Payload, limits: Limits, decode_file: Dec
     if layout is None:
         file = image.encoded
         series = file.series if file.HasField("series") else None
-        return decode_file(_data(file.data, payload, "encoded.data"), FILE_FORMATS[file.format], series)
-    array = image.raw.pixels
-    data = _data(array.data, payload, "raw.pixels.data")
-    return decode.from_array(data, _is_packed(array), layout, limits)
+        decoded = decode_file(_data(file.data, payload, "encoded.data"), FILE_FORMATS[file.format], series)
+    else:
+        array = image.raw.pixels
+        data = _data(array.data, payload, "raw.pixels.data")
+        decoded = decode.from_array(data, _is_packed(array), layout, limits)
+    return replace(decoded, pixel_size=to_pixel_size(image) or decoded.pixel_size)
 
 
 def check_image(image: pb.Image, limits: Limits) -> Layout | None:
@@ -82,12 +85,11 @@ def check_image(image: pb.Image, limits: Limits) -> Layout | None:
 
     Raises:
         InvalidImage, ImageTooLarge: As in `decode`.
-        NotImplementedYet: A volume, a time series, or a block of a larger image.
+        NotImplementedYet: A time series, or a block of a larger image.
     """
     if image.HasField("block"):
         raise NotImplementedYet("this gateway does not take blocks of a larger image yet", feature="Image.block")
-    if image.HasField("pixel_size"):
-        _check_pixel_size(image.pixel_size)
+    to_pixel_size(image)
     match image.WhichOneof("content"):
         case "raw":
             array = image.raw.pixels
@@ -110,7 +112,7 @@ class ImageDecoder:
     """Decodes the image of a request, once.
 
     Attributes:
-        pixel_size: As the file of the image states it; None before the call, and where it is unknown.
+        pixel_size: That of the image; None before the call, and where it is unknown.
     """
 
     image: pb.Image
@@ -144,6 +146,24 @@ def check_known(message: Message) -> None:
         if field.message_type:
             for part in [value] if isinstance(value, Message) else value:
                 check_known(part)
+
+
+def to_pixel_size(image: pb.Image) -> PixelSize | None:
+    """Returns the pixel size that a request states; None if it states none.
+
+    Raises:
+        InvalidImage: A distance is not above 0.
+    """
+    if not image.HasField("pixel_size"):
+        return None
+    size = image.pixel_size
+    lengths = {"y_um": size.y_um, "x_um": size.x_um} | ({"z_um": size.z_um} if size.HasField("z_um") else {})
+    for name, length in lengths.items():
+        if not 0 < length < math.inf:
+            raise InvalidImage(
+                f"pixel_size.{name} is {length}; allowed: micrometres, above 0", reason="PIXEL_SIZE_INVALID", field=name
+            )
+    return PixelSize(size.y_um, size.x_um, lengths.get("z_um"))
 
 
 def to_params(message: pb.SegmentParams, default_model: str) -> SegmentParams:
@@ -197,7 +217,7 @@ def to_work_budget(request: pb.SegmentRequest | pb.EstimateDiameterRequest) -> f
 
 
 def _layout(array: pb.Array, axes: str) -> Layout:
-    """Returns what is said of a raw image, in the words of `decode`: T and Z of length one are left out."""
+    """Returns what is said of a raw image, in the words of `decode`: T, and Z of length one, are left out."""
     if len(array.shape) > MOST_AXES:
         raise InvalidImage(f"the shape has {len(array.shape)} axes", reason="IMAGE_SIZE_MISMATCH")
     shape = tuple(array.shape)
@@ -207,23 +227,15 @@ def _layout(array: pb.Array, axes: str) -> Layout:
         raise InvalidImage(f"axes are {problem}", reason="AXES_UNKNOWN")
     if 0 in shape:
         raise InvalidImage(f"the image is empty: axes {axes} of {'x'.join(map(str, shape))}", reason="IMAGE_EMPTY")
-    for letter, what in (("Z", "volumes"), ("T", "time series")):
-        if letter in axes and shape[axes.index(letter)] > 1:
-            raise NotImplementedYet(f"this gateway does not take {what} yet; send single planes", feature=what)
-    kept = [(letter, length) for letter, length in zip(axes, shape, strict=True) if letter not in "ZT"]
+    if "T" in axes and shape[axes.index("T")] > 1:
+        raise NotImplementedYet(
+            "a request holds one time point; send each time point on its own", feature="time series"
+        )
+    kept = [pair for pair in zip(axes, shape, strict=True) if pair[0] not in "TZ" or (pair[0] == "Z" and pair[1] > 1)]
     names = "".join(letter for letter, _ in kept)
     if "C" not in names:
         names = names.replace("S", "C")
     return Layout(DTYPES[array.data_type], tuple(length for _, length in kept), names)
-
-
-def _check_pixel_size(size: pb.PixelSize) -> None:
-    lengths = {"y_um": size.y_um, "x_um": size.x_um} | ({"z_um": size.z_um} if size.HasField("z_um") else {})
-    for name, length in lengths.items():
-        if not 0 < length < math.inf:
-            raise InvalidImage(
-                f"pixel_size.{name} is {length}; allowed: micrometres, above 0", reason="PIXEL_SIZE_INVALID", field=name
-            )
 
 
 def _data(small: bytes, payload: Payload, path: str) -> bytes | memoryview:

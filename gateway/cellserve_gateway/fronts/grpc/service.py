@@ -186,7 +186,7 @@ class SegmentationService:
             codec.to_wanted(work)
             codec.to_compression(work)
         layout = codec.check_image(work.image, self._limits)
-        self._segmenter.check(params, layout.size if layout else None, context)
+        self._segmenter.check(params, layout.size if layout else None, codec.to_pixel_size(work.image), context)
 
     def _params(
         self, request: pb.SegmentRequest | pb.EstimateDiameterRequest, context: RequestContext
@@ -227,6 +227,4 @@ class SegmentationService:
 def _complete(response: pb.SegmentResponse, request: pb.SegmentRequest, context: RequestContext, start: float) -> None:
     """Fills what an answer says of its request and of the time since `start`, in seconds of `perf_counter`."""
     response.request_id = context.request_id
-    if request.image.HasField("pixel_size"):
-        response.pixel_size.CopyFrom(request.image.pixel_size)
     response.timing.CopyFrom(answers.timing(context.timing, time.perf_counter() - start))

@@ -29,6 +29,8 @@ from cellserve_gateway.app.decode import translated_image_errors
 from cellserve_gateway.app.networks import Network, weights_of
 from cellserve_gateway.app.results import Segmentation
 
+from .problems import NotAcceptable
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -50,14 +52,22 @@ class Answer:
 
     @property
     def labels(self) -> NDArray[Any]:
-        """The label image [Y, X]."""
+        """The label image, [Y, X] or [Z, Y, X]."""
         assert self.result.labels is not None  # wanted
         return self.result.labels
 
     @property
+    def plane(self) -> NDArray[Any]:
+        """The label image [Y, X]. Raises NotAcceptable for a stack."""
+        if self.labels.ndim == 2:
+            return self.labels
+        allowed = ", ".join(one.media_type for one in REPRESENTATIONS if not one.is_flat)
+        raise NotAcceptable("a stack cannot be answered in this form", field="Accept", allowed=allowed)
+
+    @property
     def rows(self) -> list[dict[str, int | float]]:
         """The objects, by the column names of the contract."""
-        return table_rows(self.result.objects)
+        return table_rows(self.result.objects, self.result.axes)
 
     @property
     def warnings(self) -> list[dict[str, Any]]:
@@ -76,8 +86,11 @@ class Answer:
 
 
 def by_query_names(params: SegmentParams) -> dict[str, Any]:
-    """Returns parameters by the names of the query: sending them again repeats the result, as `SegmentParams` says."""
-    given = {name: getattr(params, name) for name in PARAMETERS}
+    """Returns parameters by the names of the query: sending them again repeats the result, as `SegmentParams` says.
+
+    Parameters of stacks are left out if the image is no stack.
+    """
+    given = {name: value for name in PARAMETERS if (value := getattr(params, name)) is not None}
     return given | {"normalization": str(params.normalization), "invert": params.normalization.invert}
 
 
@@ -94,8 +107,8 @@ def described(warnings: Iterable[tuple[WarningKind, Mapping[str, str]]]) -> list
     ]
 
 
-def table_rows(objects: ObjectTable) -> list[dict[str, int | float]]:
-    """Returns objects as mappings from the contract's column names."""
+def table_rows(objects: ObjectTable, axes: str) -> list[dict[str, int | float]]:
+    """Returns objects as mappings from the contract's column names; `axes` are those of the label image."""
     values = (
         objects.label,
         *objects.bbox.T,
@@ -105,7 +118,7 @@ def table_rows(objects: ObjectTable) -> list[dict[str, int | float]]:
         objects.mean_probability,
         objects.flow_error,
     )
-    names = [column.name for column in columns()]
+    names = [column.name for column in columns(axes)]
     return [dict(zip(names, row, strict=True)) for row in zip(*(column.tolist() for column in values), strict=True)]
 
 
@@ -126,8 +139,9 @@ def as_json(answer: Answer) -> bytes:
     """Returns objects, outlines (if the segmentation has them), parameters, model, timing and warnings."""
     result, image = answer.result, answer.image
     objects: list[dict[str, Any]] = list(answer.rows)
-    if result.outlines is not None:
-        objects = [row | {"outline": line.tolist()} for row, line in zip(objects, result.outlines, strict=True)]
+    for row, outlines in zip(objects, result.outlines or (), strict=result.outlines is not None):
+        by_plane = {z: line.tolist() for z, line in outlines.items()}
+        row |= {"outline": by_plane[0]} if result.axes == "YX" else {"outlines": by_plane}
     return _dumped(
         {
             "request_id": answer.request_id,
@@ -153,22 +167,22 @@ def as_labels_png(answer: Answer) -> bytes:
         ImageTooLarge: There are more than 65,535 objects.
     """
     with translated_image_errors():
-        return labels_png_bytes(answer.labels, answer.image.pixel_size)
+        return labels_png_bytes(answer.plane, answer.image.pixel_size)
 
 
 def as_labels_tiff(answer: Answer) -> bytes:
     """Returns the label image as a TIFF file with the pixel size of the image."""
-    return labels_tiff_bytes(answer.labels, answer.image.pixel_size)
+    return labels_tiff_bytes(answer.labels, answer.image.pixel_size, answer.result.axes)
 
 
 def as_geojson(answer: Answer) -> bytes:
     """Returns the objects as GeoJSON."""
-    return geojson_bytes(answer.labels, answer.rows, answer.image.pixel_size)
+    return geojson_bytes(answer.plane, answer.rows, answer.image.pixel_size)
 
 
 def as_csv(answer: Answer) -> bytes:
     """Returns the table of objects."""
-    return table_csv_bytes(answer.rows, pixel_size=answer.image.pixel_size)
+    return table_csv_bytes(answer.rows, answer.result.axes, answer.image.pixel_size)
 
 
 def as_overlay(answer: Answer) -> bytes:
@@ -176,15 +190,16 @@ def as_overlay(answer: Answer) -> bytes:
     params = answer.result.params
     assert params.cytoplasm_channel is not None  # resolved
     assert params.nucleus_channel is not None
-    return overlay_bytes(answer.image, answer.labels, params.cytoplasm_channel, params.nucleus_channel)
+    return overlay_bytes(answer.image, answer.plane, params.cytoplasm_channel, params.nucleus_channel)
 
 
 def as_zip(answer: Answer) -> bytes:
-    """Returns all other representations in one ZIP file; without the label PNG if it cannot hold all objects."""
+    """Returns all other representations that can show the result in one ZIP file."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         for representation in REPRESENTATIONS:
             fits = representation is not LABELS_PNG or int(np.max(answer.labels, initial=0)) <= MOST_OBJECTS
+            fits &= answer.labels.ndim == 2 or not representation.is_flat
             if representation is not ZIP and fits:
                 compression = zipfile.ZIP_DEFLATED if representation.is_text else zipfile.ZIP_STORED
                 archive.writestr(representation.file_name, representation.render(answer), compression)
@@ -201,6 +216,7 @@ class Representation:
         render: Returns the file.
         about: One sentence.
         is_text: True: compression makes the file smaller.
+        is_flat: True: a stack cannot be shown.
     """
 
     media_type: str
@@ -208,18 +224,26 @@ class Representation:
     render: Callable[[Answer], bytes]
     about: str
     is_text: bool = False
+    is_flat: bool = False
 
 
 JSON = Representation(
     "application/json", "result.json", as_json, "Objects, parameters as used, model, timing, warnings.", is_text=True
 )
-LABELS_PNG = Representation("image/png", "labels.png", as_labels_png, "Label image, 16 bit grey.")
+LABELS_PNG = Representation("image/png", "labels.png", as_labels_png, "Label image, 16 bit grey.", is_flat=True)
 LABELS_TIFF = Representation("image/tiff", "labels.tif", as_labels_tiff, "Label image, 16 or 32 bit.")
 GEOJSON = Representation(
-    "application/geo+json", "objects.geojson", as_geojson, "Outlines of the objects, for QuPath.", is_text=True
+    "application/geo+json",
+    "objects.geojson",
+    as_geojson,
+    "Outlines of the objects, for QuPath.",
+    is_text=True,
+    is_flat=True,
 )
 CSV = Representation("text/csv", "objects.csv", as_csv, "Table of the objects.", is_text=True)
-OVERLAY = Representation("image/png", "overlay.png", as_overlay, "With view=overlay: the image with outlines.")
+OVERLAY = Representation(
+    "image/png", "overlay.png", as_overlay, "With view=overlay: the image with outlines.", is_flat=True
+)
 ZIP = Representation("application/zip", "segmentation.zip", as_zip, "All of these.")
 REPRESENTATIONS = (JSON, LABELS_PNG, LABELS_TIFF, GEOJSON, CSV, OVERLAY, ZIP)
 """In the order of preference of the server."""

@@ -30,7 +30,7 @@ def images(folder, image, names="abc"):
         (["--diameter", "-5"], "Invalid value for '--diameter': -5.0; allowed: 1 to 10000 pixels"),
         (["--diameter", "nan"], "Invalid value for '--diameter': nan"),
         (["--model", "generalis"], "the server has no model 'generalis', only generalist; did you mean 'generalist'?"),
-        (["--axes", "ZYX"], "ZYX is a z stack. The server segments single planes and colour images"),
+        (["--volume", "--planes"], "--volume and --planes exclude each other"),
         (["--axes", "TYX"], "TYX is a time series"),
         (["--axes", "CYQ"], "allowed are distinct letters"),
         (["--axes", "C"], "Y and X must be among them"),

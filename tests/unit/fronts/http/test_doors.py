@@ -76,7 +76,7 @@ async def test_refuses_images(serve: Serve, client: httpx.AsyncClient, body: byt
         ("nitre=30", "the query parameter 'nitre' is unknown; the nearest known name is 'niter'"),
         ("flow_thresh=.5", "the query parameter 'flow_thresh' is unknown; use flow_threshold"),
         ("chan2=3", "is unknown; use nucleus_channel. Planes are counted from 0"),
-        ("do_3D=true", "the query parameter 'do_3D' is unknown; volumes are not supported yet"),
+        ("do_3D=true", "the query parameter 'do_3D' is unknown; use stack_mode"),
     ],
 )
 async def test_unknown_parameters_are_named_or_translated(serve: Serve, client: httpx.AsyncClient, query, said):

@@ -41,7 +41,7 @@ async def test_finds_the_disks(serve: Serve, client: httpx.AsyncClient, disks: n
             (y0, x0, y1, x1), outline = (one[f"bbox-{n}"] for n in range(4)), np.array(one["outline"])
             assert [outline[:, 0].min(), outline[:, 1].min()] == [y0, x0]
             assert [outline[:, 0].max() + 1, outline[:, 1].max() + 1] == [y1, x1]
-        assert set(body["params"]) == {*PARAMETERS, "invert"}
+        assert set(body["params"]) == {*PARAMETERS, "invert"} - {"stack_mode", "anisotropy"}
         assert body["params"]["diameter"] == 30
         assert body["diameter_source"] == "caller"
         assert body["model"]["sha256"] == running.backend.network("").sha256

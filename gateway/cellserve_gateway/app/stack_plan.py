@@ -1,0 +1,121 @@
+"""The plan of a stack: what is decided before any work."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from cellserve_contract.params import SegmentParams
+from cellserve_postprocess import SECTION_AXES
+from cellserve_preprocess import TileGrid, resize
+from numpy.typing import NDArray
+
+from .context import RequestContext
+from .params import DiameterSource
+from .plan import Plan, Planner
+from .results import Wanted
+
+VOXEL_BYTES = 48
+"""Memory of a voxel at most, beside the image as sent. During inference: two normalised channels (8 bytes) and the sums
+of the views (16). Then: the maps (16), their flows (12), ends, counts and labels (4 each), and the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Sections of a stack that are images to the networks.
+
+    Attributes:
+        across: Axis that the sections are cut across: 0 for xy sections, 1 for xz, 2 for yz.
+        count: Number of sections.
+        plan: The execution plan of one section.
+    """
+
+    across: int
+    count: int
+    plan: Plan
+
+    def cut(self, channels: NDArray[np.float32], index: int) -> NDArray[np.float32]:
+        """Returns a section of a stack [2, Z, Y, X] at the scale of the networks, [2, Y', X']."""
+        section = np.ascontiguousarray(np.take(channels, index, 1 + self.across))
+        return resize(section, self.plan.scaled)
+
+    def place(self, index: int, maps: NDArray[np.float32], view: NDArray[np.float32]) -> None:
+        """Puts the maps of a section, flows along its two axes and logit, into those of the view, [3, Z, Y, X]."""
+        np.moveaxis(view, 1 + self.across, 0)[index] = maps
+
+
+@dataclass(frozen=True, slots=True)
+class StackPlan:
+    """The execution plan of a stack.
+
+    Attributes:
+        shape: (Z, Y, X).
+        params: Resolved, with a stack mode, an anisotropy and a diameter.
+        views: In the order in which their maps are added. Modes that segment each plane have the first one only.
+    """
+
+    shape: tuple[int, int, int]
+    params: SegmentParams
+    diameter_source: DiameterSource
+    views: tuple[View, ...]
+
+    @property
+    def tiles(self) -> int:
+        """Tiles of all sections."""
+        return sum(view.count * len(view.plan.grid) for view in self.views)
+
+    @property
+    def bytes(self) -> int:
+        """Memory of the work, beside the image as sent."""
+        return VOXEL_BYTES * math.prod(self.shape)
+
+    def answer_bytes(self, wanted: Wanted) -> int:
+        """Returns the bytes of the arrays of an answer; see `Plan.answer_bytes`."""
+        components = 4 if self.params.stack_mode == "volume" else 3
+        planes = (components - 1) * ("flows" in wanted.outputs) + ("cell_probability" in wanted.outputs)
+        planes += components * (wanted.maps_only or "maps" in wanted.outputs)
+        labels = 0 if wanted.maps_only or not wanted.labels else 2
+        return (labels + np.dtype(wanted.map_type).itemsize * planes) * math.prod(self.shape)
+
+
+class StackPlanner:
+    """Makes plans for stacks, and refuses stacks that exceed a limit or cannot be done in time.
+
+    Args:
+        planner: Plans the sections.
+        most_tiles: Most tiles of a stack.
+    """
+
+    def __init__(self, planner: Planner, most_tiles: int) -> None:
+        self._planner = planner
+        self._most_tiles = most_tiles
+
+    def plan(
+        self, shape: tuple[int, int, int], params: SegmentParams, source: DiameterSource, context: RequestContext
+    ) -> StackPlan:
+        """Returns the execution plan of a stack.
+
+        Args:
+            shape: (Z, Y, X) of the stack.
+            params: Resolved, with a stack mode, an anisotropy and a diameter.
+            source: Where the diameter came from.
+            context: Its deadline bounds the tiles.
+
+        Raises:
+            ModelUnknown, BackendUnavailable, ImageTooLarge, DeadlineTooNear: As `Planner.plan`.
+        """
+        assert params.anisotropy is not None  # resolved
+        distances, tiles, sections = (params.anisotropy, 1.0, 1.0), 0, []
+        for across in range(3 if params.stack_mode == "volume" else 1):
+            rows, columns = SECTION_AXES[across]
+            sides, stretch = (shape[rows], shape[columns]), (distances[rows], distances[columns])
+            scaled = self._planner.scaled(sides, params, stretch)
+            tiles += shape[across] * TileGrid.count(scaled, params.tile_overlap, params.augment)
+            sections.append((across, sides, stretch))
+        self._planner.check(tiles, self._most_tiles, params, context)  # grids may have millions of tiles
+        views = tuple(
+            View(across, shape[across], self._planner.section(sides, params, source, stretch))
+            for across, sides, stretch in sections
+        )
+        return StackPlan(shape, views[0].plan.params, source, views)
