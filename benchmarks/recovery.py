@@ -104,8 +104,8 @@ def _speed(name: str, maps: NDArray[np.float32], peer: Cellpose, folder: Path) -
         peer.recover(path)  # first-touch costs belong to nobody
         for _ in range(ROUNDS):
             seconds["cellpose"].append(peer.recover(path))
-            seconds["all_threads"].append(_seconds(lambda: recover_masks(maps, params, threads)))
-            seconds["one_thread"].append(_seconds(lambda: recover_masks(maps, params)))
+            seconds["all_threads"].append(seconds_of(lambda: recover_masks(maps, params, threads)))
+            seconds["one_thread"].append(seconds_of(lambda: recover_masks(maps, params)))
     ratios = {
         key: statistics.median(c / s for c, s in zip(seconds["cellpose"], seconds[key], strict=True))
         for key in ("all_threads", "one_thread")
@@ -118,13 +118,14 @@ def _speed(name: str, maps: NDArray[np.float32], peer: Cellpose, folder: Path) -
     }
     if maps.shape[1] == min(SIZES):
         corner = np.ascontiguousarray(maps[:, :TWIN_SIDE, :TWIN_SIDE])
-        twin = _seconds(lambda: reference.recover_masks(corner, params))
-        figures[f"{name}_twin_vs_one_thread"] = twin / _seconds(lambda: recover_masks(corner, params))
+        twin = seconds_of(lambda: reference.recover_masks(corner, params))
+        figures[f"{name}_twin_vs_one_thread"] = twin / seconds_of(lambda: recover_masks(corner, params))
     print(f"{name}: " + ", ".join(f"{key} {statistics.median(s):.3f} s" for key, s in seconds.items()), flush=True)
     return figures
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def seconds_of(work: Callable[[], object]) -> float:
+    """Returns how long the work takes."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
@@ -134,10 +135,16 @@ def _largest(data: Path, folder: Path) -> dict[str, float]:
     """Recovers the largest image in a process of its own, and returns the memory that it takes."""
     path = folder / "largest.npy"
     np.save(path, perfect_maps(mosaic(data, *LARGEST).labels))
-    result = subprocess.run([sys.executable, __file__, path], check=True, capture_output=True, text=True)
+    measured = in_own_process(path)
     path.unlink()
-    measured = json.loads(result.stdout)
     return {f"recovery_{LARGEST[0]}_{name}": value for name, value in measured.items()}
+
+
+def in_own_process(maps: Path) -> dict[str, float]:
+    """Recovers the maps in a file in a process of its own; returns what `main` prints."""
+    result = subprocess.run([sys.executable, __file__, maps], check=True, capture_output=True, text=True)
+    measured: dict[str, float] = json.loads(result.stdout)
+    return measured
 
 
 def _agreement(

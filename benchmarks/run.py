@@ -24,11 +24,14 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 from agreement import Difference, agreement  # noqa: E402
 from recovery import recovery  # noqa: E402
+from recovery3d import recovery3d  # noqa: E402
 from throughput import throughput  # noqa: E402
 
 from devtools import stack  # noqa: E402
 
-PARTS = ("parity", "throughput", "agreement", "recovery")
+PARTS = ("parity", "throughput", "agreement", "recovery", "recovery3d")
+WITHOUT_GATEWAY = {"parity", "recovery3d"}
+WITHOUT_NETWORKS = {"recovery3d"}
 TARGETS = {
     "gateway_share_of_triton": 0.90,
     "triton_vs_cellpose": 5.0,
@@ -41,6 +44,9 @@ TARGETS = {
     "recovery_1024_label_flows_one_thread": 8.0,
     "recovery_agreement": 0.98,
     "recovery_same_number": 0.90,
+    "recovery3d_vs_cellpose": 20.0,
+    "recovery3d_agreement": 0.99,
+    "recovery3d_paper_rules_agreement": 0.97,
 }
 LIMITS = {"recovery_8192_peak_gib": 4.0}
 
@@ -61,24 +67,24 @@ def main() -> int:
     parser.add_argument("--only", choices=PARTS, action="append", help="run this part; repeatable; default: all parts")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench.json")
     options = parser.parse_args()
+    parts = set(options.only or PARTS)
     weights = sorted(options.weights.glob("*_[0-9].pt"))
-    if not weights:
+    if not weights and parts - WITHOUT_NETWORKS:
         parser.error(f"{options.weights} holds no checkpoints *_0.pt")
-    image = imagecodecs.imread(options.data / "dsb2018" / "test" / "1f6b7cead153_img.png")
 
     figures: dict[str, float] = {}
     differences: list[Difference] = []
-    parts = set(options.only or PARTS)
     if options.only and options.out.exists():
         figures = json.loads(options.out.read_text())
     pictures = options.out.parent / "agreement"
     if "parity" in parts:
         _check_parity(options.peers, weights[0])
     with contextlib.ExitStack() as running:
-        if parts - {"parity"}:
+        if parts - WITHOUT_GATEWAY:
             folder = running.enter_context(tempfile.TemporaryDirectory(prefix="cellserve-"))
             at = running.enter_context(stack.running(Path(folder)))
         if "throughput" in parts:
+            image = imagecodecs.imread(options.data / "dsb2018" / "test" / "1f6b7cead153_img.png")
             figures |= throughput(at, image, options.peers, weights, options.rounds, options.images)
         if "agreement" in parts:
             score, by_default, differences = agreement(at["grpc"], options.data, options.peers, weights[0], pictures)
@@ -89,6 +95,8 @@ def main() -> int:
             measured, others = recovery(at["grpc"], options.data, options.peers, pictures, options.fields)
             figures |= measured
             differences += others
+        if "recovery3d" in parts:
+            figures |= recovery3d(options.peers)
 
     console = Console()
     table = Table(title=f"CellServe on {_machine()}")

@@ -1,8 +1,8 @@
 """Mask recovery of Cellpose 3.1 on the CPU, its own defaults. Run by the environment of the peers.
 
-Reads lines of JSON, {"maps": FILE.npy}, and answers each with a line {"seconds": ..., "threads": ...}. In a line,
-"out": FILE.npz asks for the masks [Y, X]; "candidates": FILE.npz for candidates [Y, X], the masks before the quality
-filter, and their flow_errors [N].
+Reads lines of JSON, {"maps": FILE.npy} (maps [3, Y, X] or [4, Z, Y, X]), and answers each with a line
+{"seconds": ..., "threads": ...}. In a line, "out": FILE.npz asks for the masks; "candidates": FILE.npz for candidates
+[Y, X], the masks before the quality filter, and their flow_errors [N].
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def main() -> None:
         task = json.loads(line)
         maps = np.load(task["maps"])
         start = time.perf_counter()
-        masks = dynamics.resize_and_compute_masks(maps[:2], maps[2])
+        masks = dynamics.resize_and_compute_masks(maps[:-1], maps[-1], do_3D=maps.ndim == 4)
         seconds = time.perf_counter() - start
         if "out" in task:
             np.savez(task["out"], masks=masks)

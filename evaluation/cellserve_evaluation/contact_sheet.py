@@ -1,4 +1,4 @@
-"""The best, median and worst images of an evaluation as one picture, truth and segmentation outlined."""
+"""Pictures of an evaluation, truth and segmentation outlined: best, median and worst images, and every volume."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 from cellserve_formats import replacing
+from cellserve_formats.montage import write_montage
 from cellserve_postprocess import trace_outlines
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
@@ -54,25 +55,49 @@ class Window(NamedTuple):
     columns: slice
 
 
-def write_sheet(path: Path, entry: Pass) -> None:
-    """Draws the images of a pass that came out best, in the middle and worst, set by set, and writes a PNG.
+def write_pictures(path: Path, entry: Pass) -> list[Path]:
+    """Writes the contact sheet of a pass, and beside it a montage of each volume as `<sheet>_<group>_<name>.png`.
+
+    Args:
+        path: The file of the contact sheet, of which there is none if all samples are volumes.
+        entry: What to draw.
+
+    Returns:
+        The files that were written.
+    """
+    flat = [scored for scored in entry.scored if not scored.sample.is_volume]
+    written = []
+    if flat:
+        write_sheet(path, entry.name, flat)
+        written.append(path)
+    for sample, labels in ((scored.sample, scored.labels) for scored in entry.scored if scored.sample.is_volume):
+        file = path.with_name(f"{path.stem}_{sample.group}_{sample.name}.png")
+        image = np.moveaxis(sample.image, 0, 1)
+        write_montage(file, image, labels, truth=sample.labels, anisotropy=sample.anisotropy)
+        written.append(file)
+    return written
+
+
+def write_sheet(path: Path, name: str, scored: Sequence[Scored]) -> None:
+    """Draws the images that came out best, in the middle and worst, set by set, and writes a PNG.
 
     Images are ranked by average precision at IoU 0.5, then by aggregated Jaccard index. Of an image larger than
     WINDOW object diameters the part is shown where truth and segmentation differ most.
 
     Args:
         path: The file.
-        entry: What to draw.
+        name: The heading.
+        scored: Images, no volumes.
 
     Raises:
-        ValueError: No image was scored.
+        ValueError: There is no image.
     """
-    if not entry.scored:
-        raise ValueError(f"no image of the pass {entry.name!r} was segmented: nothing to draw")
-    by_set = groupby(sorted(entry.scored, key=lambda s: s.sample.group), lambda s: s.sample.group)
+    if not scored:
+        raise ValueError(f"no image of the pass {name!r} was segmented: nothing to draw")
+    by_set = groupby(sorted(scored, key=lambda s: s.sample.group), lambda s: s.sample.group)
     sets = {group: choose_images(list(members)) for group, members in by_set}
     with replacing(path) as file:
-        _draw(entry.name, sets).savefig(file, format="png", dpi=_DPI)
+        _draw(name, sets).savefig(file, format="png", dpi=_DPI)
 
 
 def choose_images(scored: Sequence[Scored]) -> list[tuple[str, list[Scored]]]:
@@ -81,7 +106,7 @@ def choose_images(scored: Sequence[Scored]) -> list[tuple[str, list[Scored]]]:
     Returns:
         Rows of at most COLUMNS images with their titles, each from better to worse; no image occurs twice.
     """
-    ordered = sorted(scored, key=lambda s: (s.score.average_precision[0], s.score.aggregated_jaccard), reverse=True)
+    ordered = sorted(scored, key=lambda s: (s.score.precision, s.score.aggregated_jaccard), reverse=True)
     if len(ordered) <= 3 * COLUMNS:
         starts = range(0, len(ordered), COLUMNS)
         return [("" if start else "best first", ordered[start : start + COLUMNS]) for start in starts]
@@ -175,7 +200,7 @@ def _draw_panel(axes: Axes, scored: Scored) -> None:
 
 def _caption(scored: Scored) -> str:
     entry = scored.score
-    return f"AP {entry.average_precision[0]:.2f},  {entry.true_objects} true, {entry.found_objects} found"
+    return f"AP {entry.precision:.2f},  {entry.true_objects} true, {entry.found_objects} found"
 
 
 def _shorten(name: str) -> str:

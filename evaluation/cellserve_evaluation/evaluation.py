@@ -1,4 +1,4 @@
-"""How well the service segments labelled images, told their diameters and not, next to other methods."""
+"""How well the service segments labelled images and volumes, told their diameters and not, next to other methods."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Scored:
 
     Attributes:
         sample: The image and its truth.
-        labels: Integers [Y, X], what was found.
+        labels: Integers of the axes of the sample, what was found.
         score: Agreement of the two.
     """
 

@@ -1,4 +1,4 @@
-"""Label images that people and programs drew: finding their files, reading them, refusing what is none."""
+"""Labels of images and volumes that people and programs drew: finding their files, reading, refusing what is none."""
 
 from __future__ import annotations
 
@@ -58,11 +58,12 @@ def find_labels(files: Mapping[str, list[Path]], stems: Sequence[str]) -> Path |
     return None
 
 
-def read_labels(path: Path) -> NDArray[Any]:
-    """Reads a label image. The indexes of a palette are the labels.
+def read_labels(path: Path, dimensions: int = 2) -> NDArray[Any]:
+    """Reads a label image or a label volume. The indexes of a palette are the labels.
 
     Args:
         path: TIFF, PNG or NumPy file.
+        dimensions: 2: a label image; 3: the labels of a volume. The axes of a TIFF file that names none are ZYX then.
 
     Returns:
         As `check_labels`.
@@ -71,12 +72,12 @@ def read_labels(path: Path) -> NDArray[Any]:
         LabelsError: The file cannot be read, or its content is no label image.
     """
     try:
-        pixels = _read_array(path) if split_name(path)[1] == ".npy" else _read_plane(path)
+        pixels = _read_array(path) if split_name(path)[1] == ".npy" else _read_pixels(path, dimensions)
     except OSError as error:
         raise LabelsError(error.strerror or str(error)) from error
     except ImageError as error:
         raise LabelsError(error.message) from error
-    return check_labels(pixels)
+    return check_labels(pixels, dimensions)
 
 
 def _read_array(path: Path) -> NDArray[Any]:
@@ -87,10 +88,15 @@ def _read_array(path: Path) -> NDArray[Any]:
     return array
 
 
-def _read_plane(path: Path) -> NDArray[Any]:
+def _read_pixels(path: Path, dimensions: int) -> NDArray[Any]:
     with path.open("rb") as file:
         if file_format(file.read(16)) == "jpeg":
             raise LabelsError("JPEG changes labels; save them as PNG or TIFF")
+    if dimensions == 3:
+        image = read_image(path, axes="ZYX", as_stored=True, threads=None)
+        if image.axes != "ZYX":
+            raise LabelsError(f"labels of axes {image.axes}, expected ZYX as the image has")
+        return image.pixels
     pixels = planes(read_image(path, stacks=False, as_stored=True, threads=None))
     if len(pixels) != 1:
         raise LabelsError(
@@ -100,24 +106,25 @@ def _read_plane(path: Path) -> NDArray[Any]:
     return plane
 
 
-def check_labels(labels: NDArray[Any]) -> NDArray[Any]:
-    """Checks that an array can be a label image.
+def check_labels(labels: NDArray[Any], dimensions: int = 2) -> NDArray[Any]:
+    """Checks that an array can be a label image, or the labels of a volume.
 
     Args:
-        labels: Whole numbers of any real dtype, two axes longer than one.
+        labels: Whole numbers of any real dtype; other axes than the last two or three have length one.
+        dimensions: 2 or 3.
 
     Returns:
-        Integers [Y, X], 0 is background.
+        Integers [Y, X] or [Z, Y, X], 0 is background.
 
     Raises:
         LabelsError: The numbers are negative or have fractions, there are other axes, or objects share their numbers.
     """
     if labels.dtype.kind not in "biuf":
         raise LabelsError(f"labels are {labels.dtype}, expected integers")
-    if labels.ndim != 2:
+    if labels.ndim != dimensions:
         labels = np.squeeze(labels)
-    if labels.ndim != 2:
-        raise LabelsError(f"labels of shape {labels.shape}, expected two axes")
+    if labels.ndim != dimensions:
+        raise LabelsError(f"labels of shape {labels.shape}, expected {'two' if dimensions == 2 else 'three'} axes")
     if labels.dtype.kind == "f":
         labels = _whole(labels)
     labels = labels.view(np.uint8) if labels.dtype == bool else labels
@@ -137,7 +144,7 @@ def _whole(labels: NDArray[Any]) -> NDArray[np.int64]:
 def _check_pieces(labels: NDArray[Any]) -> None:
     """Refuses masks of inside and outside, and of classes: all objects of a class have one number there."""
     numbers = np.unique(labels[labels > 0])
-    areas = np.bincount(connected_pieces(labels, background=0, connectivity=2).ravel())[1:]
+    areas = np.bincount(connected_pieces(labels, background=0, connectivity=labels.ndim).ravel())[1:]
     pieces = int(np.count_nonzero(areas >= _SPECK * areas.max(initial=0)))
     if numbers.size and pieces >= _PIECES_PER_LABEL * numbers.size:
         which = f"one number, {numbers[0]}," if numbers.size == 1 else f"{numbers.size} numbers"

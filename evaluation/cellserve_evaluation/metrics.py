@@ -37,13 +37,13 @@ class BoundaryScores(NamedTuple):
 def average_precision(
     truth: NDArray[Any], predicted: NDArray[Any], thresholds: float | Sequence[float]
 ) -> NDArray[np.float64]:
-    """Average precision TP / (TP + FP + FN) of one image (paper, "Quantification").
+    """Average precision TP / (TP + FP + FN) of one image or volume (paper, "Quantification").
 
     A true positive is a pair of objects whose intersection over union is at least the threshold. Objects are matched
     one to one, as many as possible: the number the Hungarian method finds, here from the few pairs that overlap at all.
 
     Args:
-        truth, predicted: integers [Y, X], 0 is background; gaps in numbers count for nothing.
+        truth, predicted: integers [Y, X] or [Z, Y, X], 0 is background; gaps in numbers count for nothing.
         thresholds: of the intersection over union, above 0, at most 1.
 
     Returns:
@@ -68,7 +68,7 @@ def average_precision(
 
 
 def aggregated_jaccard_index(truth: NDArray[Any], predicted: NDArray[Any]) -> float:
-    """Aggregated Jaccard index of one image (Kumar et al., IEEE Transactions on Medical Imaging 36, 2017; algorithm 1).
+    """Aggregated Jaccard index of one image or volume (Kumar et al., IEEE Trans. Med. Imaging 36, 2017; algorithm 1).
 
     Every true object takes the predicted object of largest intersection over union, one predicted object serving
     several if need be. The index is the sum of their intersections over the sum of their unions, to which every
@@ -102,7 +102,7 @@ def boundary_scores(
     width; ours is stated by `BOUNDARY_TOLERANCE`.
 
     Args:
-        truth, predicted: as in `average_precision`.
+        truth, predicted: integers [Y, X], 0 is background; gaps in numbers count for nothing.
         tolerance: Euclidean distance in pixels of the resized images.
 
     Returns:
@@ -155,10 +155,10 @@ class _Overlaps:
 
 def _overlaps(truth: NDArray[Any], predicted: NDArray[Any]) -> _Overlaps:
     _check_shapes(truth, predicted)
-    labels_true, true, area_true = np.unique(kernel_labels(truth), return_inverse=True, return_counts=True)
-    labels_predicted, found, area_predicted = np.unique(
-        kernel_labels(predicted), return_inverse=True, return_counts=True
-    )
+    # Only whether pixels are the same counts, not where they lie: one row of pixels does for any axes.
+    lines = kernel_labels(truth.reshape(1, -1)), kernel_labels(predicted.reshape(1, -1))
+    labels_true, true, area_true = np.unique(lines[0], return_inverse=True, return_counts=True)
+    labels_predicted, found, area_predicted = np.unique(lines[1], return_inverse=True, return_counts=True)
     pair, pixels = np.unique(true.astype(np.int64) * len(labels_predicted) + found, return_counts=True)
     row, column = np.divmod(pair, len(labels_predicted))
     objects = (labels_true[row] > 0) & (labels_predicted[column] > 0)

@@ -1,4 +1,4 @@
-"""How well one image is segmented, and many."""
+"""How well one image or volume is segmented, and many."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from cellserve_postprocess import median_diameter
 from numpy.typing import NDArray
 
 from .metrics import aggregated_jaccard_index, average_precision, boundary_scores
 from .sample import Kind, Sample
 
-THRESHOLDS = (0.5, 0.75, 0.9)
+THRESHOLDS = (0.25, 0.5, 0.75, 0.9)
 """Of the intersection over union, for the average precision."""
+MAIN_THRESHOLD = 0.5
+"""The one of THRESHOLDS by which images are ranked and sources compared."""
+_MAIN = THRESHOLDS.index(MAIN_THRESHOLD)
 
 _FEWEST_FOR_CORRELATION = 3
 
@@ -29,12 +31,12 @@ class ImageScore:
         kind: The sample's.
         average_precision: At each of THRESHOLDS.
         aggregated_jaccard: Aggregated Jaccard index.
-        boundary_precision: With objects resized to 30 pixels, as the two below.
+        boundary_precision: With objects resized to 30 pixels, as the two below. All three are None for a volume.
         boundary_recall: Share of the true boundary that was found.
         boundary_f: Harmonic mean of the two above.
         true_objects: Number of objects in the truth.
         found_objects: Number of objects in the segmentation.
-        true_diameter: Median over the true objects, pixels; None where there are none.
+        true_diameter: Median over the true objects' sections in YX planes, pixels; None where there are none.
         used_diameter: What the segmentation was told or estimated; None where unknown.
     """
 
@@ -43,13 +45,18 @@ class ImageScore:
     kind: Kind
     average_precision: tuple[float, ...]
     aggregated_jaccard: float
-    boundary_precision: float
-    boundary_recall: float
-    boundary_f: float
+    boundary_precision: float | None
+    boundary_recall: float | None
+    boundary_f: float | None
     true_objects: int
     found_objects: int
     true_diameter: float | None
     used_diameter: float | None
+
+    @property
+    def precision(self) -> float:
+        """Average precision at MAIN_THRESHOLD."""
+        return self.average_precision[_MAIN]
 
 
 def score(sample: Sample, labels: NDArray[Any], used_diameter: float | None = None) -> ImageScore:
@@ -57,25 +64,25 @@ def score(sample: Sample, labels: NDArray[Any], used_diameter: float | None = No
 
     Args:
         sample: The truth.
-        labels: Integers [Y, X], 0 is background; gaps in numbers count for nothing.
+        labels: Integers of the axes of the truth, 0 is background; gaps in numbers count for nothing.
         used_diameter: Diameter the segmentation was made with, pixels.
 
     Raises:
         ValueError: The labels are not of the image's shape, or no integers.
     """
-    boundary = boundary_scores(sample.labels, labels)
+    boundary = (None,) * 3 if sample.is_volume else boundary_scores(sample.labels, labels)
     return ImageScore(
         name=sample.name,
         group=sample.group,
         kind=sample.kind,
         average_precision=tuple(average_precision(sample.labels, labels, THRESHOLDS).tolist()),
         aggregated_jaccard=aggregated_jaccard_index(sample.labels, labels),
-        boundary_precision=boundary.precision,
-        boundary_recall=boundary.recall,
-        boundary_f=boundary.f,
+        boundary_precision=boundary[0],
+        boundary_recall=boundary[1],
+        boundary_f=boundary[2],
         true_objects=_count(sample.labels),
         found_objects=_count(labels),
-        true_diameter=median_diameter(sample.labels) or None,
+        true_diameter=sample.diameter,
         used_diameter=used_diameter,
     )
 
@@ -91,7 +98,7 @@ class Summary:
         failed: Number of images without a segmentation; the means leave them out.
         average_precision: Mean at each of THRESHOLDS; all means are None where no image was scored.
         aggregated_jaccard: Mean.
-        boundary_precision: Mean.
+        boundary_precision: Mean over the images that are no volumes, as the two below; None where all are volumes.
         boundary_recall: Mean.
         boundary_f: Mean.
         true_objects: Sum.
@@ -109,6 +116,11 @@ class Summary:
     boundary_f: float | None
     true_objects: int
     found_objects: int
+
+    @property
+    def precision(self) -> float | None:
+        """Mean average precision at MAIN_THRESHOLD; None where no image was scored."""
+        return self.average_precision[_MAIN] if self.average_precision else None
 
 
 def summarize(scores: Sequence[ImageScore], failed: Sequence[Sample]) -> list[Summary]:
@@ -166,26 +178,25 @@ def _summary(scores: Sequence[ImageScore], failed: Sequence[Sample], group: str 
         return group in (None, entry.group) and kind in (None, entry.kind)
 
     chosen = [entry for entry in scores if belongs(entry)]
-    columns = [
-        (*s.average_precision, s.aggregated_jaccard, s.boundary_precision, s.boundary_recall, s.boundary_f)
-        for s in chosen
-    ]
-    means = [float(mean) for mean in np.mean(columns, axis=0)] if columns else None
-    levels = len(THRESHOLDS)
-    jaccard, precision, recall, f = means[levels:] if means else (None,) * 4
     return Summary(
         group=group,
         kind=kind,
         images=len(chosen),
         failed=sum(belongs(entry) for entry in failed),
-        average_precision=tuple(means[:levels]) if means else None,
-        aggregated_jaccard=jaccard,
-        boundary_precision=precision,
-        boundary_recall=recall,
-        boundary_f=f,
+        average_precision=tuple(np.mean([s.average_precision for s in chosen], axis=0).tolist()) if chosen else None,
+        aggregated_jaccard=_mean(s.aggregated_jaccard for s in chosen),
+        boundary_precision=_mean(s.boundary_precision for s in chosen),
+        boundary_recall=_mean(s.boundary_recall for s in chosen),
+        boundary_f=_mean(s.boundary_f for s in chosen),
         true_objects=sum(s.true_objects for s in chosen),
         found_objects=sum(s.found_objects for s in chosen),
     )
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    """Mean of the values that are there; None where none is."""
+    present = [value for value in values if value is not None]
+    return float(np.mean(present)) if present else None
 
 
 def _count(labels: NDArray[Any]) -> int:

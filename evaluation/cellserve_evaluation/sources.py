@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import cellserve
-from cellserve_postprocess import median_diameter
 from numpy.typing import NDArray
 
 from .baseline import otsu_watershed
@@ -27,7 +26,7 @@ class Prediction:
     """A segmentation.
 
     Attributes:
-        labels: Integers [Y, X], 0 is background.
+        labels: Integers [Y, X] or [Z, Y, X], 0 is background.
         diameter: What it was told or estimated, pixels; None where unknown.
         model: Version of the model, as the service names it; empty for other sources.
         parameters: What decided the outcome, the diameter apart.
@@ -72,7 +71,8 @@ class Service:
         estimates: True: the service estimates the diameter; False: it is told the true one, or the family's mean
             diameter where there are no objects.
         concurrency: Images under way at a time, so that their tiles share batches.
-        params: Parameters other than the server's defaults; its model, ensemble and diameter do not count.
+        params: Parameters other than the server's defaults; its model, ensemble and diameter do not count. Volumes are
+            segmented in three dimensions unless `stack_mode` says otherwise.
     """
 
     client: cellserve.Client
@@ -96,17 +96,21 @@ class Service:
             for future in as_completed(futures):
                 try:
                     yield futures[future], future.result()
+                except PredictionError as error:
+                    yield futures[future], error
                 except (cellserve.CellServeError, TypeError) as error:  # TypeError: a parameter of a wrong type
                     yield futures[future], PredictionError(str(error))
         finally:
             pool.shutdown(cancel_futures=True)
 
     def _segment(self, sample: Sample) -> Prediction:
-        diameter = 0.0 if self.estimates else median_diameter(sample.labels) or self.family.working_diameter
-        image = cellserve.Image(sample.image, "CYX")
-        result = self.client.segment(
-            image, self.params, model=self.family.name, ensemble=self.ensemble, diameter=diameter
-        )
+        diameter = 0.0 if self.estimates else sample.diameter or self.family.working_diameter
+        params = self.params or cellserve.SegmentParams()
+        if sample.is_volume:
+            mode, anisotropy = params.stack_mode or "volume", params.anisotropy or sample.anisotropy
+            params = replace(params, stack_mode=mode, anisotropy=anisotropy)
+        image = cellserve.Image(sample.image, "CZYX" if sample.is_volume else "CYX")
+        result = self.client.segment(image, params, model=self.family.name, ensemble=self.ensemble, diameter=diameter)
         parameters = asdict(result.params)
         return Prediction(result.labels, parameters.pop("diameter"), asdict(result.model), parameters)
 
@@ -121,13 +125,16 @@ class Otsu:
     def predict(self, samples: Sequence[Sample]) -> Iterator[tuple[Sample, Prediction | PredictionError]]:
         """As `Source.predict`."""
         for sample in samples:
-            diameter = median_diameter(sample.labels) or DEFAULT_DIAMETER
+            if sample.is_volume:
+                yield sample, PredictionError("the baseline segments 2-D images alone")
+                continue
+            diameter = sample.diameter or DEFAULT_DIAMETER
             yield sample, Prediction(otsu_watershed(sample.image, diameter), diameter)
 
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """Label images that some program wrote: `FOLDER/<group>/<name>_masks.png` or `FOLDER/<name>_masks.png`.
+    """Label images and volumes that some program wrote: `FOLDER/<group>/<name>_masks.png` or `FOLDER/<name>_masks.png`.
 
     TIFF and `_cp_masks` (as Cellpose and `cellserve segment` name them) are found too, whatever the case of the name.
     """
@@ -157,7 +164,7 @@ class Folder:
         if path is None:
             raise PredictionError(f"{self.path} has no {sample.group}/{sample.name}_masks.png")
         try:
-            labels = read_labels(path)
+            labels = read_labels(path, sample.labels.ndim)
         except LabelsError as error:
             raise PredictionError(f"{path}: {error}") from error
         if labels.shape != sample.labels.shape:

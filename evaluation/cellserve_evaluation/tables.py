@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .evaluation import Evaluation, Pass
-from .scores import THRESHOLDS, Summary
+from .scores import MAIN_THRESHOLD, THRESHOLDS, Summary
 
 COLUMNS = 120
 """Characters that the widest table needs."""
@@ -30,15 +30,15 @@ def show(evaluation: Evaluation, console: Console) -> None:
 
 
 def _comparison(passes: Sequence[Pass]) -> Table:
-    """Average precision at the lowest threshold, one column per pass."""
-    table = _table(f"Mean average precision at IoU {THRESHOLDS[0]:g}")
+    """Average precision at the main threshold, one column per pass."""
+    table = _table(f"Mean average precision at IoU {MAIN_THRESHOLD:g}")
     for entry in passes:
         table.add_column(entry.name, justify="right", max_width=14)
     # Every pass saw the same images, so that the rows of one are the rows of all.
     for section in _sections(passes[0].summaries):
         for index, first in section:
             rows = [entry.summaries[index] for entry in passes]
-            figures = [_figure(row.average_precision[0] if row.average_precision else None) for row in rows]
+            figures = [_figure(row.precision) for row in rows]
             table.add_row(*_names(first), *figures, style=_style(first))
         table.add_section()
     return table
@@ -77,6 +77,8 @@ def _remarks(entry: Pass) -> list[str]:
             f"diameters of {found.images} images: correlation of estimated and true {found.correlation:.3f} "
             f"(of logarithms {found.log_correlation:.3f}), median deviation {100 * found.error:.0f} %"
         )
+    if any(scored.sample.is_volume for scored in entry.scored):
+        lines.append("volumes: AP and AJI are those of voxels; boundary scores are measured on 2-D images alone")
     return lines + [f"FAILED {f.sample.group}/{f.sample.name}: {f.problem}" for f in entry.failures]
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from cellserve_evaluation.labels import LabelsError, check_labels, read_labels, split_name
 from cellserve_evaluation.sample import Kind, Sample
-from cellserve_formats import ImageError, planes, read_image
+from cellserve_formats import Image, ImageError, planes, read_image
 from cellserve_networks.errors import PickledFileError
 from cellserve_networks.pickles import load_pickled
 from cellserve_preprocess import ParameterError, default_channels, select_channels
@@ -30,11 +30,14 @@ OnBad = Literal["skip", "refuse"]
 log = logging.getLogger(__name__)
 
 
-def read_samples(pairs: Iterable[Pair], on_bad: OnBad = "refuse") -> tuple[list[Sample], list[DataError]]:
+def read_samples(
+    pairs: Iterable[Pair], on_bad: OnBad = "refuse", volumes: bool = False
+) -> tuple[list[Sample], list[DataError]]:
     """Reads labelled images.
 
     Args:
         pairs: What `pairs.find_pairs` found.
+        volumes: As `read_sample`.
         on_bad: "skip" leaves bad ones out and logs each; "refuse" reads on, so that all faults are named at once, and
             then raises.
 
@@ -48,7 +51,7 @@ def read_samples(pairs: Iterable[Pair], on_bad: OnBad = "refuse") -> tuple[list[
     samples, faults = [], []
     for pair in pairs:
         try:
-            samples.append(read_sample(pair))
+            samples.append(read_sample(pair, volumes))
         except DataError as error:
             faults.append(error)
             log.warning("%s", error)
@@ -59,8 +62,12 @@ def read_samples(pairs: Iterable[Pair], on_bad: OnBad = "refuse") -> tuple[list[
     return samples, faults
 
 
-def read_sample(pair: Pair) -> Sample:
+def read_sample(pair: Pair, volumes: bool = False) -> Sample:
     """Reads one labelled image.
+
+    Args:
+        pair: Its files.
+        volumes: Whether images with an axis Z are taken; networks learn from 2-D images alone.
 
     Raises:
         DataError: A file is missing or damaged, the labels are not integers, not of the image's shape, or all zero.
@@ -75,22 +82,23 @@ def read_sample(pair: Pair) -> Sample:
             f"no labels: neither {pair.name}_masks.* nor {pair.name}_seg.npy beside it, nor {pair.name}.* in a folder "
             "masks/ beside images/",
         )
-    image = read_planes(pair.image)
-    labels = _read_labels(pair.labels)
+    image, anisotropy = read_channels(pair.image, volumes)
+    labels = _read_labels(pair.labels, image.ndim - 1)
     if image.shape[1:] != labels.shape:
         raise DataError(pair.labels, f"labels of shape {labels.shape}, the image {pair.image.name} {image.shape[1:]}")
     if labels.all() and labels.max() == 1:
         raise DataError(pair.labels, "one object covers the whole image; 0 is background")
-    return Sample(pair.name, pair.group, judge_kind(image, labels), image, labels)
+    return Sample(pair.name, pair.group, judge_kind(image, labels), image, labels, anisotropy)
 
 
 def judge_kind(image: NDArray[Any], labels: NDArray[Any]) -> Kind:
     """Tells what an image shows.
 
     Args:
-        image: [C, Y, X].
-        labels: [Y, X].
+        image: [C, Y, X] or [C, Z, Y, X].
+        labels: [Y, X] or [Z, Y, X].
     """
+    image, labels = image.reshape(len(image), -1, image.shape[-1]), labels.reshape(-1, image.shape[-1])
     if len(image) == 3 and float(np.ptp(image.astype(np.float32), axis=0).mean()) > COLOURED * _range(image) / 255:
         return Kind.HISTOLOGY
     grey = select_channels(image, *default_channels(len(image)))[0]
@@ -106,20 +114,23 @@ def _range(values: NDArray[Any]) -> float:
     return float(high - low)
 
 
-def read_planes(path: Path) -> NDArray[Any]:
+def read_channels(path: Path, volumes: bool = False) -> tuple[NDArray[Any], float]:
     """Reads an image.
 
     Args:
         path: TIFF, PNG or JPEG file.
+        volumes: Whether an axis Z is taken.
 
     Returns:
-        [C, Y, X] of one, two or three planes, in the type of the file, finite.
+        [C, Y, X] or [C, Z, Y, X] of one, two or three channels, in the type of the file, finite. The distance of planes
+        over that of pixels; 1 where the file does not state both.
 
     Raises:
-        DataError: The file cannot be read, or has more planes.
+        DataError: The file cannot be read, or has more channels or other axes.
     """
     try:
-        pixels = planes(read_image(path, stacks=False, threads=None))
+        image = read_image(path, stacks=volumes, threads=None)
+        pixels = _stack(image) if "Z" in image.axes else planes(image)
     except OSError as error:
         raise DataError(path, error.strerror or str(error)) from error
     except ImageError as error:
@@ -127,13 +138,23 @@ def read_planes(path: Path) -> NDArray[Any]:
     try:
         default_channels(len(pixels))
     except ParameterError as error:
-        raise DataError(path, f"{len(pixels)} planes, expected grey, cytoplasm and nucleus, or colour") from error
-    return np.ascontiguousarray(pixels)
+        raise DataError(path, f"{len(pixels)} channels, expected grey, cytoplasm and nucleus, or colour") from error
+    size = image.pixel_size
+    return np.ascontiguousarray(pixels), size.z / size.y if size and size.z else 1.0
 
 
-def _read_labels(path: Path) -> NDArray[Any]:
+def _stack(image: Image) -> NDArray[Any]:
+    """Returns the channels of a volume, [C, Z, Y, X], a view."""
+    if not set(image.axes) <= set("CZYX"):
+        raise ImageError(f"a volume of axes {image.axes}; expected ZYX or ZCYX", "AXES_UNKNOWN")
+    stack = np.transpose(image.pixels, [image.axes.index(letter) for letter in "CZYX" if letter in image.axes])
+    return stack if "C" in image.axes else stack[np.newaxis]
+
+
+def _read_labels(path: Path, dimensions: int) -> NDArray[Any]:
     try:
-        labels = check_labels(_read_seg(path)) if split_name(path)[0].lower().endswith(_SEG) else read_labels(path)
+        seg = split_name(path)[0].lower().endswith(_SEG)
+        labels = check_labels(_read_seg(path), dimensions) if seg else read_labels(path, dimensions)
     except LabelsError as error:
         raise DataError(path, str(error)) from error
     if not labels.any():

@@ -12,7 +12,7 @@ from cellserve_evaluation.sample import Sample
 from cellserve_evaluation.scores import score
 from cellserve_evaluation.sources import DEFAULT_DIAMETER, Prediction, PredictionError
 from cellserve_networks.network import CPnet
-from cellserve_postprocess import median_diameter, reassemble, recover_masks
+from cellserve_postprocess import MapSums, recover_masks
 from cellserve_preprocess import Normalization, TileGrid, normalize, rescaled_shape, resize
 from numpy.typing import NDArray
 
@@ -40,28 +40,32 @@ class LocalNetwork:
     def predict(self, samples: Sequence[Sample]) -> Iterator[tuple[Sample, Prediction | PredictionError]]:
         """As `cellserve_evaluation.sources.Source.predict`."""
         for sample in samples:
-            diameter = median_diameter(sample.labels) or DEFAULT_DIAMETER
+            if sample.is_volume:
+                yield sample, PredictionError("networks that are not served segment 2-D images alone")
+                continue
+            diameter = sample.diameter or DEFAULT_DIAMETER
             yield sample, Prediction(self._segment(sample, diameter), diameter)
 
     def _segment(self, sample: Sample, diameter: float) -> NDArray[np.uint16] | NDArray[np.uint32]:
         planes = normalize(sample.planes(), Normalization()).planes
         shape = planes.shape[1:]
         scaled = resize(planes, rescaled_shape(shape, float(self.network.get_buffer("diam_mean")) / diameter))
-        maps = reassemble(self._maps(scaled, grid := TileGrid.cover(scaled.shape[1:])), grid)
-        return recover_masks(resize(maps, shape), RecoveryParams()).labels
+        return recover_masks(resize(self._maps(scaled), shape), RecoveryParams()).labels
 
-    def _maps(self, scaled: NDArray[np.float32], grid: TileGrid) -> NDArray[np.float32]:
-        device = self.network.get_buffer("diam_mean").device
-        maps = []
+    def _maps(self, scaled: NDArray[np.float32]) -> NDArray[np.float32]:
+        device, grid = self.network.get_buffer("diam_mean").device, TileGrid.cover(scaled.shape[1:])
+        sums = MapSums(grid)
         with torch.inference_mode(), autocast(device):
             for start in range(0, len(grid), BATCH):
                 tiles = torch.from_numpy(grid.cut(scaled, start, min(start + BATCH, len(grid))))
-                maps.append(self.network(tiles.to(device, memory_format=torch.channels_last))[0].float().cpu())
-        return torch.cat(maps).numpy()
+                maps = self.network(tiles.to(device, memory_format=torch.channels_last))[0].float().cpu().numpy()
+                for index, tile in enumerate(maps, start):
+                    sums.add(index, tile)
+        return sums.maps()
 
 
 def mean_precision(network: CPnet, samples: Sequence[Sample]) -> float:
     """Returns the mean average precision at IoU .5 of a network on labelled images, told their true diameters."""
     source = LocalNetwork(network, "network")
     scores = [score(sample, found.labels) for sample, found in source.predict(samples) if isinstance(found, Prediction)]
-    return float(np.mean([entry.average_precision[0] for entry in scores]))
+    return float(np.mean([entry.precision for entry in scores]))

@@ -18,11 +18,12 @@ def masks_to_flows(labels: NDArray[Any]) -> NDArray[np.float32]:
     """Computes the flows of a label image by heat diffusion (paper, "Auxiliary vector flow representation").
 
     Args:
-        labels: Integers [Y, X], 0 is background; numbers may have gaps.
+        labels: Integers [Y, X] or [Z, Y, X], 0 is background; numbers may have gaps.
 
     Returns:
-        float32 [2, Y, X], flow along y and flow along x. Unit vectors inside objects, zero outside. Also zero where the
-        heat is level, as in objects of one pixel and in the middle of symmetric objects.
+        float32 [2, Y, X], flow along y and flow along x; of a volume [3, Z, Y, X], flow along z, y and x. Unit vectors
+        inside objects, zero outside. Also zero where the heat is level, as in objects of one pixel and in the middle of
+        symmetric objects.
 
     Raises:
         ValueError: The array has other axes, no integers, or a number beyond int32.

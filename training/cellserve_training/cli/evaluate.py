@@ -12,7 +12,7 @@ from cellserve import ParameterError, SegmentParams
 from cellserve_contract.help import INPUT, RESULTS, SERVER
 from cellserve_contract.params import PARAMETERS
 from cellserve_evaluation import tables
-from cellserve_evaluation.contact_sheet import write_sheet
+from cellserve_evaluation.contact_sheet import write_pictures
 from cellserve_evaluation.evaluation import DEFAULT_ADDRESS, DiameterChoice, EvaluationError
 from cellserve_evaluation.evaluation import evaluate as evaluate_service
 from cellserve_networks.checkpoint import load_checkpoint
@@ -83,7 +83,7 @@ def evaluate(
         Path,
         Option(
             metavar="FILE",
-            help="Picture (PNG) of the best, median and worst images of the first pass.",
+            help="Picture (PNG) of the best, median and worst images of the first pass. Each volume has one beside it.",
             rich_help_panel=RESULTS,
         ),
     ] = Path("build/contact_sheet.png"),
@@ -111,7 +111,7 @@ def evaluate(
         torch.set_num_threads(threads)
     params = _params(settings or ())
     address = address or ("none" if network else DEFAULT_ADDRESS)
-    samples = read(folders, split, labels, on_bad_data)
+    samples = read(folders, split, labels, on_bad_data, volumes=True)
     try:
         unserved = [LocalNetwork(load_checkpoint(path).network.to(device), _title(path)) for path in network or ()]
         evaluation = evaluate_service(
@@ -122,10 +122,8 @@ def evaluate(
         tables.show(evaluation, console)
         if json:
             evaluation.write_json(json)
-        first = evaluation.passes[0]
-        if first.scored:
-            write_sheet(sheet, first)
-            console.print(f"pictures: {sheet}")
+        for picture in write_pictures(sheet, evaluation.passes[0]):
+            console.print(f"pictures: {picture}")
     except (EvaluationError, ModelFileError, OSError) as error:
         fail(error)
     if evaluation.failed:

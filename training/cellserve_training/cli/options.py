@@ -55,11 +55,13 @@ Threads = Annotated[int, Option(metavar="N", min=0, help="CPU threads; 0: all co
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def read(folders: list[Path], split: str | None, labels: LabelSource, on_bad: OnBadData) -> list[Sample]:
-    """Reads the labelled images of folders; what is wrong with them ends the command."""
+def read(
+    folders: list[Path], split: str | None, labels: LabelSource, on_bad: OnBadData, volumes: bool = False
+) -> list[Sample]:
+    """Reads the labelled images of folders, volumes too if wanted; what is wrong with them ends the command."""
     try:
         pairs = [pair for folder in folders for pair in find_pairs(folder, split, labels)]
-        samples, faults = read_samples(pairs, on_bad.value)
+        samples, faults = read_samples(pairs, on_bad.value, volumes)
     except ExceptionGroup as group:
         typer.echo(f"error: {group.message}; --on-bad-data skip leaves them out", err=True)
         raise typer.Exit(1) from None
