@@ -1,5 +1,8 @@
 """Measures the memory of the isolated reader beside the pixels of an image, in a process that does nothing else.
 
+Pixels that move from one process to another while both are measured can count twice on a busy machine. A copy is there
+every time: the least of several measurements counts.
+
 python -m tests.unit.formats.pixels_once     prints JSON: bytes beside the pixels, by name of the image
 """
 
@@ -17,6 +20,7 @@ from tests.processes import memory, peak_memory
 
 from .samples import tiff
 
+MEASUREMENTS = 3
 IMAGES: dict[str, tuple[tuple[int, ...], str, dict[str, Any]]] = {
     "double precision": ((4000, 4000), "f8", {}),
     "64 bit": ((4000, 4000), "i8", {}),
@@ -46,7 +50,10 @@ def main() -> None:
     """Command line."""
     with contextlib.closing(IsolatedReader()) as reader:
         reader.read(tiff(np.zeros((8, 8), np.uint8)), limits=Limits(), seconds=4)
-        print(json.dumps({name: beside_pixels(reader, *image) for name, image in IMAGES.items()}))
+        least = {
+            name: min(beside_pixels(reader, *image) for _ in range(MEASUREMENTS)) for name, image in IMAGES.items()
+        }
+        print(json.dumps(least))
 
 
 if __name__ == "__main__":
