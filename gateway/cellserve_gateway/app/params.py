@@ -92,9 +92,14 @@ def resolve_stack(params: SegmentParams, planes: int, pixel_size: PixelSize | No
 
 
 def has_small_objects(params: SegmentParams) -> bool:
-    """Returns whether objects of the diameter are small; never for Cellpose, which recovers at the image's size."""
+    """Returns whether objects of the diameter are small.
+
+    Never for Cellpose, which recovers at the image's size, and in volumes, whose views meet in the stack's own voxels.
+    """
     assert params.diameter is not None  # resolved or estimated
-    return params.mask_rules == "paper" and params.diameter < SMALL_DIAMETER
+    if params.mask_rules == "cellpose3" or params.stack_mode == "volume":
+        return False
+    return params.diameter < SMALL_DIAMETER
 
 
 def with_recovery_defaults(params: SegmentParams) -> SegmentParams:

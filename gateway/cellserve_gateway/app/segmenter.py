@@ -119,7 +119,7 @@ class Segmenter:
         self._backend = backend
         self._workers = workers
         self._planner = Planner(self.limits, families, backend)
-        self._stack_planner = StackPlanner(self._planner, self.limits.max_stack_tiles)
+        self._stack_planner = StackPlanner(self._planner, self.limits)
         self._pipeline = Pipeline(settings, backend, workers, instruments)
         self._stacks = StackSegmenter(self._pipeline)
         self._diameters = DiameterEstimator(families, self._planner, self._pipeline)
@@ -256,7 +256,7 @@ class Segmenter:
         pixels = image.pixels
         size = max(pixels.nbytes, reservation.held.get("bytes", 0))
         reservation.resize(pixels=pixels[0, 0].size, bytes=size)
-        structlog.contextvars.bind_contextvars(shape=list(pixels.shape[image.is_stack - 1 :]))
+        structlog.contextvars.bind_contextvars(shape=list(pixels.shape[0 if image.is_stack else 1 :]))
         given = params
         params, source, stacked = self._resolve(given, pixels.shape, image.pixel_size, context)
         channels = np.moveaxis(pixels, 1, 0) if image.is_stack else image.planes
@@ -284,6 +284,7 @@ class Segmenter:
     ) -> tuple[SegmentParams, DiameterSource, Warnings]:
         """Resolves parameters for an image [Z, C, Y, X]; refuses what cannot be done."""
         planes, channels, *shape = size
+        self._stack_planner.check_planes(planes)
         params, source = resolve(params, channels, self.families[params.model])
         params, warnings = resolve_stack(params, planes, pixel_size)
         if params.diameter is not None and planes > 1:

@@ -11,14 +11,18 @@ from cellserve_postprocess import SECTION_AXES
 from cellserve_preprocess import TileGrid, resize
 from numpy.typing import NDArray
 
+from cellserve_gateway.errors import ImageTooLarge
+
 from .context import RequestContext
+from .limits import ServiceLimits
 from .params import DiameterSource
 from .plan import Plan, Planner
 from .results import Wanted
 
 VOXEL_BYTES = 48
-"""Memory of a voxel at most, beside the image as sent. During inference: two normalised channels (8 bytes) and the sums
-of the views (16). Then: the maps (16), their flows (12), ends, counts and labels (4 each), and the answer."""
+"""Memory of a voxel at most, beside the image as sent and the answer: two normalised channels (8 bytes) and the sums of
+the views, which become the maps (16). During inference also the maps of a view before and after smoothing (12 each),
+then what mask recovery takes (17) and the labels (4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +65,6 @@ class StackPlan:
     views: tuple[View, ...]
 
     @property
-    def tiles(self) -> int:
-        """Tiles of all sections."""
-        return sum(view.count * len(view.plan.grid) for view in self.views)
-
-    @property
     def bytes(self) -> int:
         """Memory of the work, beside the image as sent."""
         return VOXEL_BYTES * math.prod(self.shape)
@@ -84,12 +83,23 @@ class StackPlanner:
 
     Args:
         planner: Plans the sections.
-        most_tiles: Most tiles of a stack.
+        limits: Limits on planes and tiles. Voxels are limited where images are decoded.
     """
 
-    def __init__(self, planner: Planner, most_tiles: int) -> None:
+    def __init__(self, planner: Planner, limits: ServiceLimits) -> None:
         self._planner = planner
-        self._most_tiles = most_tiles
+        self._limits = limits
+
+    def check_planes(self, planes: int) -> None:
+        """Raises ImageTooLarge if a stack has too many planes."""
+        most = self._limits.max_stack_planes
+        if planes > most:
+            raise ImageTooLarge(
+                f"the stack has {planes:,} planes; the limit is {most:,}: cut the stack into parts",
+                resource="planes",
+                value=planes,
+                limit=most,
+            )
 
     def plan(
         self, shape: tuple[int, int, int], params: SegmentParams, source: DiameterSource, context: RequestContext
@@ -113,7 +123,7 @@ class StackPlanner:
             scaled = self._planner.scaled(sides, params, stretch)
             tiles += shape[across] * TileGrid.count(scaled, params.tile_overlap, params.augment)
             sections.append((across, sides, stretch))
-        self._planner.check(tiles, self._most_tiles, params, context)  # grids may have millions of tiles
+        self._planner.check(tiles, self._limits.max_stack_tiles, params, context)  # grids may have millions of tiles
         views = tuple(
             View(across, shape[across], self._planner.section(sides, params, source, stretch))
             for across, sides, stretch in sections

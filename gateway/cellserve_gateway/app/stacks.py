@@ -96,12 +96,12 @@ class StackSegmenter:
         await run_together(work() for _ in range(SECTIONS_AHEAD))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Volume:
     """Objects in three dimensions (paper, "3D models").
 
     Attributes:
-        view: float32 [3, Z, Y, X], the maps of the view in work.
+        view: float32 [3, Z, Y, X], the maps of the view in work. Empty once all views are complete.
         sums: The views that are complete.
     """
 
@@ -124,6 +124,8 @@ class _Volume:
         distance = params.anisotropy if view.across == 0 else 1.0
         smoothed = smooth_view(self.view, view.across, params.view_smoothing * params.diameter / distance, threads)
         self.sums.add(smoothed, view.across, 1.0 if view.across == 0 else params.view_weight, threads)
+        if view is self.plan.views[-1]:
+            self.view = np.empty((3, 0, 0, 0), np.float32)  # room for the recovery
 
     def join(self, threads: ThreadGroup) -> Segmentation:
         maps = self.sums.maps(threads)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import structlog
 from cellserve_contract.params import SegmentParams
 from cellserve_contract.warnings import WarningKind
 from cellserve_formats import PixelSize
@@ -181,6 +182,23 @@ async def test_limits_of_stacks():
         assert (await segment(made, image(balls()), stack_mode="stitch")).labels.max() == len(CENTRES)
 
 
+async def test_planes_are_limited_whatever_the_channels():
+    with setup(None, max_stack_planes=39) as made:
+        with pytest.raises(ImageTooLarge, match="40 planes; the limit is 39") as error:
+            await segment(made, image(balls()), stack_mode="planes")
+        assert error.value.metadata["resource"] == "planes"
+        with pytest.raises(ImageTooLarge):
+            made.segmenter.check(SegmentParams(model="cells", stack_mode="planes"), (40, 1, 54, 60), None, made.context)
+
+
+@pytest.mark.parametrize("planes", [1, 3])
+async def test_the_log_has_the_shape_of_the_image(planes):
+    with setup(None) as made:
+        await segment(made, np.zeros((planes, 20, 30), np.uint8), stack_mode="planes")
+    shape = structlog.contextvars.get_contextvars()["shape"]
+    assert shape == ([1, 20, 30] if planes == 1 else [planes, 1, 20, 30])
+
+
 async def test_memory_is_reserved_before_the_work_and_freed_after_it():
     stack = image(balls())
     with setup(None) as made:
@@ -202,6 +220,16 @@ async def test_a_cancelled_stack_ends_within_its_tiles():
         with pytest.raises(Exception, match="deadline"):
             await segment(made, image(balls()), stack_mode="volume")
         assert not made.triton.calls
+
+
+@pytest.mark.parametrize("wanted", [Wanted(), Wanted(maps_only=True)])
+async def test_volumes_of_small_objects_have_the_maps_of_their_voxels(wanted):
+    stack = np.zeros((5, 12, 14), np.uint8)
+    stack[1:4, 4:8, 5:9] = 200
+    with setup(None) as made:
+        found = await segment(made, stack, wanted, stack_mode="volume", diameter=4, anisotropy=1)
+    shape = (found.maps if wanted.maps_only else found.labels).shape
+    assert shape[-3:] == stack.shape
 
 
 async def test_small_objects_of_planes_are_recovered_at_the_networks_scale():
