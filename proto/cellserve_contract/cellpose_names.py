@@ -35,7 +35,7 @@ CELLPOSE_NAMES = {
     "channel_axis": CellposeName(("axes",), "One letter per axis: channel_axis=0 is axes='CYX'"),
     "z_axis": CellposeName(("axes",), "One letter per axis: z_axis=0 is axes='ZYX'"),
     "do_3D": CellposeName(("stack_mode",), "do_3D=True is stack_mode='volume'"),
-    "flow3D_smooth": CellposeName((), "flows are not smoothed"),
+    "flow3D_smooth": CellposeName((), "view_smoothing smooths each view across its sections"),
     "flow_thresh": CellposeName(("flow_threshold",)),
     "cellprob_thresh": CellposeName(("cellprob_threshold",)),
     "mask_threshold": CellposeName(("cellprob_threshold",)),

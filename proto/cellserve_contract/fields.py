@@ -16,10 +16,13 @@ class ParamFields(TypedDict, total=False):
     normalization: Normalization | str | None
     tile_overlap: float | None
     augment: bool | None
+    tile_margin: Literal["fixed", "cellpose3"] | None
     stack_mode: Literal["volume", "stitch", "planes"] | None
     anisotropy: float | None
+    resample_stack: bool | None
     view_weight: float | None
     view_smoothing: float | None
+    sum_views: bool | None
     stitch_threshold: float | None
     cellprob_threshold: float | None
     flow_threshold: float | None

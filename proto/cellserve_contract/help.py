@@ -7,8 +7,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
-HEADINGS = INPUT, TRAINING, RESULTS, PARAMETERS, SERVER, MACHINE, ABLATIONS = (
-    "Images", "Training", "Results", "Parameters", "Server", "Machine", "Ablations",
+HEADINGS = INPUT, TRAINING, RESULTS, PARAMETERS, SERVER, LARGE, MACHINE, ABLATIONS = (
+    "Images", "Training", "Results", "Parameters", "Server", "Large images", "Machine", "Ablations",
 )  # fmt: skip
 """Headings of groups of options (`rich_help_panel`), in the order in which they are listed."""
 

@@ -28,8 +28,11 @@ def columns(axes: str = "YX") -> tuple[Column, ...]:
 
     Args:
         axes: Axes of the label image: "YX" or "ZYX". Indices in the names count them: `bbox-0` is the first row of an
-            object in "YX", the first plane in "ZYX".
+            object in "YX", the first plane in "ZYX". "TYX" and "TZYX" add the column `frame`, as trackpy names it.
     """
+    if axes.startswith("T"):
+        frame = Column("frame", "int", "", "Number of the time point, from 0. Labels begin anew at each time point.")
+        return (frame, *columns(axes[1:]))
     count = len(axes)
     first = [Column(f"bbox-{n}", "int", "pixels", f"First pixel along {axis}.") for n, axis in enumerate(axes)]
     last = [

@@ -6,8 +6,9 @@ of the client, the options of the command line, both codecs, the HTTP query and 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from .declarations import Param, ParameterError, make_canonical, parameters
 from .normalization import Normalization
@@ -16,25 +17,38 @@ __all__ = [
     "DEFAULT_THRESHOLDS",
     "MIN_SIZE",
     "PARAMETERS",
+    "PRESETS",
     "Interpolation",
     "MaskRules",
     "Normalization",
     "ParameterError",
+    "Preset",
     "RecoveryParams",
     "SegmentParams",
     "StackMode",
+    "TileMargin",
+    "preset_values",
 ]
 
 MIN_SIZE = 15
 """Default of `min_size` where objects are not so small that it has to be less."""
 
-DEFAULT_THRESHOLDS = {2: (0.0, 0.4), 3: (-0.75, 0.7)}
-"""Defaults of `cellprob_threshold` and `flow_threshold` by the number of axes. Means of views are less certain, and
-their flows fit three-dimensional shapes less well: docs/decisions/0029."""
+NITER = 200
+"""Default of `niter`, and steps of Cellpose 3.1 for objects of the networks' diameter."""
+
+DEFAULT_THRESHOLDS = {
+    "paper": {2: (0.0, 0.4), 3: (-0.75, 0.7)},
+    "cellpose3": {2: (0.0, 0.4), 3: (0.0, 0.0)},
+}
+"""Defaults of `cellprob_threshold` and `flow_threshold` by `mask_rules` and the number of axes. Means of views are less
+certain, and their flows fit three-dimensional shapes less well: docs/decisions/0029. Cellpose 3.1 does not measure flow
+errors of volumes."""
 
 Interpolation = Literal["bilinear", "nearest"]
 MaskRules = Literal["paper", "cellpose3"]
 StackMode = Literal["volume", "stitch", "planes"]
+TileMargin = Literal["fixed", "cellpose3"]
+Preset = Literal["cellpose3"]
 _PERCENTILES = Normalization()
 
 
@@ -53,14 +67,27 @@ class RecoveryParams:
             "Pixels above this logit belong to cells; 0 is a probability of one half.",
             -20,
             20,
-            unset="0; -0.75 in volumes, whose logits are means of three views",
+            unset="0; -0.75 in volumes by the rules of paper, whose logits are means of three views",
         ),
     ] = None
     flow_threshold: Annotated[
         float | None,
-        Param("Objects with a larger flow error are dropped; 0 keeps all.", 0, 100, unset="0.4; 0.7 in volumes"),
+        Param(
+            "Objects with a larger flow error are dropped; 0 keeps all.",
+            0,
+            100,
+            unset="0.4; in volumes 0.7, and 0 by the rules of cellpose3",
+        ),
     ] = None
-    niter: Annotated[int, Param("Steps of one pixel that pixels follow the flows.", 1, 10_000)] = 200
+    niter: Annotated[
+        int | None,
+        Param(
+            "Steps of one pixel that pixels follow the flows.",
+            1,
+            10_000,
+            unset="200; by the rules of cellpose3, 200 times the diameter over that of the networks",
+        ),
+    ] = None
     interpolation: Annotated[
         Interpolation,
         Param(
@@ -109,7 +136,8 @@ class RecoveryParams:
         MaskRules,
         Param(
             "Where Cellpose 3.1 departs from its paper. paper: a region grows until it is complete, so that regions "
-            "that touch are one object. cellpose3: a region grows five times, and regions that touch stay apart."
+            "that touch are one object. cellpose3: a region grows five times, and regions that touch stay apart; in "
+            "volumes, flows are read up to half a voxel nearer to the faces."
         ),
     ] = "paper"
 
@@ -118,11 +146,12 @@ class RecoveryParams:
 
     def resolved(self, axes: int) -> Self:
         """Returns the parameters with the defaults of an image (2 axes) or a volume (3 axes) in place of None."""
-        logit, error = DEFAULT_THRESHOLDS[axes]
+        logit, error = DEFAULT_THRESHOLDS[self.mask_rules][axes]
         return replace(
             self,
             cellprob_threshold=logit if self.cellprob_threshold is None else self.cellprob_threshold,
             flow_threshold=error if self.flow_threshold is None else self.flow_threshold,
+            niter=NITER if self.niter is None else self.niter,
             min_size=MIN_SIZE if self.min_size is None else self.min_size,
         )
 
@@ -194,6 +223,14 @@ class SegmentParams(RecoveryParams):
         bool,
         Param("Average over flipped tiles at 50 % overlap, at about three times the cost.", option="--augment"),
     ] = False
+    tile_margin: Annotated[
+        TileMargin,
+        Param(
+            "Zeros around the image at the scale of the networks. fixed: 8 pixels on each side, and more behind an "
+            "image smaller than a tile. cellpose3: on each side 8 pixels and half of what is missing to a multiple of "
+            "16, as in Cellpose 3.1; no more behind a small image where the server's networks take tiles of any size."
+        ),
+    ] = "fixed"
     stack_mode: Annotated[
         StackMode | None,
         Param(
@@ -216,6 +253,14 @@ class SegmentParams(RecoveryParams):
             unset="from the pixel size of the image; 1 if that is unknown",
         ),
     ] = None
+    resample_stack: Annotated[
+        bool,
+        Param(
+            "Volumes: resample the stack to cubic voxels at the scale of the networks, then cut sections (paper, "
+            "Cellpose 3.1). Otherwise the sections are those of the stack.",
+            option="--resample-stack",
+        ),
+    ] = False
     view_weight: Annotated[
         float,
         Param("Weight of the xz and yz sections of a volume beside its xy planes. The paper has 1.", 0, 10),
@@ -229,6 +274,14 @@ class SegmentParams(RecoveryParams):
             1,
         ),
     ] = 0.1
+    sum_views: Annotated[
+        bool,
+        Param(
+            "Volumes: add the views, as Cellpose 3.1 does, instead of averaging them. Flows become twice as long and "
+            "logits three times as large.",
+            option="--sum-views",
+        ),
+    ] = False
     stitch_threshold: Annotated[
         float,
         Param(
@@ -239,6 +292,20 @@ class SegmentParams(RecoveryParams):
         ),
     ] = 0.25
 
+    @classmethod
+    def preset(cls, name: Preset, **values: Any) -> Self:
+        """Returns the parameters of a preset.
+
+        Args:
+            name: One of PRESETS.
+            values: Fields; they win over the preset. None stands for the default of the field.
+
+        Raises:
+            ParameterError: There is no such preset, or a value is out of range.
+            TypeError: A value has a wrong type, or there is no such field.
+        """
+        return cls(**{**preset_values(name), **values})
+
     def __post_init__(self) -> None:
         if self.diameter == 0:
             object.__setattr__(self, "diameter", None)
@@ -247,3 +314,34 @@ class SegmentParams(RecoveryParams):
 
 PARAMETERS = parameters(SegmentParams)
 """All parameters by name: those of the whole image first, then those of mask recovery."""
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "cellpose3": {
+        "normalization": Normalization("cellpose3"),
+        "tile_overlap": 0.1,
+        "tile_margin": "cellpose3",
+        "resample_stack": True,
+        "view_weight": 1.0,
+        "view_smoothing": 0.0,
+        "sum_views": True,
+        "interpolation": "bilinear",
+        "max_size_fraction": 0.4,
+        "min_volume_fraction": 0.0,
+        "fill_holes": True,
+        "mask_rules": "cellpose3",  # decides thresholds, niter and min_size that are left open
+    },
+}
+"""Values of parameters by preset. cellpose3: those with which results are nearest to those of Cellpose 3.1."""
+
+
+def preset_values(name: str | None) -> Mapping[str, Any]:
+    """Returns the values of a preset; none for None.
+
+    Raises:
+        ParameterError: There is no such preset.
+    """
+    if name is None:
+        return {}
+    if name not in PRESETS:
+        raise ParameterError("preset", repr(name), ", ".join(PRESETS))
+    return PRESETS[name]

@@ -57,8 +57,8 @@ class ErrorReason(Reason, Enum):
     )
     AXES_UNKNOWN = (
         "INVALID_ARGUMENT",
-        "The axes are not distinct letters of TCZYX and S with Y and X, or a file holds a time series.",
-        "Name the axes, or send one time point at a time.",
+        "The axes are not distinct letters of TCZYX and S with Y and X, or the image is a time series.",
+        "Name the axes, or make a request for each time point: `segment_series` and `cellserve segment` do.",
     )
     STACK_MODE_MISSING = (
         "INVALID_ARGUMENT",
@@ -95,8 +95,8 @@ class ErrorReason(Reason, Enum):
     )
     FIELD_INVALID = (
         "INVALID_ARGUMENT",
-        "A field has an unknown value of an enumeration, an id is longer than 128 printable ASCII characters, or two "
-        "fields contradict each other; `field` names the field.",
+        "A field has an unknown value of an enumeration, an id is longer than 128 printable ASCII characters, a grid "
+        "of tiles does not cover its plane, or two fields contradict each other; `field` names the field.",
         "Correct the field.",
     )
     MESSAGE_MALFORMED = (
@@ -124,6 +124,11 @@ class ErrorReason(Reason, Enum):
         "A chunk of an upload does not start where the chunk before ended, is too large, exceeds the declared size of "
         "the image, or does not fit its checksum.",
         "Send the chunks in order, each with its CRC-32.",
+    )
+    UPLOAD_CONTINUED = (
+        "INVALID_ARGUMENT",
+        "A newer call with the same idempotency key and header continues the upload of this call.",
+        "Give each image an idempotency key of its own.",
     )
     SERVICE_UNKNOWN = (
         "NOT_FOUND",
@@ -247,6 +252,20 @@ class ErrorReason(Reason, Enum):
         "INTERNAL",
         "The client cannot read the answer of the server.",
         "Report the failure with its request id.",
+        "client",
+    )
+    RUN_STOPPED = (
+        "FAILED_PRECONDITION",
+        "The segmentation of a large image cannot go on: the run folder holds another run or is in use, or the servers "
+        "changed their networks.",
+        "Do what the message says. The same command then goes on where the run was.",
+        "client",
+    )
+    EXTRA_MISSING = (
+        "FAILED_PRECONDITION",
+        "The image needs libraries that are not installed: it is a Zarr store or a slide, or exceeds the limits of the "
+        "server.",
+        "pip install 'cellserve[large]'",
         "client",
     )
     CLIENT_FAILED = (

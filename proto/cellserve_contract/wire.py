@@ -9,7 +9,12 @@ from cellserve_proto import v1 as pb
 
 from .params import PARAMETERS, Normalization, SegmentParams
 
-_ENUMS: dict[str, Any] = {"interpolation": pb.Interpolation, "mask_rules": pb.MaskRules, "stack_mode": pb.StackMode}
+_ENUMS: dict[str, Any] = {
+    "interpolation": pb.Interpolation,
+    "mask_rules": pb.MaskRules,
+    "stack_mode": pb.StackMode,
+    "tile_margin": pb.TileMargin,
+}
 
 
 class UnknownWordError(ValueError):

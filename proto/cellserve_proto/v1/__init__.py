@@ -5,6 +5,7 @@ from .image_pb2 import *
 from .large_pb2 import *
 from .limits_pb2 import *
 from .models_pb2 import *
+from .networks_pb2 import *
 from .params_pb2 import *
 from .request_pb2 import *
 from .results_pb2 import *

@@ -17,22 +17,13 @@ class DataType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DATA_TYPE_FLOAT32: _ClassVar[DataType]
     DATA_TYPE_FLOAT64: _ClassVar[DataType]
     DATA_TYPE_FLOAT16: _ClassVar[DataType]
+    DATA_TYPE_INT32: _ClassVar[DataType]
 
 class Compression(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     COMPRESSION_UNSPECIFIED: _ClassVar[Compression]
     COMPRESSION_NONE: _ClassVar[Compression]
     COMPRESSION_ZLIB: _ClassVar[Compression]
-
-class Edge(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
-    __slots__ = ()
-    EDGE_UNSPECIFIED: _ClassVar[Edge]
-    EDGE_Z_MIN: _ClassVar[Edge]
-    EDGE_Z_MAX: _ClassVar[Edge]
-    EDGE_Y_MIN: _ClassVar[Edge]
-    EDGE_Y_MAX: _ClassVar[Edge]
-    EDGE_X_MIN: _ClassVar[Edge]
-    EDGE_X_MAX: _ClassVar[Edge]
 DATA_TYPE_UNSPECIFIED: DataType
 DATA_TYPE_UINT8: DataType
 DATA_TYPE_UINT16: DataType
@@ -41,16 +32,10 @@ DATA_TYPE_INT16: DataType
 DATA_TYPE_FLOAT32: DataType
 DATA_TYPE_FLOAT64: DataType
 DATA_TYPE_FLOAT16: DataType
+DATA_TYPE_INT32: DataType
 COMPRESSION_UNSPECIFIED: Compression
 COMPRESSION_NONE: Compression
 COMPRESSION_ZLIB: Compression
-EDGE_UNSPECIFIED: Edge
-EDGE_Z_MIN: Edge
-EDGE_Z_MAX: Edge
-EDGE_Y_MIN: Edge
-EDGE_Y_MAX: Edge
-EDGE_X_MIN: Edge
-EDGE_X_MAX: Edge
 
 class Array(_message.Message):
     __slots__ = ("data_type", "shape", "compression", "data")
@@ -102,44 +87,12 @@ class PixelSize(_message.Message):
     z_um: float
     def __init__(self, y_um: _Optional[float] = ..., x_um: _Optional[float] = ..., z_um: _Optional[float] = ...) -> None: ...
 
-class Position(_message.Message):
-    __slots__ = ("z", "y", "x")
-    Z_FIELD_NUMBER: _ClassVar[int]
-    Y_FIELD_NUMBER: _ClassVar[int]
-    X_FIELD_NUMBER: _ClassVar[int]
-    z: int
-    y: int
-    x: int
-    def __init__(self, z: _Optional[int] = ..., y: _Optional[int] = ..., x: _Optional[int] = ...) -> None: ...
-
-class Extent(_message.Message):
-    __slots__ = ("z", "y", "x")
-    Z_FIELD_NUMBER: _ClassVar[int]
-    Y_FIELD_NUMBER: _ClassVar[int]
-    X_FIELD_NUMBER: _ClassVar[int]
-    z: int
-    y: int
-    x: int
-    def __init__(self, z: _Optional[int] = ..., y: _Optional[int] = ..., x: _Optional[int] = ...) -> None: ...
-
-class Block(_message.Message):
-    __slots__ = ("offset", "whole", "inner_edges")
-    OFFSET_FIELD_NUMBER: _ClassVar[int]
-    WHOLE_FIELD_NUMBER: _ClassVar[int]
-    INNER_EDGES_FIELD_NUMBER: _ClassVar[int]
-    offset: Position
-    whole: Extent
-    inner_edges: _containers.RepeatedScalarFieldContainer[Edge]
-    def __init__(self, offset: _Optional[_Union[Position, _Mapping]] = ..., whole: _Optional[_Union[Extent, _Mapping]] = ..., inner_edges: _Optional[_Iterable[_Union[Edge, str]]] = ...) -> None: ...
-
 class Image(_message.Message):
-    __slots__ = ("raw", "encoded", "pixel_size", "block")
+    __slots__ = ("raw", "encoded", "pixel_size")
     RAW_FIELD_NUMBER: _ClassVar[int]
     ENCODED_FIELD_NUMBER: _ClassVar[int]
     PIXEL_SIZE_FIELD_NUMBER: _ClassVar[int]
-    BLOCK_FIELD_NUMBER: _ClassVar[int]
     raw: RawImage
     encoded: EncodedImage
     pixel_size: PixelSize
-    block: Block
-    def __init__(self, raw: _Optional[_Union[RawImage, _Mapping]] = ..., encoded: _Optional[_Union[EncodedImage, _Mapping]] = ..., pixel_size: _Optional[_Union[PixelSize, _Mapping]] = ..., block: _Optional[_Union[Block, _Mapping]] = ...) -> None: ...
+    def __init__(self, raw: _Optional[_Union[RawImage, _Mapping]] = ..., encoded: _Optional[_Union[EncodedImage, _Mapping]] = ..., pixel_size: _Optional[_Union[PixelSize, _Mapping]] = ...) -> None: ...

@@ -26,7 +26,7 @@ from cellserve_proto.v1 import request_pb2 as cellserve_dot_v1_dot_request__pb2
 from cellserve_proto.v1 import results_pb2 as cellserve_dot_v1_dot_results__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63\x65llserve/v1/large.proto\x12\x0c\x63\x65llserve.v1\x1a\x1a\x63\x65llserve/v1/request.proto\x1a\x1a\x63\x65llserve/v1/results.proto\"4\n\x05\x43hunk\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\r\n\x05\x63rc32\x18\x03 \x01(\x07\"\xbf\x01\n\x12SegmentLargeHeader\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12/\n\x07segment\x18\x02 \x01(\x0b\x32\x1c.cellserve.v1.SegmentRequestH\x00\x12\x42\n\x11\x65stimate_diameter\x18\x04 \x01(\x0b\x32%.cellserve.v1.EstimateDiameterRequestH\x00\x12\x13\n\x0bimage_bytes\x18\x03 \x01(\x03\x42\x06\n\x04work\"w\n\x13SegmentLargeRequest\x12\x32\n\x06header\x18\x01 \x01(\x0b\x32 .cellserve.v1.SegmentLargeHeaderH\x00\x12$\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x13.cellserve.v1.ChunkH\x00\x42\x06\n\x04part\"(\n\x0eUploadProgress\x12\x16\n\x0ereceived_bytes\x18\x01 \x01(\x03\"7\n\x0cWorkProgress\x12\x12\n\ntiles_done\x18\x01 \x01(\x03\x12\x13\n\x0btiles_total\x18\x02 \x01(\x03\"[\n\x0bResultChunk\x12(\n\x05\x61rray\x18\x01 \x01(\x0e\x32\x19.cellserve.v1.ResultArray\x12\"\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x13.cellserve.v1.Chunk\"4\n\x0bObjectBatch\x12%\n\x07objects\x18\x01 \x03(\x0b\x32\x14.cellserve.v1.Object\"\xc1\x02\n\x14SegmentLargeResponse\x12.\n\x06upload\x18\x01 \x01(\x0b\x32\x1c.cellserve.v1.UploadProgressH\x00\x12*\n\x04work\x18\x02 \x01(\x0b\x32\x1a.cellserve.v1.WorkProgressH\x00\x12/\n\x06result\x18\x03 \x01(\x0b\x32\x1d.cellserve.v1.SegmentResponseH\x00\x12,\n\x07objects\x18\x04 \x01(\x0b\x32\x19.cellserve.v1.ObjectBatchH\x00\x12*\n\x05\x63hunk\x18\x05 \x01(\x0b\x32\x19.cellserve.v1.ResultChunkH\x00\x12:\n\x08\x64iameter\x18\x06 \x01(\x0b\x32&.cellserve.v1.EstimateDiameterResponseH\x00\x42\x06\n\x04part*\x96\x01\n\x0bResultArray\x12\x1c\n\x18RESULT_ARRAY_UNSPECIFIED\x10\x00\x12\x17\n\x13RESULT_ARRAY_LABELS\x10\x01\x12\x16\n\x12RESULT_ARRAY_FLOWS\x10\x02\x12!\n\x1dRESULT_ARRAY_CELL_PROBABILITY\x10\x03\x12\x15\n\x11RESULT_ARRAY_MAPS\x10\x04\x42I\n\x10org.cellserve.v1B\nLargeProtoP\x01Z\x18\x63\x65llserve/v1;cellservev1\xaa\x02\x0c\x43\x65llServe.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63\x65llserve/v1/large.proto\x12\x0c\x63\x65llserve.v1\x1a\x1a\x63\x65llserve/v1/request.proto\x1a\x1a\x63\x65llserve/v1/results.proto\"4\n\x05\x43hunk\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\r\n\x05\x63rc32\x18\x03 \x01(\x07\"\xbf\x01\n\x12SegmentLargeHeader\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12/\n\x07segment\x18\x02 \x01(\x0b\x32\x1c.cellserve.v1.SegmentRequestH\x00\x12\x42\n\x11\x65stimate_diameter\x18\x04 \x01(\x0b\x32%.cellserve.v1.EstimateDiameterRequestH\x00\x12\x13\n\x0bimage_bytes\x18\x03 \x01(\x03\x42\x06\n\x04work\"w\n\x13SegmentLargeRequest\x12\x32\n\x06header\x18\x01 \x01(\x0b\x32 .cellserve.v1.SegmentLargeHeaderH\x00\x12$\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x13.cellserve.v1.ChunkH\x00\x42\x06\n\x04part\"(\n\x0eUploadProgress\x12\x16\n\x0ereceived_bytes\x18\x01 \x01(\x03\"\xae\x01\n\x0cWorkProgress\x12\x12\n\ntiles_done\x18\x01 \x01(\x03\x12\x13\n\x0btiles_total\x18\x02 \x01(\x03\x12&\n\x05stage\x18\x03 \x01(\x0e\x32\x17.cellserve.v1.WorkStage\x12\x15\n\rsections_done\x18\x04 \x01(\x03\x12\x16\n\x0esections_total\x18\x05 \x01(\x03\x12\x13\n\x06left_s\x18\x06 \x01(\x01H\x00\x88\x01\x01\x42\t\n\x07_left_s\"[\n\x0bResultChunk\x12(\n\x05\x61rray\x18\x01 \x01(\x0e\x32\x19.cellserve.v1.ResultArray\x12\"\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x13.cellserve.v1.Chunk\"4\n\x0bObjectBatch\x12%\n\x07objects\x18\x01 \x03(\x0b\x32\x14.cellserve.v1.Object\"\xc1\x02\n\x14SegmentLargeResponse\x12.\n\x06upload\x18\x01 \x01(\x0b\x32\x1c.cellserve.v1.UploadProgressH\x00\x12*\n\x04work\x18\x02 \x01(\x0b\x32\x1a.cellserve.v1.WorkProgressH\x00\x12/\n\x06result\x18\x03 \x01(\x0b\x32\x1d.cellserve.v1.SegmentResponseH\x00\x12,\n\x07objects\x18\x04 \x01(\x0b\x32\x19.cellserve.v1.ObjectBatchH\x00\x12*\n\x05\x63hunk\x18\x05 \x01(\x0b\x32\x19.cellserve.v1.ResultChunkH\x00\x12:\n\x08\x64iameter\x18\x06 \x01(\x0b\x32&.cellserve.v1.EstimateDiameterResponseH\x00\x42\x06\n\x04part*\xa5\x01\n\tWorkStage\x12\x1a\n\x16WORK_STAGE_UNSPECIFIED\x10\x00\x12\x19\n\x15WORK_STAGE_PREPROCESS\x10\x01\x12\x17\n\x13WORK_STAGE_DIAMETER\x10\x02\x12\x18\n\x14WORK_STAGE_INFERENCE\x10\x03\x12\x17\n\x13WORK_STAGE_RECOVERY\x10\x04\x12\x15\n\x11WORK_STAGE_ENCODE\x10\x05*\x96\x01\n\x0bResultArray\x12\x1c\n\x18RESULT_ARRAY_UNSPECIFIED\x10\x00\x12\x17\n\x13RESULT_ARRAY_LABELS\x10\x01\x12\x16\n\x12RESULT_ARRAY_FLOWS\x10\x02\x12!\n\x1dRESULT_ARRAY_CELL_PROBABILITY\x10\x03\x12\x15\n\x11RESULT_ARRAY_MAPS\x10\x04\x42I\n\x10org.cellserve.v1B\nLargeProtoP\x01Z\x18\x63\x65llserve/v1;cellservev1\xaa\x02\x0c\x43\x65llServe.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,8 +34,10 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'cellserve_proto.v1.large_pb
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\020org.cellserve.v1B\nLargeProtoP\001Z\030cellserve/v1;cellservev1\252\002\014CellServe.V1'
-  _globals['_RESULTARRAY']._serialized_start=1038
-  _globals['_RESULTARRAY']._serialized_end=1188
+  _globals['_WORKSTAGE']._serialized_start=1158
+  _globals['_WORKSTAGE']._serialized_end=1323
+  _globals['_RESULTARRAY']._serialized_start=1326
+  _globals['_RESULTARRAY']._serialized_end=1476
   _globals['_CHUNK']._serialized_start=98
   _globals['_CHUNK']._serialized_end=150
   _globals['_SEGMENTLARGEHEADER']._serialized_start=153
@@ -44,12 +46,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SEGMENTLARGEREQUEST']._serialized_end=465
   _globals['_UPLOADPROGRESS']._serialized_start=467
   _globals['_UPLOADPROGRESS']._serialized_end=507
-  _globals['_WORKPROGRESS']._serialized_start=509
-  _globals['_WORKPROGRESS']._serialized_end=564
-  _globals['_RESULTCHUNK']._serialized_start=566
-  _globals['_RESULTCHUNK']._serialized_end=657
-  _globals['_OBJECTBATCH']._serialized_start=659
-  _globals['_OBJECTBATCH']._serialized_end=711
-  _globals['_SEGMENTLARGERESPONSE']._serialized_start=714
-  _globals['_SEGMENTLARGERESPONSE']._serialized_end=1035
+  _globals['_WORKPROGRESS']._serialized_start=510
+  _globals['_WORKPROGRESS']._serialized_end=684
+  _globals['_RESULTCHUNK']._serialized_start=686
+  _globals['_RESULTCHUNK']._serialized_end=777
+  _globals['_OBJECTBATCH']._serialized_start=779
+  _globals['_OBJECTBATCH']._serialized_end=831
+  _globals['_SEGMENTLARGERESPONSE']._serialized_start=834
+  _globals['_SEGMENTLARGERESPONSE']._serialized_end=1155
 # @@protoc_insertion_point(module_scope)

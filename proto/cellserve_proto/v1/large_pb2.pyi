@@ -9,6 +9,15 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class WorkStage(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    WORK_STAGE_UNSPECIFIED: _ClassVar[WorkStage]
+    WORK_STAGE_PREPROCESS: _ClassVar[WorkStage]
+    WORK_STAGE_DIAMETER: _ClassVar[WorkStage]
+    WORK_STAGE_INFERENCE: _ClassVar[WorkStage]
+    WORK_STAGE_RECOVERY: _ClassVar[WorkStage]
+    WORK_STAGE_ENCODE: _ClassVar[WorkStage]
+
 class ResultArray(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     RESULT_ARRAY_UNSPECIFIED: _ClassVar[ResultArray]
@@ -16,6 +25,12 @@ class ResultArray(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     RESULT_ARRAY_FLOWS: _ClassVar[ResultArray]
     RESULT_ARRAY_CELL_PROBABILITY: _ClassVar[ResultArray]
     RESULT_ARRAY_MAPS: _ClassVar[ResultArray]
+WORK_STAGE_UNSPECIFIED: WorkStage
+WORK_STAGE_PREPROCESS: WorkStage
+WORK_STAGE_DIAMETER: WorkStage
+WORK_STAGE_INFERENCE: WorkStage
+WORK_STAGE_RECOVERY: WorkStage
+WORK_STAGE_ENCODE: WorkStage
 RESULT_ARRAY_UNSPECIFIED: ResultArray
 RESULT_ARRAY_LABELS: ResultArray
 RESULT_ARRAY_FLOWS: ResultArray
@@ -59,12 +74,20 @@ class UploadProgress(_message.Message):
     def __init__(self, received_bytes: _Optional[int] = ...) -> None: ...
 
 class WorkProgress(_message.Message):
-    __slots__ = ("tiles_done", "tiles_total")
+    __slots__ = ("tiles_done", "tiles_total", "stage", "sections_done", "sections_total", "left_s")
     TILES_DONE_FIELD_NUMBER: _ClassVar[int]
     TILES_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    SECTIONS_DONE_FIELD_NUMBER: _ClassVar[int]
+    SECTIONS_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    LEFT_S_FIELD_NUMBER: _ClassVar[int]
     tiles_done: int
     tiles_total: int
-    def __init__(self, tiles_done: _Optional[int] = ..., tiles_total: _Optional[int] = ...) -> None: ...
+    stage: WorkStage
+    sections_done: int
+    sections_total: int
+    left_s: float
+    def __init__(self, tiles_done: _Optional[int] = ..., tiles_total: _Optional[int] = ..., stage: _Optional[_Union[WorkStage, str]] = ..., sections_done: _Optional[int] = ..., sections_total: _Optional[int] = ..., left_s: _Optional[float] = ...) -> None: ...
 
 class ResultChunk(_message.Message):
     __slots__ = ("array", "chunk")

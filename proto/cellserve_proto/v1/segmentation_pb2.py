@@ -25,12 +25,13 @@ _sym_db = _symbol_database.Default()
 from cellserve_proto.v1 import large_pb2 as cellserve_dot_v1_dot_large__pb2
 from cellserve_proto.v1 import limits_pb2 as cellserve_dot_v1_dot_limits__pb2
 from cellserve_proto.v1 import models_pb2 as cellserve_dot_v1_dot_models__pb2
+from cellserve_proto.v1 import networks_pb2 as cellserve_dot_v1_dot_networks__pb2
 from cellserve_proto.v1 import request_pb2 as cellserve_dot_v1_dot_request__pb2
 from cellserve_proto.v1 import results_pb2 as cellserve_dot_v1_dot_results__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63\x65llserve/v1/segmentation.proto\x12\x0c\x63\x65llserve.v1\x1a\x18\x63\x65llserve/v1/large.proto\x1a\x19\x63\x65llserve/v1/limits.proto\x1a\x19\x63\x65llserve/v1/models.proto\x1a\x1a\x63\x65llserve/v1/request.proto\x1a\x1a\x63\x65llserve/v1/results.proto\x1a\x17google/rpc/status.proto\"W\n\x14SegmentStreamRequest\x12\x10\n\x08\x66rame_id\x18\x01 \x01(\t\x12-\n\x07request\x18\x02 \x01(\x0b\x32\x1c.cellserve.v1.SegmentRequest\"\xa2\x01\n\x15SegmentStreamResponse\x12\x14\n\x0c\x66rame_number\x18\x01 \x01(\x03\x12\x10\n\x08\x66rame_id\x18\x02 \x01(\t\x12\x31\n\x08response\x18\x03 \x01(\x0b\x32\x1d.cellserve.v1.SegmentResponseH\x00\x12#\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"\x13\n\x11ListModelsRequest\"P\n\x12ListModelsResponse\x12#\n\x06models\x18\x01 \x03(\x0b\x32\x13.cellserve.v1.Model\x12\x15\n\rdefault_model\x18\x02 \x01(\t\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"6\n\x10GetModelResponse\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.cellserve.v1.Model\"\x12\n\x10GetLimitsRequest\"Q\n\x11GetLimitsResponse\x12$\n\x06limits\x18\x01 \x01(\x0b\x32\x14.cellserve.v1.Limits\x12\x16\n\x0eserver_version\x18\x02 \x01(\t2\xe3\x04\n\x13SegmentationService\x12\x46\n\x07Segment\x12\x1c.cellserve.v1.SegmentRequest\x1a\x1d.cellserve.v1.SegmentResponse\x12\\\n\rSegmentStream\x12\".cellserve.v1.SegmentStreamRequest\x1a#.cellserve.v1.SegmentStreamResponse(\x01\x30\x01\x12Y\n\x0cSegmentLarge\x12!.cellserve.v1.SegmentLargeRequest\x1a\".cellserve.v1.SegmentLargeResponse(\x01\x30\x01\x12\x61\n\x10\x45stimateDiameter\x12%.cellserve.v1.EstimateDiameterRequest\x1a&.cellserve.v1.EstimateDiameterResponse\x12O\n\nListModels\x12\x1f.cellserve.v1.ListModelsRequest\x1a .cellserve.v1.ListModelsResponse\x12I\n\x08GetModel\x12\x1d.cellserve.v1.GetModelRequest\x1a\x1e.cellserve.v1.GetModelResponse\x12L\n\tGetLimits\x12\x1e.cellserve.v1.GetLimitsRequest\x1a\x1f.cellserve.v1.GetLimitsResponseBP\n\x10org.cellserve.v1B\x11SegmentationProtoP\x01Z\x18\x63\x65llserve/v1;cellservev1\xaa\x02\x0c\x43\x65llServe.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63\x65llserve/v1/segmentation.proto\x12\x0c\x63\x65llserve.v1\x1a\x18\x63\x65llserve/v1/large.proto\x1a\x19\x63\x65llserve/v1/limits.proto\x1a\x19\x63\x65llserve/v1/models.proto\x1a\x1b\x63\x65llserve/v1/networks.proto\x1a\x1a\x63\x65llserve/v1/request.proto\x1a\x1a\x63\x65llserve/v1/results.proto\x1a\x17google/rpc/status.proto\"W\n\x14SegmentStreamRequest\x12\x10\n\x08\x66rame_id\x18\x01 \x01(\t\x12-\n\x07request\x18\x02 \x01(\x0b\x32\x1c.cellserve.v1.SegmentRequest\"\xa2\x01\n\x15SegmentStreamResponse\x12\x14\n\x0c\x66rame_number\x18\x01 \x01(\x03\x12\x10\n\x08\x66rame_id\x18\x02 \x01(\t\x12\x31\n\x08response\x18\x03 \x01(\x0b\x32\x1d.cellserve.v1.SegmentResponseH\x00\x12#\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"\x13\n\x11ListModelsRequest\"P\n\x12ListModelsResponse\x12#\n\x06models\x18\x01 \x03(\x0b\x32\x13.cellserve.v1.Model\x12\x15\n\rdefault_model\x18\x02 \x01(\t\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"6\n\x10GetModelResponse\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.cellserve.v1.Model\"\x12\n\x10GetLimitsRequest\"Q\n\x11GetLimitsResponse\x12$\n\x06limits\x18\x01 \x01(\x0b\x32\x14.cellserve.v1.Limits\x12\x16\n\x0eserver_version\x18\x02 \x01(\t2\xb7\x05\n\x13SegmentationService\x12\x46\n\x07Segment\x12\x1c.cellserve.v1.SegmentRequest\x1a\x1d.cellserve.v1.SegmentResponse\x12\\\n\rSegmentStream\x12\".cellserve.v1.SegmentStreamRequest\x1a#.cellserve.v1.SegmentStreamResponse(\x01\x30\x01\x12Y\n\x0cSegmentLarge\x12!.cellserve.v1.SegmentLargeRequest\x1a\".cellserve.v1.SegmentLargeResponse(\x01\x30\x01\x12\x61\n\x10\x45stimateDiameter\x12%.cellserve.v1.EstimateDiameterRequest\x1a&.cellserve.v1.EstimateDiameterResponse\x12R\n\x0bRunNetworks\x12 .cellserve.v1.RunNetworksRequest\x1a!.cellserve.v1.RunNetworksResponse\x12O\n\nListModels\x12\x1f.cellserve.v1.ListModelsRequest\x1a .cellserve.v1.ListModelsResponse\x12I\n\x08GetModel\x12\x1d.cellserve.v1.GetModelRequest\x1a\x1e.cellserve.v1.GetModelResponse\x12L\n\tGetLimits\x12\x1e.cellserve.v1.GetLimitsRequest\x1a\x1f.cellserve.v1.GetLimitsResponseBP\n\x10org.cellserve.v1B\x11SegmentationProtoP\x01Z\x18\x63\x65llserve/v1;cellservev1\xaa\x02\x0c\x43\x65llServe.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,22 +39,22 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'cellserve_proto.v1.segmenta
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\020org.cellserve.v1B\021SegmentationProtoP\001Z\030cellserve/v1;cellservev1\252\002\014CellServe.V1'
-  _globals['_SEGMENTSTREAMREQUEST']._serialized_start=210
-  _globals['_SEGMENTSTREAMREQUEST']._serialized_end=297
-  _globals['_SEGMENTSTREAMRESPONSE']._serialized_start=300
-  _globals['_SEGMENTSTREAMRESPONSE']._serialized_end=462
-  _globals['_LISTMODELSREQUEST']._serialized_start=464
-  _globals['_LISTMODELSREQUEST']._serialized_end=483
-  _globals['_LISTMODELSRESPONSE']._serialized_start=485
-  _globals['_LISTMODELSRESPONSE']._serialized_end=565
-  _globals['_GETMODELREQUEST']._serialized_start=567
-  _globals['_GETMODELREQUEST']._serialized_end=598
-  _globals['_GETMODELRESPONSE']._serialized_start=600
-  _globals['_GETMODELRESPONSE']._serialized_end=654
-  _globals['_GETLIMITSREQUEST']._serialized_start=656
-  _globals['_GETLIMITSREQUEST']._serialized_end=674
-  _globals['_GETLIMITSRESPONSE']._serialized_start=676
-  _globals['_GETLIMITSRESPONSE']._serialized_end=757
-  _globals['_SEGMENTATIONSERVICE']._serialized_start=760
-  _globals['_SEGMENTATIONSERVICE']._serialized_end=1371
+  _globals['_SEGMENTSTREAMREQUEST']._serialized_start=239
+  _globals['_SEGMENTSTREAMREQUEST']._serialized_end=326
+  _globals['_SEGMENTSTREAMRESPONSE']._serialized_start=329
+  _globals['_SEGMENTSTREAMRESPONSE']._serialized_end=491
+  _globals['_LISTMODELSREQUEST']._serialized_start=493
+  _globals['_LISTMODELSREQUEST']._serialized_end=512
+  _globals['_LISTMODELSRESPONSE']._serialized_start=514
+  _globals['_LISTMODELSRESPONSE']._serialized_end=594
+  _globals['_GETMODELREQUEST']._serialized_start=596
+  _globals['_GETMODELREQUEST']._serialized_end=627
+  _globals['_GETMODELRESPONSE']._serialized_start=629
+  _globals['_GETMODELRESPONSE']._serialized_end=683
+  _globals['_GETLIMITSREQUEST']._serialized_start=685
+  _globals['_GETLIMITSREQUEST']._serialized_end=703
+  _globals['_GETLIMITSRESPONSE']._serialized_start=705
+  _globals['_GETLIMITSRESPONSE']._serialized_end=786
+  _globals['_SEGMENTATIONSERVICE']._serialized_start=789
+  _globals['_SEGMENTATIONSERVICE']._serialized_end=1484
 # @@protoc_insertion_point(module_scope)

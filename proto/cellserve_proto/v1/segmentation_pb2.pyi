@@ -1,6 +1,7 @@
 from cellserve_proto.v1 import large_pb2 as _large_pb2
 from cellserve_proto.v1 import limits_pb2 as _limits_pb2
 from cellserve_proto.v1 import models_pb2 as _models_pb2
+from cellserve_proto.v1 import networks_pb2 as _networks_pb2
 from cellserve_proto.v1 import request_pb2 as _request_pb2
 from cellserve_proto.v1 import results_pb2 as _results_pb2
 from google.rpc import status_pb2 as _status_pb2

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from cellserve_proto.v1 import large_pb2 as cellserve_dot_v1_dot_large__pb2
+from cellserve_proto.v1 import networks_pb2 as cellserve_dot_v1_dot_networks__pb2
 from cellserve_proto.v1 import request_pb2 as cellserve_dot_v1_dot_request__pb2
 from cellserve_proto.v1 import results_pb2 as cellserve_dot_v1_dot_results__pb2
 from cellserve_proto.v1 import segmentation_pb2 as cellserve_dot_v1_dot_segmentation__pb2
@@ -58,6 +59,11 @@ class SegmentationServiceStub:
                 request_serializer=cellserve_dot_v1_dot_request__pb2.EstimateDiameterRequest.SerializeToString,
                 response_deserializer=cellserve_dot_v1_dot_results__pb2.EstimateDiameterResponse.FromString,
                 _registered_method=True)
+        self.RunNetworks = channel.unary_unary(
+                '/cellserve.v1.SegmentationService/RunNetworks',
+                request_serializer=cellserve_dot_v1_dot_networks__pb2.RunNetworksRequest.SerializeToString,
+                response_deserializer=cellserve_dot_v1_dot_networks__pb2.RunNetworksResponse.FromString,
+                _registered_method=True)
         self.ListModels = channel.unary_unary(
                 '/cellserve.v1.SegmentationService/ListModels',
                 request_serializer=cellserve_dot_v1_dot_segmentation__pb2.ListModelsRequest.SerializeToString,
@@ -108,6 +114,13 @@ class SegmentationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RunNetworks(self, request, context):
+        """Runs the networks on planes that the caller has prepared. For images of any size, which the caller segments block by block.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListModels(self, request, context):
         """Lists the model families this server offers.
         """
@@ -152,6 +165,11 @@ def add_SegmentationServiceServicer_to_server(servicer, server):
                     servicer.EstimateDiameter,
                     request_deserializer=cellserve_dot_v1_dot_request__pb2.EstimateDiameterRequest.FromString,
                     response_serializer=cellserve_dot_v1_dot_results__pb2.EstimateDiameterResponse.SerializeToString,
+            ),
+            'RunNetworks': grpc.unary_unary_rpc_method_handler(
+                    servicer.RunNetworks,
+                    request_deserializer=cellserve_dot_v1_dot_networks__pb2.RunNetworksRequest.FromString,
+                    response_serializer=cellserve_dot_v1_dot_networks__pb2.RunNetworksResponse.SerializeToString,
             ),
             'ListModels': grpc.unary_unary_rpc_method_handler(
                     servicer.ListModels,
@@ -278,6 +296,33 @@ class SegmentationService:
             '/cellserve.v1.SegmentationService/EstimateDiameter',
             cellserve_dot_v1_dot_request__pb2.EstimateDiameterRequest.SerializeToString,
             cellserve_dot_v1_dot_results__pb2.EstimateDiameterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RunNetworks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cellserve.v1.SegmentationService/RunNetworks',
+            cellserve_dot_v1_dot_networks__pb2.RunNetworksRequest.SerializeToString,
+            cellserve_dot_v1_dot_networks__pb2.RunNetworksResponse.FromString,
             options,
             channel_credentials,
             insecure,
