@@ -17,6 +17,7 @@ from string import Template
 
 import onnx
 from cellserve_contract import model_card
+from cellserve_contract.tiles import TILE
 from cellserve_formats.files import write_json
 from cellserve_networks.checkpoint import CHANNELS, Checkpoint
 from cellserve_networks.network import DEFAULT_DIAMETER, OUTPUT_CHANNELS, STYLE_SIZE, Ensemble, StyleNetwork
@@ -24,13 +25,13 @@ from cellserve_postprocess import SizeModel
 from torch import nn
 
 from cellserve_export.errors import FamilyError
-from cellserve_export.graph import TILE, Precision, ensemble_graph, style_graph
+from cellserve_export.graph import Precision, ensemble_graph, style_graph
 from cellserve_export.parity import Parity, Tiles, check_parity
 from cellserve_export.repository import check_repository, refuse_existing
 
 # As Triton's configuration declares them.
 _OUTPUTS = {
-    "flows": f"dims: [ {OUTPUT_CHANNELS}, {TILE}, {TILE} ] }} # 5 * flow y, 5 * flow x, cell-probability logit",
+    "flows": f"dims: [ {OUTPUT_CHANNELS}, SIDES ] }} # 5 * flow y, 5 * flow x, cell-probability logit",
     "style": f"dims: [ {STYLE_SIZE} ] }} # unit length",
 }
 _TOOLS = ("cellserve", "onnx", "onnxruntime", "torch")
@@ -178,11 +179,14 @@ def _write_model(directory: Path, family: str, model: _Model) -> str:
     content = model.graph.SerializeToString(deterministic=True)
     sha256 = hashlib.sha256(content).hexdigest()
     outputs = "\n".join(f'output {{ name: "{name}" data_type: TYPE_FP32 {_OUTPUTS[name]}' for name in model.outputs)
-    values = {"model": model.name, "family": family, "sha256": sha256, "outputs": outputs}
+    values = {"model": model.name, "family": family, "sha256": sha256}
+    any_sides, tile_sides = (outputs.replace("SIDES", sides) for sides in ("-1, -1", f"{TILE}, {TILE}"))
     (directory / "configs").mkdir(parents=True)
-    (directory / "config.pbtxt").write_text(_template("cpu.pbtxt").substitute(values, delay_us=model.cpu_delay_us))
+    (directory / "config.pbtxt").write_text(
+        _template("cpu.pbtxt").substitute(values, outputs=any_sides, delay_us=model.cpu_delay_us)
+    )
     (directory / "configs" / "gpu.pbtxt").write_text(
-        _template("gpu.pbtxt").substitute(values, delay_us=model.gpu_delay_us)
+        _template("gpu.pbtxt").substitute(values, outputs=tile_sides, delay_us=model.gpu_delay_us)
     )
     (directory / "1").mkdir()
     (directory / "1" / "model.onnx").write_bytes(content)

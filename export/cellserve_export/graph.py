@@ -12,6 +12,7 @@ from typing import Any, Literal, cast
 import numpy as np
 import onnx
 import torch
+from cellserve_contract.tiles import TILE
 from cellserve_networks.network import (
     INPUT_CHANNELS,
     OUTPUT_CHANNELS,
@@ -32,7 +33,6 @@ from cellserve_export.errors import ExportError
 # Old enough for ONNX Runtime 1.20, TensorRT 8.6 and OpenVINO 2023; nothing here gains from a newer one.
 OPSET = 17
 IR_VERSION = 8
-TILE = 224  # as cellserve_preprocess.TILE, which needs OpenCV; a test keeps them equal
 
 Precision = Literal["fp16", "fp32"]
 

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import torch
+from cellserve_contract.tiles import TILE
 from cellserve_networks.network import INPUT_CHANNELS, CPnet
 from numpy.typing import NDArray
 from torch import nn
 
 from cellserve_export.errors import ParityError
-from cellserve_export.graph import TILE, Precision, stored
+from cellserve_export.graph import Precision, stored
 
 TOLERANCE = 1e-4
 

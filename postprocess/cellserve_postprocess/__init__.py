@@ -8,7 +8,7 @@ from .flows import diffuse
 from .masks import Recovered, recover_masks
 from .objects import ObjectTable, measure_extents, measure_objects, median_diameter
 from .outlines import trace_outlines
-from .reassemble import MapSums, to_maps
+from .reassemble import MapSums, TileWeights, tile_weights, to_maps
 from .size_model import (
     LARGEST_DIAMETER,
     SMALLEST_DIAMETER,
@@ -19,13 +19,12 @@ from .size_model import (
     style_grid,
 )
 from .stitching import STITCH_THRESHOLD, Stitched, Stitcher, stitch
-from .views import SECTION_AXES, ViewSums, smooth_view
+from .views import ViewSums, smooth_sections, smooth_view, smoothing_reach, view_rule
 from .warmth import warm_up
 
 __all__ = [
     "FLOW_SCALE",
     "LARGEST_DIAMETER",
-    "SECTION_AXES",
     "SMALLEST_DIAMETER",
     "STITCH_THRESHOLD",
     "STYLE_SIZE",
@@ -36,6 +35,7 @@ __all__ = [
     "SizeModel",
     "Stitched",
     "Stitcher",
+    "TileWeights",
     "ViewSums",
     "bounded_diameter",
     "diffuse",
@@ -46,10 +46,14 @@ __all__ = [
     "measure_objects",
     "median_diameter",
     "recover_masks",
+    "smooth_sections",
     "smooth_view",
+    "smoothing_reach",
     "stitch",
     "style_grid",
+    "tile_weights",
     "to_maps",
     "trace_outlines",
+    "view_rule",
     "warm_up",
 ]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ._tracking import ESCAPED, HALF, NONE, ONE, ROUND
 from ._traps3d import EXIT, TRAP
-from ._window import Window, cell_of, has_left, inside, step_from, voxel_of
+from ._window import Position, Window, cell_of, has_left, inside, step_from, voxel_of
 
 CUBE = 16
 """Side of the cube of voxels that advance together: flows around the cube stay in a near cache."""
@@ -215,17 +215,25 @@ def _watch(
 
 
 @kernel
-def follow_nearest(
+def follow_stepwise(
     flow: NDArray[np.float32],
     window: Window,
+    stretched: bool,
     niter: int,
     first: int,
     last: int,
     ends: NDArray[np.int32],
     cancelled: NDArray[np.uint8],
 ) -> None:
-    """Follow the flow of the nearest voxel (as the paper does) to the nearest voxel. Arguments: `follow_trilinear`."""
+    """Follow flows step by step, without traps. Other arguments: `follow_trilinear`.
+
+    Args:
+        stretched: whether flows are trilinear at stretched positions, as in Cellpose 3.1. Otherwise flows are those of
+            the nearest voxel, and paths end in the nearest voxel (paper).
+    """
     flat_ends = ends.ravel()
+    half = np.float32(0) if stretched else HALF  # from a position to the voxel that it ends in
+    reach = HALF if stretched else np.float32(0)  # from a position to where its flow is read, at most
     index = np.empty(CUBE**3, np.int32)
     z = np.empty(CUBE**3, np.float32)
     y = np.empty(CUBE**3, np.float32)
@@ -243,20 +251,21 @@ def follow_nearest(
                 return
             moving = np.int64(0)
             for i in range(active):
-                if has_left(window, z[i], y[i], x[i]):
+                if _leaves(window, reach, z[i], y[i], x[i]):
                     flat_ends[index[i]] = ESCAPED
                     continue
-                at_z = np.int32(z[i] + HALF) - window.origin[0]
-                at_y = np.int32(y[i] + HALF) - window.origin[1]
-                at_x = np.int32(x[i] + HALF) - window.origin[2]
-                new_z = inside(z[i] + flow[at_z, at_y, at_x, 0], window.low[0], window.high[0])
-                new_y = inside(y[i] + flow[at_z, at_y, at_x, 1], window.low[1], window.high[1])
-                new_x = inside(x[i] + flow[at_z, at_y, at_x, 2], window.low[2], window.high[2])
+                if stretched:
+                    flow_z, flow_y, flow_x = _stretched(flow, window, z[i], y[i], x[i])
+                else:
+                    flow_z, flow_y, flow_x = _nearest(flow, window, z[i], y[i], x[i])
+                new_z = inside(z[i] + flow_z, window.low[0], window.high[0])
+                new_y = inside(y[i] + flow_y, window.low[1], window.high[1])
+                new_x = inside(x[i] + flow_x, window.low[2], window.high[2])
                 still = new_z == z[i] and new_y == y[i] and new_x == x[i]
                 back = new_z == before_z[i] and new_y == before_y[i] and new_x == before_x[i]
                 # Back where it was a step ago, a position goes to and fro; an even number of steps leaves it here.
                 if still or (back and (niter - step) % 2 == 0):
-                    flat_ends[index[i]] = voxel_of(window, z[i] + HALF, y[i] + HALF, x[i] + HALF)
+                    flat_ends[index[i]] = voxel_of(window, z[i] + half, y[i] + half, x[i] + half)
                 else:
                     index[moving] = index[i]
                     before_z[moving] = z[i]
@@ -268,7 +277,66 @@ def follow_nearest(
                     moving += 1
             active = moving
         for i in range(active):
-            if has_left(window, z[i], y[i], x[i]):
+            if _leaves(window, reach, z[i], y[i], x[i]):
                 flat_ends[index[i]] = ESCAPED
             else:
-                flat_ends[index[i]] = voxel_of(window, z[i] + HALF, y[i] + HALF, x[i] + HALF)
+                flat_ends[index[i]] = voxel_of(window, z[i] + half, y[i] + half, x[i] + half)
+
+
+@inlined
+def _leaves(window: Window, reach: np.float32, z: np.float32, y: np.float32, x: np.float32) -> bool:
+    """Whether a position is so near to a face of the window that its flow may be read beyond."""
+    return bool(has_left(window, z - reach, y - reach, x - reach) or has_left(window, z + reach, y + reach, x + reach))
+
+
+@inlined
+def _nearest(flow: NDArray[np.float32], window: Window, z: np.float32, y: np.float32, x: np.float32) -> Position:
+    """The flow of the voxel nearest to a position."""
+    at_z = np.int32(z + HALF) - window.origin[0]
+    at_y = np.int32(y + HALF) - window.origin[1]
+    at_x = np.int32(x + HALF) - window.origin[2]
+    return flow[at_z, at_y, at_x, 0], flow[at_z, at_y, at_x, 1], flow[at_z, at_y, at_x, 2]
+
+
+@inlined
+def _stretched(flow: NDArray[np.float32], window: Window, z: np.float32, y: np.float32, x: np.float32) -> Position:
+    """The flow that Cellpose 3.1 reads for a position: up to half a voxel nearer to the face, zero beyond the face."""
+    read_z = z * window.stretch[0] - window.shift[0]
+    read_y = y * window.stretch[1] - window.shift[1]
+    read_x = x * window.stretch[2] - window.shift[2]
+    floor_z, floor_y, floor_x = np.floor(read_z), np.floor(read_y), np.floor(read_x)
+    part_z, part_y, part_x = read_z - floor_z, read_y - floor_y, read_x - floor_x
+    # Voxel -1 is the last of the axis, where the frame of zeros lies.
+    at_z = np.int32(floor_z) - window.origin[0]
+    at_y = np.int32(floor_y) - window.origin[1]
+    at_x = np.int32(floor_x) - window.origin[2]
+    return (
+        _between(flow, at_z, at_y, at_x, part_z, part_y, part_x, 0),
+        _between(flow, at_z, at_y, at_x, part_z, part_y, part_x, 1),
+        _between(flow, at_z, at_y, at_x, part_z, part_y, part_x, 2),
+    )
+
+
+@inlined
+def _between(
+    flow: NDArray[np.float32],
+    at_z: np.int32,
+    at_y: np.int32,
+    at_x: np.int32,
+    part_z: np.float32,
+    part_y: np.float32,
+    part_x: np.float32,
+    axis: int,
+) -> np.float32:
+    """One component of the flow between eight voxels; first along z, then along y, then along x."""
+    near = _along(flow[at_z, at_y, at_x, axis], flow[at_z + 1, at_y, at_x, axis], part_z)
+    far = _along(flow[at_z, at_y + 1, at_x, axis], flow[at_z + 1, at_y + 1, at_x, axis], part_z)
+    left = _along(near, far, part_y)
+    near = _along(flow[at_z, at_y, at_x + 1, axis], flow[at_z + 1, at_y, at_x + 1, axis], part_z)
+    far = _along(flow[at_z, at_y + 1, at_x + 1, axis], flow[at_z + 1, at_y + 1, at_x + 1, axis], part_z)
+    return _along(left, _along(near, far, part_y), part_x)
+
+
+@inlined
+def _along(near: np.float32, far: np.float32, part: np.float32) -> np.float32:
+    return near + part * (far - near)

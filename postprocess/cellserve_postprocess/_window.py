@@ -24,6 +24,8 @@ class Window(NamedTuple):
         low, high: positions are kept between these: the first and the last voxel of the box along each axis.
         left, right: positions at these or beyond have left the box; no position is at a face that is one of the volume.
         slack: float32, what rounding adds to a position at most.
+        stretch, shift: Cellpose 3.1 reads the flow of a position at `stretch` times the position less `shift`. On an
+            axis of one voxel they are 1 and 0.
     """
 
     origin: tuple[int, int, int]
@@ -33,6 +35,8 @@ class Window(NamedTuple):
     left: Position
     right: Position
     slack: np.float32
+    stretch: Position
+    shift: Position
 
 
 def window_of(origin: tuple[int, int, int], shape: tuple[int, int, int], volume: tuple[int, int, int]) -> Window:
@@ -44,7 +48,10 @@ def window_of(origin: tuple[int, int, int], shape: tuple[int, int, int], volume:
     left = (low[axis] if origin[axis] > 0 else -1 for axis in range(3))
     right = (high[axis] if origin[axis] + shape[axis] < volume[axis] else np.inf for axis in range(3))
     slack = np.spacing(np.float32(max(volume))) + ROUNDING
-    return Window(low, (depth, height, width), _floats(low), _floats(high), _floats(left), _floats(right), slack)
+    stretch = _floats(length / max(1, length - 1) for length in volume)
+    shift = _floats(0.5 * (length > 1) for length in volume)
+    faces = _floats(low), _floats(high), _floats(left), _floats(right)
+    return Window(low, (depth, height, width), *faces, slack, stretch, shift)
 
 
 def _floats(numbers: Iterable[float]) -> Position:

@@ -45,9 +45,10 @@ def follow_window(
     height, width = maps.shape[1:]
     flow = np.zeros((height + 1, width + 1, 2), np.float32)
     ends = np.empty((height, width), np.int32)
-    logit = params.resolved(2).cellprob_threshold
-    assert logit is not None  # resolved
-    threshold, scale = np.float32(logit), np.float32(FLOW_SCALE)
+    params = params.resolved(2)
+    assert params.cellprob_threshold is not None  # resolved
+    assert params.niter is not None
+    threshold, scale, niter = np.float32(params.cellprob_threshold), np.float32(FLOW_SCALE), params.niter
     threads.each(lambda rows: keep(maps, threshold, scale, *rows, flow, ends), bands(ends.shape))
     if core is not None:
         wanted = ends[core].copy()
@@ -57,13 +58,13 @@ def follow_window(
     rim = list(_rim(ends.shape, origin, whole))
     if params.interpolation == "nearest":
         _fill(flow, ends.shape, rim, 0)  # no path goes on from there
-        threads.each(lambda rows: follow_nearest(flow, params.niter, origin, *rows, ends, flag), bands(ends.shape))
+        threads.each(lambda rows: follow_nearest(flow, niter, origin, *rows, ends, flag), bands(ends.shape))
     else:
         traps = np.zeros((height + 1, width + 1), np.bool_)
         threads.each(lambda rows: find_traps(flow, *rows, traps), bands(ends.shape))
         _fill(traps, ends.shape, rim, True)
         threads.each(
-            lambda rows: follow_bilinear(flow, traps, params.niter, origin, *rows, ends, flag),
+            lambda rows: follow_bilinear(flow, traps, niter, origin, *rows, ends, flag),
             bands(ends.shape, multiple=SQUARE),
         )
     if rim:

@@ -33,6 +33,10 @@ def taper() -> NDArray[np.float64]:
     return weight
 
 
+TileWeights = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Weights [tiles, 224] of the rows and of the columns of tiles of a part of a grid."""
+
+
 class MapSums:
     """The average of overlapping tiles (paper, "Image tiling"), built up tile by tile.
 
@@ -47,9 +51,12 @@ class MapSums:
     Args:
         grid: becomes the attribute.
         sums: sums of tiles that were added elsewhere; zeros if left out.
+        weights: `tile_weights` of the grid, computed once for several planes; computed here if left out.
     """
 
-    def __init__(self, grid: TileGrid, sums: NDArray[np.int32] | None = None) -> None:
+    def __init__(
+        self, grid: TileGrid, sums: NDArray[np.int32] | None = None, weights: TileWeights | None = None
+    ) -> None:
         self.grid = grid
         rows, columns = grid.extent
         self._corner = rows.start, columns.start
@@ -57,9 +64,7 @@ class MapSums:
         if sums is not None and (sums.shape != shape or sums.dtype != np.int32):
             raise ValueError(f"the sums of this grid are int32 of shape {shape}, not {sums.dtype} of {sums.shape}")
         self.sums: NDArray[np.int32] = np.zeros(shape, np.int32) if sums is None else sums
-        height, width = grid.frame
-        self._weights_y = _shares(grid.starts_y, height) / np.float32(UNIT)
-        self._weights_x = _shares(grid.starts_x, width)
+        self._weights_y, self._weights_x = weights or tile_weights(grid)
         self._lock = Lock()
 
     def add(self, index: int, tile: NDArray[np.float32]) -> None:
@@ -82,7 +87,7 @@ class MapSums:
         y, x = (own - first for own, first in zip(self.grid.corner(index), self._corner, strict=True))
         # Kernels are compiled for contiguous arrays, read-only ones out of a message included.
         tile = np.require(tile, np.float32, ["C_CONTIGUOUS", "ALIGNED"])
-        weights = self._weights_y[row], self._weights_x[column]
+        weights = self._weights_y[row - self.grid.rows.start], self._weights_x[column - self.grid.columns.start]
         with self._lock:
             finite = add_tile(self.sums, tile, *weights, (y, x), self.grid.flips(index), np.float32(LARGEST))
         if not finite:
@@ -115,11 +120,11 @@ def to_maps(sums: NDArray[np.int32], threads: ThreadGroup | None = None) -> NDAr
     """Turn sums into maps, in the memory of the sums.
 
     Args:
-        sums: int32 [3, Y, X] in units of `UNIT`, overwritten.
+        sums: int32 [3, Y, X] in units of `UNIT`, or [N, 3, Y, X] of N sections; overwritten.
         threads: threads that share the work; the calling thread alone if left out.
 
     Returns:
-        float32 [3, Y, X]: 5*flow_y, 5*flow_x, logit.
+        float32 of the same shape: 5*flow_y, 5*flow_x, logit.
 
     Raises:
         WorkCancelledError: the work was cancelled. The sums are lost.
@@ -135,14 +140,26 @@ def to_maps(sums: NDArray[np.int32], threads: ThreadGroup | None = None) -> NDAr
     return maps
 
 
-def _shares(starts: tuple[int, ...], length: int) -> NDArray[np.float32]:
-    """Share of each tile in the pixels along one axis, float32 [tiles, 224]; the shares in a pixel sum to one.
+def tile_weights(grid: TileGrid) -> TileWeights:
+    """Returns the weights of the tiles of a grid along each axis; those of the rows are in units of the sums."""
+    return _shares(grid.starts_y, grid.rows) / np.float32(UNIT), _shares(grid.starts_x, grid.columns)
 
-    A grid holds every combination of rows and columns, so the sum of its 2-D weights is the product of the sums along
-    the axes: dividing along each axis spares the division of the whole image.
+
+def _shares(starts: tuple[int, ...], part: range) -> NDArray[np.float32]:
+    """Share of each tile of a part in the pixels along one axis, float32 [tiles, 224].
+
+    The shares of all tiles of the grid in a pixel sum to one. A grid holds every combination of rows and columns, so
+    the sum of its 2-D weights is the product of the sums along the axes: dividing along each axis spares the division
+    of the whole image.
     """
-    weight = taper()
+    weight, own = taper(), starts[part.start : part.stop]
+    first, length = own[0], own[-1] + TILE - own[0]
     total = np.zeros(length)
     for start in starts:
-        total[start : start + TILE] += weight
-    return np.stack([weight / total[start : start + TILE] for start in starts]).astype(np.float32)
+        at = start - first
+        if -TILE < at < length:
+            total[max(at, 0) : at + TILE] += weight[max(-at, 0) : length - at]
+    shares = np.empty((len(own), TILE), np.float32)
+    for share, start in zip(shares, own, strict=True):
+        share[:] = weight / total[start - first : start - first + TILE]
+    return shares

@@ -28,9 +28,12 @@ def recover_masks(maps: NDArray[np.float32], params: RecoveryParams, shape: tupl
     assert min_size is not None  # resolved
     assert params.flow_threshold is not None
     assert params.cellprob_threshold is not None
+    assert params.niter is not None
     cellpose = params.mask_rules == "cellpose3"
     flow, ends = keep(maps, params.cellprob_threshold)
     follow = follow_bilinear if params.interpolation == "bilinear" else follow_nearest
+    if cellpose and axes == 3 and params.interpolation == "bilinear":
+        follow = follow_stretched
     reach, seed_count = 0, SEED_COUNT
     if not cellpose:
         seed_count = min(SEED_COUNT, max(REGION_COUNT, min_size * ends.size // max(1, math.prod(shape)) - 1))
@@ -79,6 +82,25 @@ def follow_bilinear(flow: NDArray[np.float32], ends: NDArray[np.int32], niter: i
     for _ in range(niter):
         first = [axis.astype(int) for axis in positions]
         parts = [(axis - at.astype(np.float32))[:, np.newaxis] for axis, at in zip(positions, first, strict=True)]
+        positions = _moved(positions, _between(flow, first, parts).T, ends.shape)
+    return _ended(ends, positions)
+
+
+def follow_stretched(flow: NDArray[np.float32], ends: NDArray[np.int32], niter: int) -> NDArray[np.int32]:
+    """Follow flows as Cellpose 3.1 does in volumes, every voxel every step.
+
+    `grid_sample` takes the faces of the outermost voxels for the ends of an axis, where Cellpose means their centres.
+    The flow of a position is therefore read up to half a voxel nearer to the face, and is zero beyond the face.
+    """
+    positions = [axis.astype(np.float32) for axis in np.nonzero(ends >= 0)]
+    for _ in range(niter):
+        read = [
+            axis * np.float32(length / max(1, length - 1)) - np.float32(0.5 * (length > 1))
+            for axis, length in zip(positions, ends.shape, strict=True)
+        ]
+        first = [np.floor(axis).astype(int) for axis in read]
+        parts = [(axis - np.floor(axis))[:, np.newaxis] for axis in read]
+        # Voxel -1 is the last of the axis, where the frame of zeros lies.
         positions = _moved(positions, _between(flow, first, parts).T, ends.shape)
     return _ended(ends, positions)
 

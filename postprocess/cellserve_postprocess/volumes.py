@@ -6,7 +6,7 @@ from cellserve_parallel import ThreadGroup, bands
 from numpy.typing import NDArray
 
 from ._arrays import FLOW_SCALE
-from ._tracking3d import count_cubes, follow_nearest, follow_trilinear, keep
+from ._tracking3d import count_cubes, follow_stepwise, follow_trilinear, keep
 from ._traps3d import find_traps
 from ._window import Window, framed, window_of
 
@@ -47,9 +47,10 @@ def follow_window(
     flow = np.zeros(framed(shape), np.float32)
     ends = np.empty(shape, np.int32)
     rows = bands((shape[0] * shape[1], shape[2]))
-    logit = params.resolved(3).cellprob_threshold
-    assert logit is not None  # resolved
-    threshold, scale = np.float32(logit), np.float32(FLOW_SCALE)
+    params = params.resolved(3)
+    assert params.cellprob_threshold is not None  # resolved
+    assert params.niter is not None
+    threshold, scale, niter = np.float32(params.cellprob_threshold), np.float32(FLOW_SCALE), params.niter
     threads.each(lambda part: keep(maps, threshold, scale, *part, flow, ends), rows)
     if core is not None:
         wanted = ends[core].copy()
@@ -58,14 +59,13 @@ def follow_window(
     cubes = count_cubes(shape)
     parts = [(first, min(first + _CUBES, cubes)) for first in range(0, cubes, _CUBES)]
     flag = threads.cancellation.flag
-    if params.interpolation == "nearest":
-        threads.each(lambda part: follow_nearest(flow, window, params.niter, *part, ends, flag), parts)
+    stretched = params.interpolation == "bilinear" and params.mask_rules == "cellpose3"
+    if stretched or params.interpolation == "nearest":
+        threads.each(lambda part: follow_stepwise(flow, window, stretched, niter, *part, ends, flag), parts)
         return ends
     cells = np.zeros(flow.shape[:3], np.uint8)
     found = threads.each(lambda part: find_traps(flow, window, *part, cells), rows)
     traps = np.concatenate([np.empty(0, np.uint64), *(traps for traps, _ in found)])
     boxes = np.concatenate([np.empty((0, 6), np.float32), *(boxes for _, boxes in found)])
-    threads.each(
-        lambda part: follow_trilinear(flow, cells, traps, boxes, window, params.niter, *part, ends, flag), parts
-    )
+    threads.each(lambda part: follow_trilinear(flow, cells, traps, boxes, window, niter, *part, ends, flag), parts)
     return ends

@@ -30,4 +30,4 @@ def warm_up() -> None:
     for writeable in (True, False):  # tiles lie in read-only messages
         tile.flags.writeable = writeable
         sums.add(0, tile)
-    resize(sums.maps(), (16, 16))
+    resize(sums.maps() + 1, (16, 16))  # zeros are not interpolated

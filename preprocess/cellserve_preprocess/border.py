@@ -1,5 +1,6 @@
 """Fill around an image: the border of one exact value that crops, rotations and mosaics leave."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +47,34 @@ class Border:
         return float(np.count_nonzero(self.fill)) / self.fill.size
 
 
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What lies inside the fill of a plane. One more frame of fill, a pixel wide, is laid around the plane.
+
+    Attributes:
+        plane: (Y, X) of the plane.
+        area: Number of pixels.
+        box: (Y, X) of the bounding box.
+        outline: Number of pairs of neighbouring pixels of which one is content.
+    """
+
+    plane: tuple[int, int]
+    area: int
+    box: tuple[int, int]
+    outline: int
+
+    @property
+    def is_image(self) -> bool:
+        """Whether the content is one region of simple outline, the image proper, and whether its fill counts."""
+        (height, width), (rows, columns) = self.plane, self.box
+        if not self.area or (height * width - self.area) / (height * width) < FILL_SHARE:
+            return False
+        solid = self.area >= SOLID_SHARE * rows * columns and min(self.box) >= SMALLEST_SIDE
+        if self.area < CONTENT_SHARE * (height + 2) * (width + 2) and not solid:
+            return False
+        return self.outline <= ROUGHNESS * 2 * (rows + columns)
+
+
 def border_fill(image: NDArray[Any]) -> Border | None:
     """Finds the fill around an image.
 
@@ -61,41 +90,56 @@ def border_fill(image: NDArray[Any]) -> Border | None:
     """
     if image.ndim == 2:
         return _plane_fill(image)
-    fill, value = np.zeros(image.shape, np.bool_), None
-    for plane, target in zip(image, fill, strict=True):
-        found = _plane_fill(plane)
-        if found is not None and found.value == (found.value if value is None else value):
-            target[:], value = found.fill, found.value
-    return None if value is None else Border(fill, value)
+    found = [_plane_fill(plane) for plane in image]
+    planes, value = planes_of_fill(None if border is None else border.value for border in found)
+    if value is None:
+        return None
+    fill = np.zeros(image.shape, np.bool_)
+    for z, border in enumerate(found):
+        if border is not None and z in planes:
+            fill[z] = border.fill
+    return Border(fill, value)
 
 
-def _plane_fill(plane: NDArray[Any]) -> Border | None:
-    """Finds the fill around a plane [Y, X]."""
-    ring = np.concatenate([plane[0], plane[1:, -1], plane[-1, -2::-1], plane[-2:0:-1, 0]])
+def planes_of_fill(values: Iterable[float | None]) -> tuple[list[int], float | None]:
+    """Returns the planes of a stack whose fill counts, and its value, from the value of fill of each plane."""
+    values = list(values)
+    value = next((value for value in values if value is not None), None)
+    return [z for z, own in enumerate(values) if own is not None and own == value], value
+
+
+def frame_value(top: NDArray[Any], right: NDArray[Any], bottom: NDArray[Any], left: NDArray[Any]) -> np.generic | None:
+    """Returns the value that the fill of a plane has, if there is any; None if its outermost pixels are too mixed.
+
+    Args:
+        top, bottom: [X], the outermost rows.
+        right, left: [Y], the outermost columns.
+    """
+    ring = np.concatenate([top, right[1:], bottom[-2::-1], left[-2:0:-1]])
     starts = np.flatnonzero(np.concatenate([[True], ring[1:] != ring[:-1]]))
     runs = np.diff(starts, append=ring.size)
     if runs.max() < RUN_SHARE * ring.size:
         return None
-    value = ring[starts[np.argmax(runs)]]
+    value: np.generic = ring[starts[np.argmax(runs)]]
+    return value
+
+
+def _plane_fill(plane: NDArray[Any]) -> Border | None:
+    """Finds the fill around a plane [Y, X]."""
+    value = frame_value(plane[0], plane[:, -1], plane[-1], plane[:, 0])
+    if value is None:
+        return None
     # One more frame of fill: the fill of all four sides is then one region.
     fill = cv2.copyMakeBorder((plane == value).view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)
     cv2.floodFill(fill, None, (0, 0), 2)
     outside = fill == 2
-    if not _is_simple(~outside):
+    content = ~outside
+    rows, columns = (np.flatnonzero(content.any(axis=axis)) for axis in (1, 0))
+    if not rows.size:
         return None
-    border = Border(outside[1:-1, 1:-1], float(value))
-    return border if border.share >= FILL_SHARE else None
-
-
-def _is_simple(content: NDArray[np.bool_]) -> bool:
-    """Tells whether content [Y, X] is one region of simple outline; false if there is none. Its border is fill."""
-    rows, columns = content.any(axis=1), content.any(axis=0)
-    if not rows.any():
-        return False
-    height, width = (int(np.ptp(np.flatnonzero(lines))) + 1 for lines in (rows, columns))
-    area = int(np.count_nonzero(content))
-    solid = area >= SOLID_SHARE * height * width and min(height, width) >= SMALLEST_SIDE
-    if area < CONTENT_SHARE * content.size and not solid:
-        return False
     outline = np.count_nonzero(content[1:] != content[:-1]) + np.count_nonzero(content[:, 1:] != content[:, :-1])
-    return bool(outline <= ROUGHNESS * 2 * (height + width))
+    height, width = plane.shape
+    box = int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1
+    if not Content((height, width), int(np.count_nonzero(content)), box, int(outline)).is_image:
+        return None
+    return Border(outside[1:-1, 1:-1], float(value) + 0.0)

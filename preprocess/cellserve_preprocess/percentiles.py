@@ -27,6 +27,18 @@ def percentiles(plane: NDArray[Any], percents: Sequence[float], threads: ThreadG
     return _by_sample(values, percents, threads)
 
 
+def ranks(percent: float, size: int) -> tuple[int, int, float]:
+    """Returns between which two of so many values in ascending order a percentile lies, and the way to the second."""
+    position = percent / 100 * (size - 1)
+    index = math.floor(position)
+    return index, min(index + 1, size - 1), position - index
+
+
+def between(first: float, second: float, part: float) -> float:
+    """Returns the percentile between two neighbouring values."""
+    return first + (second - first) * part
+
+
 def _by_histogram(values: NDArray[Any], percents: Sequence[float], threads: ThreadGroup) -> list[float]:
     """Counts each value."""
     bins = np.iinfo(values.dtype).max + 1
@@ -34,10 +46,9 @@ def _by_histogram(values: NDArray[Any], percents: Sequence[float], threads: Thre
     up_to = np.cumsum(sum(counts))
     found = []
     for percent in percents:
-        position = percent / 100 * (values.size - 1)
-        index = math.floor(position)
-        first, second = np.searchsorted(up_to, [index, min(index + 1, values.size - 1)], side="right").tolist()
-        found.append(first + (second - first) * (position - index))
+        index, after, part = ranks(percent, values.size)
+        first, second = np.searchsorted(up_to, [index, after], side="right").tolist()
+        found.append(between(first, second, part))
     return found
 
 
@@ -47,26 +58,25 @@ def _by_sample(values: NDArray[Any], percents: Sequence[float], threads: ThreadG
     parts = bands((values.size, 1))
     found = []
     for percent in percents:
-        position = percent / 100 * (values.size - 1)
-        index = math.floor(position)
+        index, _, way = ranks(percent, values.size)
         share = percent / 100 * (sample.size - 1)
         reach = 4 * math.sqrt(share * (1 - percent / 100)) + 4
         low = sample[max(0, math.floor(share - reach))] if share > reach else None
         high = sample[math.ceil(share + reach)] if share + reach < sample.size - 1 else None
-        between = threads.each(partial(_between, values, low, high), parts)
-        below = sum(count for count, _ in between)
-        inside = np.concatenate([kept for _, kept in between])
+        sorted_out = threads.each(partial(_within, values, low, high), parts)
+        below = sum(count for count, _ in sorted_out)
+        inside = np.concatenate([kept for _, kept in sorted_out])
         if not below <= index <= index + 1 < below + inside.size:
             below, inside = 0, values.copy()
         inside.partition(index - below)
         first = float(inside[index - below])
         rest = inside[index - below + 1 :]
         second = float(rest.min()) if rest.size else first
-        found.append(first + (second - first) * (position - index))
+        found.append(between(first, second, way))
     return found
 
 
-def _between(
+def _within(
     values: NDArray[Any], low: np.generic | None, high: np.generic | None, part: tuple[int, int]
 ) -> tuple[int, NDArray[Any]]:
     """Returns how many values lie below `low`, and those from `low` to `high`; None is no bound."""

@@ -66,6 +66,27 @@ def source_region(source: tuple[int, int], target: tuple[int, int], region: Regi
     return rows, columns
 
 
+def neighbours(length: int, resized: int, pixels: slice | None = None) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Where the pixels of a resized axis lie on the axis.
+
+    Args:
+        length: of the axis.
+        resized: its length once resized.
+        pixels: pixels of the resized axis; all if left out.
+
+    Returns:
+        For each pixel, the pixel of the axis before it, and the way to the next one, 0 to 1. The way is 0 where there
+        is no next one.
+    """
+    some = slice(0, resized) if pixels is None else pixels
+    # Whole numbers in units of 1 / unit pixels, so that they are exact: the same in every region.
+    unit = 2.0 * resized
+    position = np.arange(some.start, some.stop, dtype=np.float64) * (2 * length) + (length - resized)
+    np.minimum(np.maximum(position, 0, out=position), (length - 1) * unit, out=position)
+    near = (position / unit).astype(np.intp)
+    return near, ((position - near * unit) / unit).astype(np.float32)
+
+
 def resize_region(
     window: NDArray[np.float32],
     corner: tuple[int, int],
@@ -85,7 +106,7 @@ def resize_region(
         threads: threads that share the work; the calling thread alone if left out.
 
     Returns:
-        float32 [..., rows, columns].
+        float32 [..., rows, columns]; a part of `window` itself if both shapes are equal.
 
     Raises:
         ValueError: the window does not hold the pixels that are needed.
@@ -97,6 +118,9 @@ def resize_region(
         needed = _needed(near, length)
         if needed.start < first or needed.stop > first + held:
             raise ValueError(f"a window at {corner} of shape {own} lacks pixels {needed.start} to {needed.stop}")
+    if source == target:
+        rows, columns = (slice(r.start - first, r.stop - first) for r, first in zip(region, corner, strict=True))
+        return window[..., rows, columns]
     near_y, near_x = near_y - corner[0], near_x - corner[1]
     straight = source[1] == target[1] and corner[1] == region[1].start and own[1] == near_x.size
     inner = int(np.searchsorted(near_x, own[1] - 1))  # the pixels of these columns have a right neighbour
@@ -121,16 +145,8 @@ def resize_region(
 def _positions(
     source: tuple[int, int], target: tuple[int, int], region: Region
 ) -> list[tuple[NDArray[np.intp], NDArray[np.float32]]]:
-    """For both axes: the pixel before each pixel of a region, intp; and the way to the next one, float32, 0 to 1."""
-    positions = []
-    for length, resized, pixels in zip(source, target, region, strict=True):
-        # Whole numbers in units of 1 / unit pixels, so that they are exact: the same in every region.
-        unit = 2.0 * resized
-        position = np.arange(pixels.start, pixels.stop, dtype=np.float64) * (2 * length) + (length - resized)
-        np.minimum(np.maximum(position, 0, out=position), (length - 1) * unit, out=position)
-        near = (position / unit).astype(np.intp)
-        positions.append((near, ((position - near * unit) / unit).astype(np.float32)))
-    return positions
+    """`neighbours` along both axes of a region."""
+    return [neighbours(*axis) for axis in zip(source, target, region, strict=True)]
 
 
 def _needed(near: NDArray[np.intp], length: int) -> slice:

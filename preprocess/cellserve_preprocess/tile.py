@@ -5,14 +5,15 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
-from cellserve_contract.params import ParameterError
+from cellserve_contract.params import ParameterError, TileMargin
+from cellserve_contract.tiles import MARGIN, TILE
 from numpy.typing import NDArray
 
-TILE = 224
-"""Side of a tile in pixels: the size of the crops the networks were trained on."""
+CELLPOSE_MULTIPLE = 16
+"""Cellpose 3.1 frames an image to a multiple of so many pixels, in the middle, and with half as many on each side."""
 
-MARGIN = 8
-"""Zeros around an image, in pixels: the networks see that it ends there (docs/decisions/0004)."""
+Margins = tuple[tuple[int, int], tuple[int, int]]
+"""Zeros above and below an image, and on the left and on the right."""
 
 Region = tuple[slice, slice]
 """Rows and columns of an image."""
@@ -22,14 +23,16 @@ Region = tuple[slice, slice]
 class TileGrid:
     """Where the tiles of an image lie, or some of them: a part of the grid. Tiles are numbered row by row.
 
-    The image is framed by MARGIN zeros on each side, and by more below and on the right where it would still be
-    smaller than a tile.
+    The image is framed by zeros on each side, and by more below and on the right where it would still be smaller than a
+    tile.
 
     Attributes:
         shape: (Y, X) of the image.
         starts_y: first row of each row of tiles of the image, in the frame.
         starts_x: first column of each column of tiles of the image, in the frame.
         augment: tiles of odd rows are flipped along X, those of odd columns along Y.
+        margins: zeros around the image; MARGIN on each side if left out.
+        fills: networks see whole tiles, also where the framed image is smaller; if not, the part that it fills.
         rows: the rows of tiles of this part, a range of step 1; all if left out.
         columns: the columns of tiles of this part, likewise.
     """
@@ -38,6 +41,8 @@ class TileGrid:
     starts_y: tuple[int, ...]
     starts_x: tuple[int, ...]
     augment: bool = False
+    margins: Margins = ((MARGIN, MARGIN), (MARGIN, MARGIN))
+    fills: bool = True
     rows: range = range(0)
     columns: range = range(0)
 
@@ -46,7 +51,9 @@ class TileGrid:
         object.__setattr__(self, "columns", self.columns or range(len(self.starts_x)))
 
     @classmethod
-    def cover(cls, shape: tuple[int, int], overlap: float = 0.1, augment: bool = False) -> Self:
+    def cover(
+        cls, shape: tuple[int, int], overlap: float = 0.1, augment: bool = False, margin: TileMargin = "fixed"
+    ) -> Self:
         """Lay the fewest tiles that cover an image with the given overlap.
 
         Args:
@@ -54,6 +61,7 @@ class TileGrid:
             overlap: of neighbouring tiles, as a fraction of a tile, 0 to 0.5.
             augment: flip tiles by turns for test-time augmentation; the overlap is then one half and every axis gets
                 two tiles or more, so that every pixel is seen in several orientations.
+            margin: the rule of the zeros around the image.
 
         Raises:
             ParameterError: the overlap is out of range.
@@ -63,13 +71,16 @@ class TileGrid:
         height, width = shape
         if height < 1 or width < 1:
             raise ValueError(f"an image of shape {shape} has no pixels")
-        starts_y, starts_x = (_starts(length + 2 * MARGIN, overlap, augment) for length in shape)
-        return cls((height, width), starts_y, starts_x, augment)
+        margins = _margins(height, margin), _margins(width, margin)
+        starts_y, starts_x = (
+            _starts(length + sum(zeros), overlap, augment) for length, zeros in zip(shape, margins, strict=True)
+        )
+        return cls((height, width), starts_y, starts_x, augment, margins, augment or margin == "fixed")
 
     @staticmethod
-    def count(shape: tuple[int, int], overlap: float = 0.1, augment: bool = False) -> int:
+    def count(shape: tuple[int, int], overlap: float = 0.1, augment: bool = False, margin: TileMargin = "fixed") -> int:
         """Number of tiles that `cover` would lay, without laying them: it can be millions."""
-        height, width = (_count(length + 2 * MARGIN, overlap, augment) for length in shape)
+        height, width = (_count(length + sum(_margins(length, margin)), overlap, augment) for length in shape)
         return height * width
 
     def part(self, rows: range, columns: range) -> Self:
@@ -93,7 +104,15 @@ class TileGrid:
     @property
     def frame(self) -> tuple[int, int]:
         """(Y, X) of the framed image."""
-        height, width = (max(length + 2 * MARGIN, TILE) for length in self.shape)
+        height, width = (max(length + sum(zeros), TILE) for length, zeros in zip(self.shape, self.margins, strict=True))
+        return height, width
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """(Y, X) of the part of a tile that networks see, which begins at the first pixel of the tile."""
+        if self.fills:
+            return TILE, TILE
+        height, width = (min(length + sum(zeros), TILE) for length, zeros in zip(self.shape, self.margins, strict=True))
         return height, width
 
     @property
@@ -102,9 +121,9 @@ class TileGrid:
         return self._span(0, self.rows, self.starts_y), self._span(1, self.columns, self.starts_x)
 
     def _span(self, axis: int, some: range, starts: tuple[int, ...]) -> slice:
-        first = 0 if some.start == 0 else max(0, starts[some[0]] - MARGIN)
-        length = self.shape[axis]
-        last = length if some.stop == len(starts) else min(length, starts[some[-1]] - MARGIN + TILE)
+        length, zeros = self.shape[axis], self.margins[axis][0]
+        first = 0 if some.start == 0 else max(0, starts[some[0]] - zeros)
+        last = length if some.stop == len(starts) else min(length, starts[some[-1]] - zeros + TILE)
         return slice(first, last)
 
     def position(self, index: int) -> tuple[int, int]:
@@ -115,7 +134,7 @@ class TileGrid:
     def corner(self, index: int) -> tuple[int, int]:
         """(y, x) of the first pixel of a tile in the image; it may lie outside."""
         row, column = self.position(index)
-        return self.starts_y[row] - MARGIN, self.starts_x[column] - MARGIN
+        return self.starts_y[row] - self.margins[0][0], self.starts_x[column] - self.margins[1][0]
 
     def flips(self, index: int) -> tuple[bool, bool]:
         """Whether a tile is flipped along (Y, X)."""
@@ -151,6 +170,12 @@ class TileGrid:
             if flip_y or flip_x:
                 tile[:] = tile[:, :: -1 if flip_y else 1, :: -1 if flip_x else 1].copy()
         return tiles
+
+
+def _margins(length: int, margin: TileMargin) -> tuple[int, int]:
+    """Zeros before and behind an axis of an image."""
+    lacking = -length % CELLPOSE_MULTIPLE if margin == "cellpose3" else 0
+    return MARGIN + lacking // 2, MARGIN + lacking - lacking // 2
 
 
 def _starts(length: int, overlap: float, augment: bool) -> tuple[int, ...]:
