@@ -6,7 +6,7 @@ ServiceError                 code                 reason
 ├── ImageTooLarge            INVALID_ARGUMENT     IMAGE_TOO_LARGE
 ├── InvalidRequest           INVALID_ARGUMENT     PARAMETER_OUT_OF_RANGE, FIELD_INVALID, FRAME_ID_IN_USE,
 │                                                 MESSAGE_MALFORMED, MESSAGE_TOO_COMPLEX, MESSAGE_SIZE_MISMATCH,
-│                                                 CHUNK_INVALID
+│                                                 CHUNK_INVALID, UPLOAD_CONTINUED
 ├── AnswerTooLarge           INVALID_ARGUMENT     ANSWER_TOO_LARGE
 ├── Unauthenticated          UNAUTHENTICATED      TOKEN_MISSING, TOKEN_UNKNOWN
 ├── ModelUnknown             NOT_FOUND            MODEL_UNKNOWN

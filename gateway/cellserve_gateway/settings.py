@@ -161,6 +161,12 @@ class Settings(BaseSettings):
         300.0, gt=0, description="A gRPC connection without a call is closed after this time."
     )
     upload_timeout_s: float = Field(120.0, gt=0, description="Time to receive one request. A slower upload is ended.")
+    upload_resume_s: float = Field(
+        60.0,
+        ge=0,
+        description="After a call of SegmentLarge broke, the gateway keeps the bytes of its image for this time, or "
+        "until other work needs the memory. 0: not at all.",
+    )
     write_timeout_s: float = Field(
         60.0, gt=0, description="Time for a caller to take an answer. After it, the call fails."
     )

@@ -1,7 +1,7 @@
 """Admission: how much the gateway processes at the same time, counted in requests, pixels and bytes.
 
 Bytes count from the first byte of an upload to the last byte of its answer. Work over a limit is refused at once.
-Uploads alone wait until memory is free: see `Admission.upload`.
+Uploads alone wait until memory is free: see `Admission.upload`. Parked bytes, which nobody works on, give way to both.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -60,6 +60,12 @@ class Reservation:
     def release(self) -> None:
         """Holds nothing any more."""
         self._admission.hold(self, dict.fromkeys(self.held, 0))
+
+    def take(self, other: Reservation) -> None:
+        """Takes over what another reservation holds. Nobody can take the memory in between."""
+        for what, amount in other.held.items():
+            self.held[what] = self.held.get(what, 0) + amount
+        other.held = {}
 
 
 @dataclass(eq=False, slots=True)
@@ -111,11 +117,13 @@ class Admission:
         self._uploads: set[_Upload] = set()
         self._upload_begun = asyncio.Event()
         self._waiting: deque[_Waiting] = deque()
+        self._parked: dict[Reservation, Callable[[], None]] = {}  # the one parked first comes first
 
     def drain(self) -> None:
         """Refuses all new work from now on, and ends the uploads."""
         self._draining = True
         self._end(self._uploads)
+        self._drop_parked()
 
     def check_draining(self) -> None:
         """Raises Draining if the gateway is shutting down."""
@@ -161,11 +169,24 @@ class Admission:
 
     def hold(self, reservation: Reservation, amounts: Mapping[str, int]) -> None:
         """Resizes a reservation without a check; see `Reservation.hold`."""
-        for what, amount in amounts.items():
-            self._in_flight[what] += amount - reservation.held.get(what, 0)
-            self._gauges[what].set(self._in_flight[what])
-            reservation.held[what] = amount
+        self._set(reservation, amounts)
         self._admit_waiting()
+
+    def park(self, reservation: Reservation, drop: Callable[[], None]) -> None:
+        """Notes that a reservation holds bytes that nobody works on. Whoever would otherwise wait or fail gets them.
+
+        Args:
+            reservation: Holds bytes only.
+            drop: Is called when the bytes are taken: the memory has to be freed.
+        """
+        if self._draining:
+            self._drop(reservation, drop)
+        else:
+            self._parked[reservation] = drop
+
+    def unpark(self, reservation: Reservation) -> None:
+        """Notes that a parked reservation is needed again."""
+        del self._parked[reservation]
 
     @contextlib.asynccontextmanager
     async def upload(
@@ -178,6 +199,7 @@ class Admission:
         time_limit_s: float | None = None,
         patience_s: float | None = None,
         trusted: bool = False,
+        resumed: bool = False,
     ) -> AsyncIterator[None]:
         """Reserves bytes for an upload before it is received; the body receives it.
 
@@ -191,6 +213,8 @@ class Admission:
             time_limit_s: Seconds for the body. None: no limit.
             patience_s: Seconds to wait for the bytes. None: no limit.
             trusted: The sender declared the size; see `shed_uploads`.
+            resumed: The reservation has the bytes already, but for a message. The upload waits at the head of the line:
+                the others may wait for its bytes.
 
         Raises:
             Draining: The gateway is shutting down.
@@ -199,7 +223,7 @@ class Admission:
         """
         self.check_draining()
         message = size if message is None else message
-        await self._wait_for_memory(_Waiting(reservation, size, message), patience_s)
+        await self._wait_for_memory(_Waiting(reservation, size, message), patience_s, resumed)
         now, limit = asyncio.get_running_loop().time(), asyncio.timeout(time_limit_s)
         upload = _Upload(size, message, now, now + grace_s, limit, trusted)
         self._uploads.add(upload)
@@ -229,7 +253,11 @@ class Admission:
             await asyncio.wait_for(self._upload_begun.wait(), timeout_s)
 
     def shed_uploads(self) -> int:
-        """Ends the uploads of declared size; returns their number. For a process that runs out of memory."""
+        """Ends the uploads of declared size; returns their number. For a process that runs out of memory.
+
+        Parked bytes are dropped, too.
+        """
+        self._drop_parked()
         return self._end({upload for upload in self._uploads if upload.trusted})
 
     def _end(self, uploads: set[_Upload]) -> int:
@@ -239,19 +267,43 @@ class Admission:
             upload.limit.reschedule(upload.since)
         return len(ending)
 
+    def _set(self, reservation: Reservation, amounts: Mapping[str, int]) -> None:
+        for what, amount in amounts.items():
+            self._in_flight[what] += amount - reservation.held.get(what, 0)
+            self._gauges[what].set(self._in_flight[what])
+            reservation.held[what] = amount
+
     def _fits(self, reservation: Reservation, what: str, amount: int) -> bool:
+        """Tells whether a reservation may have an amount. Drops parked bytes, the oldest first, if that helps."""
         others = self._in_flight[what] - reservation.held.get(what, 0)
-        return not others or others + amount <= self._limits[what]
+        if not others or others + amount <= self._limits[what]:
+            return True
+        lacking = others + amount - self._limits[what]
+        if what != "bytes" or lacking > sum(parked.held["bytes"] for parked in self._parked):
+            return False
+        self._drop_parked(lacking)
+        return True
+
+    def _drop_parked(self, lacking: float = math.inf) -> None:
+        """Drops parked reservations, the oldest first, until so many bytes are free."""
+        while self._parked and lacking > 0:
+            oldest = next(iter(self._parked))
+            lacking -= oldest.held["bytes"]
+            self._drop(oldest, self._parked.pop(oldest))
+
+    def _drop(self, reservation: Reservation, drop: Callable[[], None]) -> None:
+        self._set(reservation, dict.fromkeys(reservation.held, 0))
+        drop()
 
     def _ended(self, upload: _Upload | _Waiting) -> None:
         self._uploading -= upload.size
         self._receiving -= upload.message
         self._admit_waiting()
 
-    async def _wait_for_memory(self, waiting: _Waiting, patience_s: float | None) -> None:
+    async def _wait_for_memory(self, waiting: _Waiting, patience_s: float | None, at_head: bool) -> None:
         loop = asyncio.get_running_loop()
         end = math.inf if patience_s is None else loop.time() + patience_s
-        self._waiting.append(waiting)
+        (self._waiting.appendleft if at_head else self._waiting.append)(waiting)
         self._admit_waiting()
         try:
             while not waiting.granted.done():

@@ -77,7 +77,8 @@ class CallObserver:
             seconds = time.perf_counter() - start
             self._metrics.request_seconds.labels(method).observe(seconds)
             self._count(method, code, reason)
-            log.info("call", code=code, seconds=round(seconds, 4), **({"reason": reason} if reason else {}))
+            told = {"reason": reason} if reason else {}
+            log.info("call", code=code, seconds=round(seconds, 4), **told, **context.facts)
 
     def authenticate(self, context: RequestContext, metadata: Mapping[str, str | bytes]) -> None:
         """Sets the caller of a call, for the core and for the log.

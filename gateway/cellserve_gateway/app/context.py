@@ -9,12 +9,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cellserve_parallel import CancellationToken, WorkCancelledError
 
 from cellserve_gateway.access.tokens import ANONYMOUS
 from cellserve_gateway.errors import DeadlinePassed, DeadlineTooNear
+
+from .progress import WorkProgress
 
 if TYPE_CHECKING:
     from .networks import Network
@@ -57,7 +59,9 @@ class RequestContext:
         late_reason: Meaning of a passed deadline: DEADLINE_EXCEEDED or WORK_BUDGET_EXCEEDED.
         cancellation: Ends work on threads. Cancelled when the deadline passes, or the call ends, during that work.
         timing: Filled in by `stage`.
+        progress: How far the work is. Filled in by `stage` and the pipeline.
         networks: Networks that computed tiles of the request, by name. Filled in by the pipeline.
+        facts: What the log line of the request says of its image.
     """
 
     request_id: str = ""
@@ -68,7 +72,9 @@ class RequestContext:
     late_reason: str = "DEADLINE_EXCEEDED"
     cancellation: CancellationToken = field(default_factory=CancellationToken)
     timing: Timing = field(default_factory=Timing)
+    progress: WorkProgress = field(default_factory=WorkProgress)
     networks: dict[str, Network] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
 
     def start_work(self) -> None:
         """Starts the work budget: the deadline becomes now plus the budget, if that is earlier."""
@@ -82,6 +88,8 @@ class RequestContext:
     def stage(self, name: str) -> Iterator[None]:
         """Adds the time of the body to a stage of `timing`; cancels work of the body when the deadline passes.
 
+        `progress` learns that the stage begins.
+
         Raises:
             DeadlinePassed: The deadline passed before or during the body.
         """
@@ -91,6 +99,7 @@ class RequestContext:
         if self.deadline <= loop.time():
             raise late
         timer = loop.call_at(self.deadline, self.cancellation.cancel) if math.isfinite(self.deadline) else None
+        self.progress.enter(name)
         start = time.perf_counter()
         try:
             yield

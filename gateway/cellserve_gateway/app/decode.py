@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from cellserve_contract.packing import IMAGE_DTYPES, PackingError, inflate
@@ -151,9 +152,9 @@ def from_array(data: bytes | memoryview, compressed: bool, layout: Layout, limit
     return Decoded.of(Image(pixels, layout.axes))
 
 
-def unsupported_dtype(name: str) -> InvalidImage:
-    """Returns the error for a pixel type that is not taken."""
-    allowed = ", ".join(map(str, IMAGE_DTYPES))
+def unsupported_dtype(name: str, taken: Sequence[np.dtype[Any]] = IMAGE_DTYPES) -> InvalidImage:
+    """Returns the error for a pixel type that is not among those taken."""
+    allowed = ", ".join(map(str, taken))
     return InvalidImage(
         f"pixels of type {name} are not taken; use {allowed}", reason="DATA_TYPE_UNSUPPORTED", allowed=allowed
     )

@@ -33,7 +33,7 @@ from cellserve_postprocess import (
     recover_masks,
     style_grid,
 )
-from cellserve_preprocess import TILE, TileGrid, resize
+from cellserve_preprocess import TILE, resize
 from numpy.typing import NDArray
 
 from .admission import Reservation
@@ -135,7 +135,7 @@ class DiameterEstimator:
             ServiceError: The gateway is full, or as `Pipeline.maps`.
         """
         family, shape = self._families[params.model], _shape(planes)
-        with self._pipeline.instruments.stage("estimate"):
+        with self._pipeline.instruments.stage("estimate"), context.progress.estimating():
             if not await self._pipeline.workers.run(context, np.any, planes):
                 fitting = self._with_diameter(params, family.default_diameter, shape)
                 return Estimate(_diameter(fitting), DiameterSource.TRAINING_DIAMETER, ())
@@ -249,7 +249,7 @@ class DiameterEstimator:
         return params
 
     def _tiles(self, params: SegmentParams, shape: tuple[int, int]) -> int:
-        return TileGrid.count(self._planner.scaled(shape, params), params.tile_overlap, params.augment)
+        return self._planner.sections(shape, params)[0].tiles(params)
 
 
 def _telling_planes(channels: NDArray[np.float32]) -> list[int]:

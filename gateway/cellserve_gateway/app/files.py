@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 from cellserve_formats import FileFormat, Image, file_format
-from cellserve_formats.isolated import POLL_S, IsolatedReader
+from cellserve_formats.isolated import POLL_S, IsolatedReader, MemoryFile
 from cellserve_parallel import CancellationToken
 
 from cellserve_gateway.errors import InvalidImage
@@ -53,7 +53,7 @@ class ImageFiles:
 
     def read(
         self,
-        data: bytes | memoryview,
+        data: bytes | memoryview | MemoryFile,
         cancellation: CancellationToken,
         axes: str | None = None,
         series: int | None = None,
@@ -61,7 +61,7 @@ class ImageFiles:
         """Reads an image file.
 
         Args:
-            data: The file.
+            data: The file. A `MemoryFile` is closed afterwards.
             cancellation: Ends the work, within `POLL_S`.
             axes: Axes of a TIFF file that does not name its axes; None: the reader's guess.
             series: As for `decode`.

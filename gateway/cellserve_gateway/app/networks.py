@@ -37,6 +37,7 @@ class Network:
         max_batch_size: Largest number of tiles in one request.
         runtime: Program that runs the network, with its version where the program tells; "" if unknown.
         precision: Number format that the network computes in.
+        any_size: Whether the network takes tiles of other sizes than TILE x TILE pixels.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Network:
     max_batch_size: int
     runtime: str = ""
     precision: Precision = Precision.UNKNOWN
+    any_size: bool = False
 
 
 _STORED = {"fp16": Precision.FLOAT16, "fp32": Precision.FLOAT32, None: Precision.UNKNOWN}
@@ -72,7 +74,7 @@ class TileOutputs:
     """Outputs of a network for tiles.
 
     Attributes:
-        maps: float32 [n, 3, tile, tile]: 5 * flow_y, 5 * flow_x, cell probability (logit). None: not wanted.
+        maps: float32 [n, 3, Y, X] of the tiles: 5 * flow_y, 5 * flow_x, cell probability (logit). None: not wanted.
         style: float32 [n, 256]. None: not wanted.
         network: The network, as the servers that computed the tiles serve it.
     """
@@ -114,7 +116,8 @@ class Backend(Protocol):
 
         Args:
             name: Name of the network.
-            tiles: float32 [n, 2, tile, tile], C-contiguous, n at most the network's `max_batch_size`.
+            tiles: float32 [n, 2, Y, X] of TILE x TILE pixels, or of any multiples of 8 if the network takes any size;
+                C-contiguous, n at most the network's `max_batch_size`.
             outputs: Outputs wanted.
             context: Its priority class orders the server's queue. The server drops tiles once its deadline has passed.
 

@@ -23,7 +23,7 @@ from cellserve_postprocess import (
     recover_masks,
     trace_outlines,
 )
-from cellserve_preprocess import Normalized, TileGrid, normalize, resize, select_channels
+from cellserve_preprocess import TILE, Normalized, TileGrid, normalize, resize, select_channels
 from numpy.typing import NDArray
 
 from cellserve_gateway.errors import DeadlinePassed, InternalError
@@ -66,7 +66,10 @@ class PlaneOutputs:
         if self.sums is not None:
             assert answer.maps is not None  # asked for
             try:
-                self.sums.add(index, answer.maps[0])
+                maps = answer.maps[0]
+                if maps.shape[1:] != (TILE, TILE):  # a small image fills a part of its tile, the first
+                    maps = np.pad(maps, ((0, 0), (0, TILE - maps.shape[1]), (0, TILE - maps.shape[2])))
+                self.sums.add(index, maps)
             except FloatingPointError:
                 raise _not_finite() from None
         if self.styles is not None:
@@ -150,6 +153,7 @@ class Pipeline:
             plane = await self.infer(scaled, plan.grid, plan.network, outputs, context)
         with self.stage(context, "reassemble"):
             maps = await self.assemble(plane, plan.recovered, context)
+            context.progress.sections_done += 1
             return NetworkOutputs(maps, None if plane.styles is None else plane.style())
 
     async def recover(
@@ -180,11 +184,12 @@ class Pipeline:
         outputs: tuple[TileOutput, ...],
         context: RequestContext,
         window: TileWindow | None = None,
+        collected: PlaneOutputs | None = None,
     ) -> PlaneOutputs:
         """Sends each tile of a plane as a request, several at a time, and collects the answers as they come.
 
         A tile is cut when it is its turn, and its answer is added to the sums at once. The context learns which network
-        computed the tiles.
+        computed the tiles, and how many are done.
 
         Args:
             plane: [2, Y', X'], the extent of the grid.
@@ -193,6 +198,7 @@ class Pipeline:
             outputs: Outputs wanted.
             context: Its deadline bounds the work, whatever the backend does.
             window: Shared by the planes of one request; a plane begins as others end. None: of this plane alone.
+            collected: Gets the outputs. None: new ones.
 
         Raises:
             DeadlinePassed: The deadline passed first.
@@ -200,19 +206,22 @@ class Pipeline:
         """
         window = window or self.window(network)
         networks: set[Network] = set()
+        height, width = grid.sides if network.any_size else (TILE, TILE)
 
         async def take_tiles(todo: Iterator[int], collected: PlaneOutputs) -> None:
             async with window:
                 for index in todo:
-                    tile = await self.workers.run(context, grid.cut, plane, index, index + 1)
+                    tile = await self.workers.run(context, _cut, grid, plane, index, (height, width))
                     answer = await self.backend.infer(network.name, tile, outputs, context)
                     networks.add(answer.network)
                     await self.workers.run(context, collected.add, index, answer)
+                    context.progress.tiles_done += 1
                     del tile, answer  # neither is kept while the next tile waits for a thread
 
         try:
             async with asyncio.timeout_at(context.deadline):
-                collected = await self.workers.run(context, PlaneOutputs.empty, grid, outputs)
+                if collected is None:
+                    collected = await self.workers.run(context, PlaneOutputs.empty, grid, outputs)
                 todo = iter(range(len(grid)))
                 await run_together(take_tiles(todo, collected) for _ in range(min(window.size, len(grid))))
         except TimeoutError:
@@ -234,6 +243,11 @@ def _normalize(image: Pixels, params: SegmentParams, threads: ThreadGroup) -> No
     assert params.nucleus_channel is not None
     planes = select_channels(image, params.cytoplasm_channel, params.nucleus_channel)
     return normalize(planes, params.normalization, threads)
+
+
+def _cut(grid: TileGrid, plane: NDArray[np.float32], index: int, sides: tuple[int, int]) -> NDArray[np.float32]:
+    """Returns the first rows and columns of a tile, [1, 2, rows, columns]."""
+    return np.ascontiguousarray(grid.cut(plane, index, index + 1)[..., : sides[0], : sides[1]])
 
 
 def _assemble(plane: PlaneOutputs, shape: tuple[int, int], threads: ThreadGroup) -> NDArray[np.float32]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from cellserve_contract.params import SegmentParams
-from cellserve_preprocess import TILE, TileGrid, rescaled_shape
+from cellserve_contract.sizes import with_recovery_defaults
+from cellserve_preprocess import TILE, Sections, TileGrid, plan_sections
 
 from cellserve_gateway.errors import DeadlineTooNear, ImageTooLarge
 
@@ -16,7 +18,7 @@ from .context import RequestContext
 from .families import Families
 from .limits import ServiceLimits
 from .networks import Backend, Network
-from .params import DiameterSource, has_small_objects, with_recovery_defaults
+from .params import DiameterSource
 from .results import Wanted
 
 
@@ -86,40 +88,28 @@ class Planner:
             ImageTooLarge: The image takes too many tiles.
             DeadlineTooNear: The backend cannot compute the tiles before the deadline, even at its best speed.
         """
-        tiles = TileGrid.count(self.scaled(shape, params), params.tile_overlap, params.augment)
-        self.check(tiles, self.most_tiles, params, context)
-        return self.section(shape, params, source)
+        planned = self.sections(shape, params)
+        self.check(planned, self.most_tiles, params, context)
+        return self.section(planned[0], params, source)
 
-    def section(
-        self,
-        shape: tuple[int, int],
-        params: SegmentParams,
-        source: DiameterSource,
-        stretch: tuple[float, float] = (1, 1),
-    ) -> Plan:
-        """Returns the execution plan for an image, or for one section of a stack, without a check of limits.
+    def section(self, sections: Sections, params: SegmentParams, source: DiameterSource) -> Plan:
+        """Returns the execution plan for one of some sections, without a check of limits; arguments as for `plan`."""
+        network, grid = self.network(params), sections.grid(params)
+        params = with_recovery_defaults(params, self._working_diameter(params))
+        return Plan(params, source, network, sections.shape, sections.scaled, sections.recovered, grid)
 
-        Args:
-            shape: Rows and columns.
-            params: As for `plan`.
-            source: As for `plan`.
-            stretch: Distances of rows and of columns, in pixels of the xy planes.
-        """
-        scaled = self.scaled(shape, params, stretch)
-        grid = TileGrid.cover(scaled, params.tile_overlap, params.augment)
-        recovered = max(shape, scaled, key=math.prod) if has_small_objects(params) else shape
-        return Plan(with_recovery_defaults(params), source, self._network(params), shape, scaled, recovered, grid)
+    def sections(self, shape: tuple[int, ...], params: SegmentParams) -> tuple[Sections, ...]:
+        """Returns the sections of an image or a stack; arguments as for `plan_sections`."""
+        return plan_sections(shape, params, self._working_diameter(params))
 
-    def scaled(
-        self, shape: tuple[int, int], params: SegmentParams, stretch: tuple[float, float] = (1, 1)
-    ) -> tuple[int, int]:
-        """Returns the shape of an image or section at the networks' scale; arguments as in `section`."""
-        assert params.diameter is not None  # resolved or estimated
-        scale = self._families[params.model].diam_mean / params.diameter
-        return rescaled_shape(shape, (scale * stretch[0], scale * stretch[1]))
+    def _working_diameter(self, params: SegmentParams) -> float:
+        return self._families[params.model].diam_mean
 
-    def check(self, tiles: int, most_tiles: int, params: SegmentParams, context: RequestContext) -> None:
-        """Refuses an image or a stack for its number of tiles; errors as `plan`."""
+    def check(
+        self, planned: Sequence[Sections], most_tiles: int, params: SegmentParams, context: RequestContext
+    ) -> None:
+        """Refuses an image or a stack for its number of tiles, which may be millions; errors as `plan`."""
+        tiles = sum(sections.tiles(params) for sections in planned)
         if tiles > most_tiles:
             raise ImageTooLarge(
                 f"scaled to objects of {self._families[params.model].diam_mean:g} px the image takes {tiles:,} tiles; "
@@ -128,18 +118,38 @@ class Planner:
                 value=tiles,
                 limit=most_tiles,
             )
-        self._check_time(self._network(params), tiles, context)
+        advice = "check the diameter (a small diameter enlarges the image)"
+        network, whole = self.network(params), tiles
+        if network.any_size:
+            pixels = sum(sections.tiles(params) * math.prod(sections.grid(params).sides) for sections in planned)
+            whole = pixels // (TILE * TILE)
+        self.check_time(network, tiles, context, advice, whole)
 
-    def _network(self, params: SegmentParams) -> Network:
+    def network(self, params: SegmentParams) -> Network:
+        """Returns the network that parameters name; errors as `plan`."""
         return self._backend.network(self._families[params.model].network(params.ensemble))
 
-    def _check_time(self, network: Network, tiles: int, context: RequestContext) -> None:
+    def check_time(
+        self, network: Network, tiles: int, context: RequestContext, advice: str, whole: int | None = None
+    ) -> None:
+        """Refuses tiles that the backend cannot compute before the deadline.
+
+        Args:
+            network: The network.
+            tiles: Number of tiles.
+            context: Has the deadline.
+            advice: What the caller can do.
+            whole: As many tiles of TILE x TILE pixels as have the pixels of the tiles. None: the tiles are whole.
+
+        Raises:
+            DeadlineTooNear: The tiles take too long.
+        """
         left = max(0.0, context.deadline - asyncio.get_running_loop().time())
-        needed = self._backend.least_seconds(network.name, tiles, context.priority)
+        needed = self._backend.least_seconds(network.name, tiles if whole is None else whole, context.priority)
         if needed is not None and needed > left:
             raise DeadlineTooNear(
                 f"the image takes {tiles:,} tiles, which need {needed:.1f} s at least; {left:.1f} s are left: "
-                "give more time, or check the diameter (a small diameter enlarges the image)",
+                f"give more time, or {advice}",
                 reason=context.late_reason,
                 stage="plan",
                 tiles=tiles,

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ParamSpec, TypeVar
 
 import numpy as np
-import structlog
 from cellserve_contract.model_card import Family
 from cellserve_contract.params import SegmentParams
-from cellserve_contract.warnings import Warned, WarningKind, Warnings
+from cellserve_contract.resolution import ignored_channels, resolve_stack, untested_diameter
+from cellserve_contract.warnings import WarningKind, Warnings
 from cellserve_formats import PixelSize
-from cellserve_preprocess import MEAN
+from cellserve_preprocess import TileGrid
 from numpy.typing import NDArray
 
 from cellserve_gateway.errors import AnswerTooLarge
@@ -27,13 +27,14 @@ from .families import Families
 from .files import ImageFiles
 from .limits import ServiceLimits
 from .networks import Backend, Network
-from .params import TESTED_DIAMETERS, DiameterSource, resolve, resolve_stack
+from .params import DiameterSource, check_stack_mode, resolve
 from .pipeline import Pipeline
 from .plan import Plan, Planner
 from .results import Segmentation, Wanted
 from .stack_plan import StackPlan, StackPlanner
 from .stacks import StackSegmenter
 from .threads import WorkerThreads
+from .tile_sums import TileSummer, TileSums
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -122,6 +123,7 @@ class Segmenter:
         self._stack_planner = StackPlanner(self._planner, self.limits)
         self._pipeline = Pipeline(settings, backend, workers, instruments)
         self._stacks = StackSegmenter(self._pipeline)
+        self._summer = TileSummer(self._planner, self._pipeline, self.limits)
         self._diameters = DiameterEstimator(families, self._planner, self._pipeline)
 
     async def segment(
@@ -171,6 +173,7 @@ class Segmenter:
         plan = self._planner.plan(prepared.channels.shape[1:], prepared.params, prepared.source, context)
         answer = _answer_bytes(plan, wanted, most_bytes)
         reservation.resize(pixels=plan.pixels, bytes=reservation.held.get("bytes", 0) + ANSWER_COPIES * answer)
+        context.progress.plan(1, len(plan.grid))
         scaled = await self._pipeline.scale(prepared.channels, plan.scaled, context)
         del prepared
         outputs = await self._pipeline.maps(scaled, plan, wanted, context)
@@ -205,6 +208,44 @@ class Segmenter:
         if family.size_model and prepared.source is DiameterSource.TRAINING_DIAMETER:
             warnings = (*warnings, (WarningKind.NOTHING_FOUND, {}))
         return DiameterEstimate(prepared.params.diameter, prepared.source, family, network, warnings)
+
+    async def run_networks(
+        self,
+        decode: Callable[[], Decoded],
+        shape: tuple[int, int, int, int],
+        grid: TileGrid,
+        params: SegmentParams,
+        context: RequestContext,
+        reservation: Reservation,
+        *,
+        most_bytes: int,
+    ) -> TileSums:
+        """Runs the networks on planes that are ready for them.
+
+        Args:
+            decode: Returns the planes, float32. Runs on a thread for decoding.
+            shape: (N, C, y, x) of the planes.
+            grid: Tiles of each plane; the planes are the extent of the grid.
+            params: Name the model; the other parameters do not matter.
+            context: Its timing is filled in.
+            reservation: Holds the request and its bytes. Gets the memory of the work.
+            most_bytes: Most bytes of the sums.
+
+        Raises:
+            ServiceError: See its subclasses.
+        """
+        self._check_served(params)
+        context.start_work()
+        self._stack_planner.check_planes(shape[0])
+        plan = self._summer.plan(shape, grid, params, context, most_bytes)
+        held = reservation.held.get("bytes", 0)
+        reservation.resize(pixels=plan.pixels, bytes=held + plan.bytes + ANSWER_COPIES * plan.answer_bytes)
+        context.facts["shape"] = list(shape)
+        with self._pipeline.stage(context, "decode"):
+            planes = (await self._workers.decode(context, decode)).pixels
+        sums = await self._summer.sum(planes, plan, context)
+        _log(plan.network, context)
+        return TileSums(sums, self.families[params.model], context.networks[plan.network.name])
 
     async def encode(self, context: RequestContext, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Runs the encoder of an answer on a worker thread, as a stage of the request."""
@@ -256,12 +297,12 @@ class Segmenter:
         pixels = image.pixels
         size = max(pixels.nbytes, reservation.held.get("bytes", 0))
         reservation.resize(pixels=pixels[0, 0].size, bytes=size)
-        structlog.contextvars.bind_contextvars(shape=list(pixels.shape[0 if image.is_stack else 1 :]))
+        context.facts["shape"] = list(pixels.shape[0 if image.is_stack else 1 :])
         given = params
         params, source, stacked = self._resolve(given, pixels.shape, image.pixel_size, context)
         channels = np.moveaxis(pixels, 1, 0) if image.is_stack else image.planes
         normalized = await self._pipeline.normalize(channels, params, context)
-        warnings = (*image.warnings, *stacked, *_ignored(given, params, len(channels)), *normalized.warnings)
+        warnings = (*image.warnings, *stacked, *ignored_channels(given, params, len(channels)), *normalized.warnings)
         if source is DiameterSource.TRAINING_DIAMETER:  # no size model
             warnings = (*warnings, (WarningKind.DIAMETER_NOT_MEASURED, {"diameter": f"{params.diameter:g}"}))
         elif source is DiameterSource.SIZE_MODEL:
@@ -269,7 +310,7 @@ class Segmenter:
             estimate = await estimator(normalized.planes, params, context, reservation)
             params, source = replace(params, diameter=estimate.diameter), estimate.source
             warnings = (*warnings, *estimate.warnings)
-        return Prepared(normalized.planes, params, source, (*warnings, *_untested(params)))
+        return Prepared(normalized.planes, params, source, (*warnings, *untested_diameter(params)))
 
     def _check_served(self, params: SegmentParams) -> None:
         """Raises a ServiceError, before any work, if the model does not exist or no server serves it now."""
@@ -286,28 +327,13 @@ class Segmenter:
         planes, channels, *shape = size
         self._stack_planner.check_planes(planes)
         params, source = resolve(params, channels, self.families[params.model])
-        params, warnings = resolve_stack(params, planes, pixel_size)
+        check_stack_mode(params, planes)
+        params, warnings = resolve_stack(params, planes, pixel_size and pixel_size.anisotropy)
         if params.diameter is not None and planes > 1:
             self._stack_planner.plan((planes, shape[0], shape[1]), params, source, context)
         elif params.diameter is not None:
             self._planner.plan((shape[0], shape[1]), params, source, context)
         return params, source, warnings
-
-
-def _untested(params: SegmentParams) -> Iterator[Warned]:
-    """Yields a warning if objects of the diameter were never measured; `params` state a diameter."""
-    smallest, largest = TESTED_DIAMETERS
-    if params.diameter is not None and not smallest <= params.diameter <= largest:
-        facts = {"diameter": f"{params.diameter:.3g}", "smallest": f"{smallest:g}", "largest": f"{largest:g}"}
-        yield WarningKind.SIZE_UNTESTED, facts
-
-
-def _ignored(given: SegmentParams, used: SegmentParams, planes: int) -> Iterator[Warned]:
-    """Yields a warning if the caller named no channels and some planes of the image were not used."""
-    if (given.cytoplasm_channel, given.nucleus_channel) == (None, None) and used.cytoplasm_channel != MEAN:
-        ignored = sorted(set(range(planes)) - {used.cytoplasm_channel, used.nucleus_channel})
-        if ignored:
-            yield WarningKind.PLANES_IGNORED, {"planes": ", ".join(map(str, ignored))}
 
 
 def _answer_bytes(plan: Plan | StackPlan, wanted: Wanted, limit: int | None) -> int:
@@ -329,4 +355,4 @@ def _answer_bytes(plan: Plan | StackPlan, wanted: Wanted, limit: int | None) -> 
 
 def _log(network: Network, context: RequestContext, **facts: int) -> None:
     """Adds the facts of an image to the log line of its request."""
-    structlog.contextvars.bind_contextvars(model=network.name, tiles=context.timing.tiles, **facts)
+    context.facts.update(model=network.name, tiles=context.timing.tiles, **facts)

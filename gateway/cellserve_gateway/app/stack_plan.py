@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from cellserve_contract.params import SegmentParams
-from cellserve_postprocess import SECTION_AXES
-from cellserve_preprocess import TileGrid, resize
+from cellserve_preprocess import Sections, neighbours, resize
 from numpy.typing import NDArray
 
 from cellserve_gateway.errors import ImageTooLarge
@@ -30,23 +29,40 @@ class View:
     """Sections of a stack that are images to the networks.
 
     Attributes:
-        across: Axis that the sections are cut across: 0 for xy sections, 1 for xz, 2 for yz.
-        count: Number of sections.
+        sections: Where they are cut.
         plan: The execution plan of one section.
     """
 
-    across: int
-    count: int
+    sections: Sections
     plan: Plan
+
+    @property
+    def across(self) -> int:
+        """Axis that the sections are cut across: 0 for xy sections, 1 for xz, 2 for yz."""
+        return self.sections.across
 
     def cut(self, channels: NDArray[np.float32], index: int) -> NDArray[np.float32]:
         """Returns a section of a stack [2, Z, Y, X] at the scale of the networks, [2, Y', X']."""
-        section = np.ascontiguousarray(np.take(channels, index, 1 + self.across))
+        (near,), (part,) = neighbours(self.sections.length, self.sections.count, slice(index, index + 1))
+        section = np.ascontiguousarray(np.take(channels, near, 1 + self.across))
+        if part:
+            section += part * (np.take(channels, near + 1, 1 + self.across) - section)
         return resize(section, self.plan.scaled)
 
     def place(self, index: int, maps: NDArray[np.float32], view: NDArray[np.float32]) -> None:
-        """Puts the maps of a section, flows along its two axes and logit, into those of the view, [3, Z, Y, X]."""
-        np.moveaxis(view, 1 + self.across, 0)[index] = maps
+        """Adds the maps of a section, flows along its two axes and logit, to those of the view, [3, Z, Y, X].
+
+        A plane of the view lies between two sections at most, so that the order of the sections changes no bit.
+        """
+        planes = np.moveaxis(view, 1 + self.across, 0)
+        if self.sections.count == self.sections.length:
+            planes[index] = maps
+            return
+        near, parts = neighbours(self.sections.count, self.sections.length)
+        for at in np.flatnonzero(near == index):
+            planes[at] += (1 - parts[at]) * maps
+        for at in np.flatnonzero((near == index - 1) & (parts > 0)):
+            planes[at] += parts[at] * maps
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,17 +131,7 @@ class StackPlanner:
         Raises:
             ModelUnknown, BackendUnavailable, ImageTooLarge, DeadlineTooNear: As `Planner.plan`.
         """
-        assert params.anisotropy is not None  # resolved
-        distances, tiles, sections = (params.anisotropy, 1.0, 1.0), 0, []
-        for across in range(3 if params.stack_mode == "volume" else 1):
-            rows, columns = SECTION_AXES[across]
-            sides, stretch = (shape[rows], shape[columns]), (distances[rows], distances[columns])
-            scaled = self._planner.scaled(sides, params, stretch)
-            tiles += shape[across] * TileGrid.count(scaled, params.tile_overlap, params.augment)
-            sections.append((across, sides, stretch))
-        self._planner.check(tiles, self._limits.max_stack_tiles, params, context)  # grids may have millions of tiles
-        views = tuple(
-            View(across, shape[across], self._planner.section(sides, params, source, stretch))
-            for across, sides, stretch in sections
-        )
+        planned = self._planner.sections(shape, params)
+        self._planner.check(planned, self._limits.max_stack_tiles, params, context)
+        views = tuple(View(sections, self._planner.section(sections, params, source)) for sections in planned)
         return StackPlan(shape, views[0].plan.params, source, views)

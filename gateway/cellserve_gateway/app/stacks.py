@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from cellserve_postprocess import (
     recover_masks,
     smooth_view,
     trace_outlines,
+    view_rule,
 )
 from cellserve_preprocess import resize
 from numpy.typing import NDArray
@@ -37,7 +39,7 @@ SECTIONS_AHEAD = 4
 
 SMALLEST_SECTION = 11
 """Pixels of the smallest mask of a plane before masks are joined: `min_size` counts the voxels of whole objects, whose
-tips are smaller. Even fewer pixels would found objects by another rule; see `min_size`."""
+tips are smaller. Even fewer pixels would found objects by another rule; see `min_size`. Cellpose 3.1 has no bound."""
 
 
 class StackSegmenter:
@@ -61,6 +63,9 @@ class StackSegmenter:
             ServiceError: See its subclasses.
         """
         run, group = self._pipeline.workers.run, self._pipeline.workers.group(context)
+        sections = [len(view.sections.used) for view in plan.views]
+        tiles = sum(count * len(view.plan.grid) for count, view in zip(sections, plan.views, strict=True))
+        context.progress.plan(sum(sections), tiles)
         parts = (_Volume if plan.params.stack_mode == "volume" else _Planes).empty(plan, wanted)
         for view in plan.views:  # one after the other: the order of the sums is the same every time
             with self._pipeline.stage(context, "inference"):
@@ -84,7 +89,7 @@ class StackSegmenter:
     ) -> None:
         """Calls a function on a worker thread with the maps of each section, several sections at a time."""
         pipeline, plan, run = self._pipeline, view.plan, self._pipeline.workers.run
-        window, sections = pipeline.window(plan.network), iter(range(view.count))
+        window, sections = pipeline.window(plan.network), iter(view.sections.used)
 
         async def work() -> None:
             for index in sections:
@@ -92,6 +97,7 @@ class StackSegmenter:
                 outputs = await pipeline.infer(section, plan.grid, plan.network, ("maps",), context, window)
                 maps = await pipeline.assemble(outputs, plan.recovered, context)
                 await run(context, use, view, index, maps, pipeline.workers.group(context))
+                context.progress.sections_done += 1
 
         await run_together(work() for _ in range(SECTIONS_AHEAD))
 
@@ -103,32 +109,33 @@ class _Volume:
     Attributes:
         view: float32 [3, Z, Y, X], the maps of the view in work. Empty once all views are complete.
         sums: The views that are complete.
+        placing: Two sections may add to the same plane of the view.
     """
 
     plan: StackPlan
     wanted: Wanted
     view: Maps
     sums: ViewSums
+    placing: Lock = field(default_factory=Lock)
 
     @classmethod
     def empty(cls, plan: StackPlan, wanted: Wanted) -> _Volume:
         return cls(plan, wanted, np.zeros((3, *plan.shape), np.float32), ViewSums(plan.shape))
 
     def add(self, view: View, index: int, maps: Maps, threads: ThreadGroup) -> None:
-        view.place(index, maps, self.view)
+        with self.placing:
+            view.place(index, maps, self.view)
 
     def end_view(self, view: View, threads: ThreadGroup) -> None:
-        params = self.plan.params
-        assert params.diameter is not None  # resolved
-        assert params.anisotropy is not None
-        distance = params.anisotropy if view.across == 0 else 1.0
-        smoothed = smooth_view(self.view, view.across, params.view_smoothing * params.diameter / distance, threads)
-        self.sums.add(smoothed, view.across, 1.0 if view.across == 0 else params.view_weight, threads)
+        sigma, weight = view_rule(view.across, self.plan.params)
+        self.sums.add(smooth_view(self.view, view.across, sigma, threads), view.across, weight, threads)
         if view is self.plan.views[-1]:
             self.view = np.empty((3, 0, 0, 0), np.float32)  # room for the recovery
+        else:
+            self.view.fill(0)
 
     def join(self, threads: ThreadGroup) -> Segmentation:
-        maps = self.sums.maps(threads)
+        maps = self.sums.maps(threads, mean=not self.plan.params.sum_views)
         if self.wanted.maps_only:
             return _segmentation(self.plan, self.wanted, maps)
         recovered = recover_masks(maps, self.plan.params, threads)
@@ -167,7 +174,8 @@ class _Planes:
             return
         if params.stack_mode == "stitch":
             assert params.min_size is not None  # resolved
-            params = replace(params, min_size=min(params.min_size, SMALLEST_SECTION))
+            smallest = 0 if params.mask_rules == "cellpose3" else SMALLEST_SECTION
+            params = replace(params, min_size=min(params.min_size, smallest))
         recovered = recover_masks(maps, params, threads, shape)
         self.labels[index], self.errors[index] = recovered.labels, recovered.flow_errors
 

@@ -21,7 +21,8 @@ import triton_python_backend_utils as pb_utils  # type: ignore[import-not-found]
 from numpy.typing import NDArray
 
 # A batch runs as blocks of these sizes, each compiled for its static shape: 17-20 % faster than a dynamic batch axis
-# (31 % for a single tile), without padding, and four tiles stay nearer to the caches than eight.
+# (31 % for a single tile), without padding, and four tiles stay nearer to the caches than eight. Tiles of other sizes
+# than the graph's, where config.pbtxt leaves the size open (-1), run one by one: see `_any_size`.
 BLOCK_SIZES = (4, 1)
 
 PRECISIONS = ("auto", "bf16", "f32")
@@ -52,14 +53,18 @@ class TritonPythonModel:
             self._blocks: dict[int, ov.InferRequest] = {}
             for size in BLOCK_SIZES:
                 if size <= config["max_batch_size"]:
-                    network.reshape({tensor["name"]: [size, *dims(tensor)] for tensor in config["input"]})
+                    network.reshape({port.get_any_name(): [size, *dims(port)] for port in network.inputs})
                     check_shapes(network, config, size)
                     self._blocks[size] = core.compile_model(network, "CPU", properties).create_infer_request()
             self._statement = statement(self._blocks[1].get_compiled_model(), sha256)
         except LoadError as error:
             raise pb_utils.TritonModelException(f"{config['name']}: {error}") from None
-        self._inputs = buffers(config["input"], config["max_batch_size"])
-        self._outputs = buffers(config["output"], config["max_batch_size"])
+        self._inputs = buffers(network.inputs, config["max_batch_size"])
+        self._outputs = buffers(network.outputs, config["max_batch_size"])
+        self._compile = lambda: core.compile_model(network, "CPU", properties).create_infer_request()
+        self._network = network
+        self._other: ov.InferRequest | None = None
+        self._one_tile = {tensor["name"]: ov.PartialShape([1, *configured_dims(tensor)]) for tensor in config["input"]}
         pb_utils.Logger.log_info(f"{config['name']}: OpenVINO {ov.__version__}, {properties}")
 
     def execute(self, requests: list[Any]) -> list[Any]:
@@ -79,6 +84,9 @@ class TritonPythonModel:
         """
         if not requests:
             return []
+        shapes = {name: tensors(requests, name)[0].shape[1:] for name in self._inputs}
+        if any(shape != self._inputs[name].shape[1:] for name, shape in shapes.items()):
+            return [self._infer_other(request, shapes) for request in requests]  # Triton batches equal shapes only
         inputs = {name: joined(requests, name, buffer) for name, buffer in self._inputs.items()}
         stops = np.cumsum([len(tensor) for tensor in tensors(requests, next(iter(inputs)))])
         for start, stop, block in self._cover(int(stops[-1])):
@@ -97,6 +105,47 @@ class TritonPythonModel:
             )
             for start, stop in zip(starts, stops, strict=True)
         ]
+
+    def _infer_other(self, request: Any, shapes: dict[str, tuple[int, ...]]) -> Any:
+        """Answers a request whose tiles have another size than those of the graph."""
+        try:
+            outputs = self._run_other(request, shapes)
+        except RuntimeError as error:
+            self._other = None  # after a failure it may fail on any size
+            return pb_utils.InferenceResponse(
+                error=pb_utils.TritonError(
+                    f"the network cannot run on tiles of {shapes}: {first_line(error)}",
+                    pb_utils.TritonError.INVALID_ARG,
+                )
+            )
+        rows = len(next(iter(outputs.values())))
+        return pb_utils.InferenceResponse(
+            [*(pb_utils.Tensor(name, array) for name, array in outputs.items()), *self._stated(rows)]
+        )
+
+    def _run_other(self, request: Any, shapes: dict[str, tuple[int, ...]]) -> dict[str, NDArray[Any]]:
+        """Returns the outputs for a request, row by row; raises RuntimeError if the network takes no such tiles."""
+        block = self._any_size()
+        arrays = {name: tensors([request], name)[0] for name in shapes}
+        rows: dict[str, list[NDArray[Any]]] = {name: [] for name in self._outputs}
+        for row in range(len(next(iter(arrays.values())))):
+            for name, array in arrays.items():
+                block.set_tensor(name, ov.Tensor(np.ascontiguousarray(array[row : row + 1]), shared_memory=False))
+            block.infer()
+            for name, found in rows.items():
+                found.append(block.get_tensor(name).data.copy())
+        return {name: np.concatenate(found) for name, found in rows.items()}
+
+    def _any_size(self) -> ov.InferRequest:
+        """Returns the network compiled for one tile of any size that the configuration allows.
+
+        The first time takes about a second, in which no tile runs. If the network were compiled for each size, a caller
+        with images of many sizes would stop all others again and again. In f32 the results have the same bits.
+        """
+        if self._other is None:
+            self._network.reshape(self._one_tile)
+            self._other = self._compile()
+        return self._other
 
     def _stated(self, rows: int) -> list[Any]:
         """Returns the output `provenance` of some rows, if the configuration declares it."""
@@ -189,7 +238,7 @@ def take_statement(config: dict[str, Any]) -> bool:
     declared = [tensor for tensor in config["output"] if tensor["name"] == STATEMENT]
     config["output"] = [tensor for tensor in config["output"] if tensor["name"] != STATEMENT]
     for tensor in declared:
-        if (tensor["data_type"], dims(tensor)) != ("TYPE_STRING", [1]):
+        if (tensor["data_type"], configured_dims(tensor)) != ("TYPE_STRING", [1]):
             raise LoadError(f"output '{STATEMENT}' must be TYPE_STRING of dims [ 1 ] in config.pbtxt")
     return bool(declared)
 
@@ -216,7 +265,7 @@ def check_signature(network: ov.Model, config: dict[str, Any]) -> None:
                 raise LoadError(
                     f"{kind} '{name}' is {port.get_element_type()} in the graph, {expected} in config.pbtxt"
                 )
-            shape = ov.PartialShape([-1, *dims(configured[name])])
+            shape = ov.PartialShape([-1, *configured_dims(configured[name])])
             if not port.get_partial_shape().compatible(shape):
                 raise LoadError(f"{kind} '{name}' is {port.get_partial_shape()} in the graph, {shape} in config.pbtxt")
 
@@ -224,24 +273,28 @@ def check_signature(network: ov.Model, config: dict[str, Any]) -> None:
 def check_shapes(network: ov.Model, config: dict[str, Any], size: int) -> None:
     """Compares the outputs' shapes that follow from the inputs' with the configuration."""
     for tensor in config["output"]:
-        actual, expected = network.output(tensor["name"]).get_partial_shape(), ov.PartialShape([size, *dims(tensor)])
-        if actual != expected:
+        actual = network.output(tensor["name"]).get_partial_shape()
+        expected = ov.PartialShape([size, *configured_dims(tensor)])
+        if not actual.compatible(expected):
             raise LoadError(f"output '{tensor['name']}' is {actual} in the graph, {expected} in config.pbtxt")
 
 
-def dims(tensor: dict[str, Any]) -> list[int]:
-    """Dimensions of a configured tensor without the batch axis; they must be fixed."""
-    if any(int(size) < 1 for size in tensor["dims"]):
-        raise LoadError(f"'{tensor['name']}' has dims {tensor['dims']} in config.pbtxt; allowed: fixed sizes")
+def configured_dims(tensor: dict[str, Any]) -> list[int]:
+    """Dimensions of a configured tensor without the batch axis; -1 leaves one open."""
     return [int(size) for size in tensor["dims"]]
 
 
-def buffers(configured: list[dict[str, Any]], rows: int) -> dict[str, NDArray[Any]]:
-    """One array [rows, *dims] for each configured tensor."""
-    return {
-        tensor["name"]: np.empty([rows, *dims(tensor)], pb_utils.triton_string_to_numpy(tensor["data_type"]))
-        for tensor in configured
-    }
+def dims(port: Any) -> list[int]:
+    """Dimensions of an input or output of the graph without the batch axis; they must be fixed."""
+    shape = port.get_partial_shape()
+    if any(axis.is_dynamic for axis in list(shape)[1:]):
+        raise LoadError(f"'{port.get_any_name()}' is {shape} in the graph; allowed: fixed sizes behind the batch axis")
+    return [axis.get_length() for axis in list(shape)[1:]]
+
+
+def buffers(ports: list[Any], rows: int) -> dict[str, NDArray[Any]]:
+    """One array [rows, *dims] for each input or output of the graph."""
+    return {port.get_any_name(): np.empty([rows, *dims(port)], port.get_element_type().to_dtype()) for port in ports}
 
 
 def tensors(requests: list[Any], name: str) -> list[NDArray[Any]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from cellserve_postprocess import STYLE_SIZE
-from cellserve_preprocess import TILE
 from numpy.typing import NDArray
 from tritonclient.grpc import InferResult
 from tritonclient.utils import InferenceServerException
@@ -14,8 +13,6 @@ from cellserve_gateway.errors import BackendUnavailable, DeadlinePassed, Interna
 
 OUTPUT_NAMES: dict[TileOutput, str] = {"maps": "flows", "style": "style"}
 """Names of the outputs in the ONNX graph."""
-SHAPES: dict[TileOutput, tuple[int, ...]] = {"maps": (3, TILE, TILE), "style": (STYLE_SIZE,)}
-"""Shape of each output for one tile."""
 
 
 class ModelFailed(BackendUnavailable):
@@ -23,16 +20,17 @@ class ModelFailed(BackendUnavailable):
 
 
 def arrays_of(
-    result: InferResult, tiles: int, outputs: tuple[TileOutput, ...], network: str
+    result: InferResult, tiles: tuple[int, ...], outputs: tuple[TileOutput, ...], network: str
 ) -> dict[TileOutput, NDArray[np.float32]]:
-    """Returns the outputs for some tiles, as views of the answer's bytes.
+    """Returns the outputs for tiles of that shape, [n, 2, Y, X], as views of the answer's bytes.
 
     Raises:
         InternalError: An output is missing, or its type or shape does not fit the tiles.
     """
     arrays: dict[TileOutput, NDArray[np.float32]] = {}
+    shapes: dict[TileOutput, tuple[int, ...]] = {"maps": (3, *tiles[2:]), "style": (STYLE_SIZE,)}
     for output in outputs:
-        expected = (tiles, *SHAPES[output])
+        expected = (tiles[0], *shapes[output])
         try:
             array = result.as_numpy(OUTPUT_NAMES[output])
         except ValueError:  # fewer or more bytes than the shape asks for

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from functools import cache, partial
 from typing import Any
 
@@ -197,7 +197,7 @@ class TritonClient:
                 if timeout_s <= 0:
                     raise DeadlinePassed("the deadline passed before the inference server was asked", stage="inference")
                 connection, network = self._connection.number, self.networks[name]
-                with self._metrics.triton_request(name, len(tiles)):
+                with self._metrics.triton_request(name, len(tiles)), self._measured(name, tiles):
                     result = await self._answer(
                         name,
                         self._client.infer(
@@ -212,12 +212,24 @@ class TritonClient:
                     )
                 if connection != self._connection.number:
                     raise BackendUnavailable("the connection to the inference server was lost; try again", network=name)
-                arrays = arrays_of(result, len(tiles), outputs, name)
+                arrays = arrays_of(result, tiles.shape, outputs, name)
                 return TileOutputs(arrays.get("maps"), arrays.get("style"), self._stated(network, result))
         except ServiceError as error:
             if connection == self._connection.number and not isinstance(error, NotSent):
                 self._note(error, name)
             raise
+
+    @contextlib.contextmanager
+    def _measured(self, name: str, tiles: NDArray[np.float32]) -> Iterator[None]:
+        """Keeps tiles of other sizes out of the speed of a network, while they are at the server."""
+        small = tiles.shape[2:] != (TILE, TILE)
+        try:
+            if small:
+                self._work[name].note_small()
+            yield
+        finally:
+            if small:
+                self._work[name].note_small()
 
     def _asked(self, name: str, outputs: tuple[TileOutput, ...]) -> list[InferRequestedOutput]:
         names = [OUTPUT_NAMES[output] for output in outputs] + [provenance.OUTPUT] * self._states_provenance[name]
@@ -295,7 +307,7 @@ class TritonClient:
                     client_timeout=TRIAL_TIMEOUT_S,
                 )
                 offered = {output: name for output, name in OUTPUT_NAMES.items() if result.get_output(name)}
-                arrays_of(result, 1, tuple(offered), name)
+                arrays_of(result, (1, 2, TILE, TILE), tuple(offered), name)
                 self._failed_models.pop(name, None)
 
     async def _read_statistics(self) -> None:
@@ -345,7 +357,8 @@ class TritonClient:
             )
         batch = max(1, config.max_batch_size)
         self._states_provenance[name] = any(output.name == provenance.OUTPUT for output in config.output)
-        network = Network(name, metadata.versions[-1], served, batch, *provenance.configured(config))
+        any_size = any(-1 in image.dims for image in config.input)
+        network = Network(name, metadata.versions[-1], served, batch, *provenance.configured(config), any_size)
         for priority in Priority:
             self._dispatchers[name, priority].set_batch_size(network.max_batch_size)
         instances = sum(group.count * max(1, len(group.gpus)) for group in config.instance_group)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import structlog
 from cellserve_contract.model_card import Family
+from cellserve_preprocess import TILE
 from numpy.typing import NDArray
 
 from cellserve_gateway.app.context import Priority, RequestContext
@@ -114,15 +116,16 @@ class BackendPool:
             raise _unavailable(name)
 
     def network(self, name: str) -> Network:
-        """Returns a network's version and limits.
+        """Returns a network's version and limits. The network takes any size of tiles if it does so on each server.
 
         Raises:
             BackendUnavailable: No server has served the network yet.
         """
-        for server in sorted(self._servers.values(), key=lambda server: not server.ready):
-            if name in server.networks:
-                return server.networks[name]
-        raise _unavailable(name)
+        servers = sorted(self._servers.values(), key=lambda server: not server.ready)
+        served = [server.networks[name] for server in servers if name in server.networks]
+        if not served:
+            raise _unavailable(name)
+        return replace(served[0], any_size=all(network.any_size for network in served))
 
     def tiles_ahead(self, network: Network) -> int:
         """Returns how many tiles of one image in flight keep all ready servers busy."""
@@ -147,7 +150,7 @@ class BackendPool:
         """
         failures = 0
         while True:
-            server = await self._choose(name, context)
+            server = await self._choose(name, tiles.shape[2:] == (TILE, TILE), context)
             try:
                 return await server.infer(name, tiles, outputs, context)
             except NotSent:
@@ -172,11 +175,13 @@ class BackendPool:
         serving = [server for server in self._servers.values() if name in server.networks]
         return [server for server in serving if server.ready] or [server for server in serving if server.silent]
 
-    async def _choose(self, name: str, context: RequestContext) -> TritonClient:
-        """Returns the least loaded server. Waits if there is none.
+    async def _choose(self, name: str, whole: bool, context: RequestContext) -> TritonClient:
+        """Returns the least loaded server that takes tiles of TILE x TILE pixels (`whole`), or of other sizes.
+
+        Waits if no server is ready.
 
         Raises:
-            BackendUnavailable: No server became ready in time.
+            BackendUnavailable: No server became ready in time, or those that are ready take whole tiles only.
         """
         loop = asyncio.get_running_loop()
         end = min(loop.time() + PATIENCE_S, context.deadline - DEADLINE_MARGIN_S)
@@ -186,6 +191,9 @@ class BackendPool:
                     await self._refreshed.wait()
             except TimeoutError:
                 raise _unavailable(name) from None
+        able = [server for server in able if whole or server.networks[name].any_size]
+        if not able:
+            raise BackendUnavailable("the inference servers were replaced by others; try again", network=name)
         return self._balancer.choose(able, lambda server: server.load(name, context.priority))
 
     async def _keep(self, addresses: frozenset[str]) -> None:

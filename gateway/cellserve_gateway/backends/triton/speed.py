@@ -34,14 +34,15 @@ class Speed:
         """Tiles per second of all instances together; None: not measured yet."""
         return self._least_batch_s and self._instances * self._batch_size / self._least_batch_s
 
-    def observe(self, batches: int, compute_s: float) -> None:
+    def observe(self, batches: int, compute_s: float, whole: bool = True) -> None:
         """Takes Triton's statistics.
 
         Args:
             batches: Full batches since the start of Triton.
             compute_s: Seconds that their computation took, summed over the batches.
+            whole: All tiles since the last statistics had TILE x TILE pixels. Smaller ones tell nothing of the speed.
         """
-        if self._seen is None or batches < self._seen[0]:  # first seen, or Triton has started anew
+        if self._seen is None or batches < self._seen[0] or not whole:  # first seen, or Triton has started anew
             self._seen = batches, compute_s
             return
         new, seconds = batches - self._seen[0], compute_s - self._seen[1]
@@ -80,11 +81,16 @@ class ModelWork:
         self._batch_size = batch_size
         self._speed = Speed(batch_size, instances)
         self._progress = Progress()
+        self._whole = True
 
     @property
     def tiles_per_s(self) -> float | None:
         """See `Speed`."""
         return self._speed.tiles_per_s
+
+    def note_small(self) -> None:
+        """Notes that this gateway has a tile of less than TILE x TILE pixels at the model now."""
+        self._whole = False
 
     def observe(self, statistics: Any, at_model: int, now: float) -> bool:
         """Takes Triton's statistics of the model (`ModelStatistics`); returns whether the model has stalled.
@@ -95,6 +101,7 @@ class ModelWork:
         seconds = {batch.batch_size: batch.compute_infer.ns / 1e9 for batch in statistics.batch_stats}
         for batch in statistics.batch_stats:
             if batch.batch_size == self._batch_size:
-                self._speed.observe(batch.compute_infer.count, seconds[batch.batch_size])
+                self._speed.observe(batch.compute_infer.count, seconds[batch.batch_size], self._whole)
+        self._whole = True
         batches, compute_s = statistics.execution_count, sum(seconds.values())
         return self._progress.stalled(now, at_model=at_model, batches=batches, compute_s=compute_s)

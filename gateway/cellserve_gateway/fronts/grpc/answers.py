@@ -20,6 +20,7 @@ from cellserve_gateway.app.networks import Network, Precision, weights_of
 from cellserve_gateway.app.params import DiameterSource
 from cellserve_gateway.app.results import Segmentation, Wanted
 from cellserve_gateway.app.segmenter import DiameterEstimate, FamilyStatus
+from cellserve_gateway.app.tile_sums import TileSums
 
 SOURCES = {source: wire.number_of(pb.DiameterSource, source.value, "source") for source in DiameterSource}
 PRECISIONS: dict[Precision, Any] = {Precision.UNKNOWN: pb.PRECISION_UNSPECIFIED} | {
@@ -133,6 +134,13 @@ def diameter_response(estimate: DiameterEstimate, request_id: str) -> pb.Estimat
     )
     _fill_warnings(response.warnings, estimate.warnings)
     return response
+
+
+def fill_sums(message: pb.RunNetworksResponse, found: TileSums) -> None:
+    """Fills an answer with the sums of tiles, complete but for its id; `message` is empty."""
+    message.model.CopyFrom(model_version(found.family, found.network))
+    message.server_version = SERVER_VERSION
+    fill_array(message.sums, found.sums)
 
 
 def timing(seconds: Timing, total_s: float) -> pb.Timing:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
@@ -13,7 +13,8 @@ from cellserve_contract.arrays import DTYPES, ArrayError, is_packed
 from cellserve_contract.axes import axes_problem
 from cellserve_contract.packing import IMAGE_DTYPES
 from cellserve_contract.params import SegmentParams
-from cellserve_formats import FileFormat, Limits, PixelSize
+from cellserve_formats import FileFormat, Limits, PixelSize, check_one_time_point
+from cellserve_preprocess import TileGrid
 from cellserve_proto import v1 as pb
 from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
@@ -21,12 +22,14 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from cellserve_gateway.app import decode
 from cellserve_gateway.app.context import Priority
 from cellserve_gateway.app.decode import Decoded, Layout
+from cellserve_gateway.app.grids import part_of_grid
 from cellserve_gateway.app.results import Output, Wanted
 from cellserve_gateway.errors import InvalidImage, InvalidRequest, NotImplementedYet
 
 from .wire import Payload
 
 T = TypeVar("T")
+Work = pb.SegmentRequest | pb.EstimateDiameterRequest
 DecodeFile = Callable[[bytes | memoryview, FileFormat, int | None], Decoded]
 
 OUTPUTS = {number: cast(Output, word) for word, number in wire.words(pb.Output).items()}
@@ -63,7 +66,7 @@ def to_image(image: pb.Image, payload: Payload, limits: Limits, decode_file: Dec
         wins over that of the file.
 
     Raises:
-        InvalidImage, ImageTooLarge, NotImplementedYet: As `check_image`, and as in `decode`.
+        InvalidImage, ImageTooLarge: As `check_image`, and as in `decode`.
     """
     layout = check_image(image, limits)
     if layout is None:
@@ -85,16 +88,12 @@ def check_image(image: pb.Image, limits: Limits) -> Layout | None:
 
     Raises:
         InvalidImage, ImageTooLarge: As in `decode`.
-        NotImplementedYet: A time series, or a block of a larger image.
     """
-    if image.HasField("block"):
-        raise NotImplementedYet("this gateway does not take blocks of a larger image yet", feature="Image.block")
     to_pixel_size(image)
     match image.WhichOneof("content"):
         case "raw":
             array = image.raw.pixels
-            if array.data_type not in DTYPES or DTYPES[array.data_type] not in IMAGE_DTYPES:
-                raise decode.unsupported_dtype(f"number {array.data_type}" if array.data_type else "'unspecified'")
+            _check_type(array, IMAGE_DTYPES)
             layout = _layout(array, image.raw.axes)
             _is_packed(array)
             layout.check(limits)
@@ -105,6 +104,27 @@ def check_image(image: pb.Image, limits: Limits) -> Layout | None:
             raise InvalidImage("the file format is not set; PNG, TIFF and JPEG are taken", reason="IMAGE_UNDECODABLE")
         case _:
             raise InvalidImage("the request holds no image", reason="IMAGE_EMPTY")
+
+
+def to_grid(grid: pb.TileGrid) -> TileGrid:
+    """Returns a part of a grid of tiles. Raises InvalidRequest as in `part_of_grid`."""
+    rows, columns = (range(some.first, some.end) for some in (grid.rows, grid.columns))
+    return part_of_grid((grid.height, grid.width), (grid.starts_y, grid.starts_x), (rows, columns), grid.augment)
+
+
+def check_planes(array: pb.Array, limits: Limits) -> Layout:
+    """Returns what a message says of planes, whose bytes may be missing. Errors as in `decode`."""
+    _check_type(array, (DTYPES[pb.DATA_TYPE_FLOAT32],))
+    layout = _layout(array, "ZCYX")
+    _is_packed(array)
+    layout.check(limits)
+    return layout
+
+
+def to_planes(array: pb.Array, payload: Payload, limits: Limits) -> Decoded:
+    """Returns planes that are ready for the networks; arguments and errors as in `to_image`."""
+    data = _data(array.data, payload, "planes.data")
+    return decode.from_array(data, _is_packed(array), check_planes(array, limits), limits)
 
 
 @dataclass
@@ -205,7 +225,7 @@ def to_compression(request: pb.SegmentRequest) -> int:
     return request.compression
 
 
-def to_work_budget(request: pb.SegmentRequest | pb.EstimateDiameterRequest) -> float | None:
+def to_work_budget(request: Work | pb.RunNetworksRequest) -> float | None:
     """Returns the seconds of work allowed, None without a budget. Raises InvalidRequest unless they are above 0."""
     if not request.HasField("work_budget_s"):
         return None
@@ -214,6 +234,12 @@ def to_work_budget(request: pb.SegmentRequest | pb.EstimateDiameterRequest) -> f
             f"work_budget_s is {request.work_budget_s}; allowed: seconds, above 0", field="work_budget_s"
         )
     return request.work_budget_s
+
+
+def _check_type(array: pb.Array, taken: Sequence[np.dtype[Any]]) -> None:
+    if DTYPES.get(array.data_type, np.dtype(object)) not in taken:
+        name = f"number {array.data_type}" if array.data_type else "'unspecified'"
+        raise decode.unsupported_dtype(name, taken)
 
 
 def _layout(array: pb.Array, axes: str) -> Layout:
@@ -227,10 +253,8 @@ def _layout(array: pb.Array, axes: str) -> Layout:
         raise InvalidImage(f"axes are {problem}", reason="AXES_UNKNOWN")
     if 0 in shape:
         raise InvalidImage(f"the image is empty: axes {axes} of {'x'.join(map(str, shape))}", reason="IMAGE_EMPTY")
-    if "T" in axes and shape[axes.index("T")] > 1:
-        raise NotImplementedYet(
-            "a request holds one time point; send each time point on its own", feature="time series"
-        )
+    with decode.translated_image_errors():
+        check_one_time_point(axes, shape)
     kept = [pair for pair in zip(axes, shape, strict=True) if pair[0] not in "TZ" or (pair[0] == "Z" and pair[1] > 1)]
     names = "".join(letter for letter, _ in kept)
     if "C" not in names:

@@ -46,7 +46,7 @@ class GrpcFront:
         reflection = Reflection(service.full_name for service in (SERVICE, HEALTH, V1, V1ALPHA))
         self._server.add_generic_rpc_handlers(
             (
-                self._door.handlers(SERVICE, SegmentationService(settings, segmenter)),
+                self._door.handlers(SERVICE, SegmentationService(settings, segmenter, admission)),
                 self._health_door.handlers(HEALTH, self.health, open_to_all=True),
                 self._door.handlers(V1, reflection),
                 self._door.handlers(V1ALPHA, reflection),

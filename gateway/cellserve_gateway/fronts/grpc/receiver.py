@@ -35,6 +35,10 @@ SMALL_UPLOAD_S = 1.0
 MAX_DIGITS = 16
 
 
+class CallEndedError(InvalidRequest):
+    """The caller sent no further message, or the connection broke."""
+
+
 @dataclass(slots=True)
 class Received(Generic[M]):
     """A request.
@@ -96,23 +100,25 @@ class Receiver(Generic[M]):
         """Returns the only request of a unary call, or the next of a stream that has to go on.
 
         Raises:
-            InvalidRequest: The caller sent none, or its bytes are not a message of this call.
+            CallEndedError: The caller sent none.
+            InvalidRequest: Its bytes are not a message of this call.
             Overloaded, UploadTooSlow, Draining: See `Admission.upload`.
         """
         if not self._type.fields:  # nothing to receive
             return Received(self._message(), NO_PAYLOAD, self._admission.reservation())
         received = await self._next()
         if received is None:
-            raise InvalidRequest("the call ended without a message", reason="MESSAGE_MALFORMED")
+            raise CallEndedError("the call ended without a message", reason="MESSAGE_MALFORMED")
         return received
 
     @contextlib.asynccontextmanager
-    async def upload(self, reservation: Reservation, size: int) -> AsyncIterator[None]:
+    async def upload(self, reservation: Reservation, size: int, resumed: bool) -> AsyncIterator[None]:
         """Reserves memory for an image that comes in chunks; the body receives the messages.
 
         Args:
             reservation: Gets `size` bytes, and during the upload the bytes of a message.
             size: Bytes of the image.
+            resumed: The reservation has these bytes already.
 
         Raises:
             Overloaded, UploadTooSlow, Draining: See `Admission.upload`.
@@ -125,6 +131,7 @@ class Receiver(Generic[M]):
             grace_s=UPLOAD_GRACE_S + needed_s,
             time_limit_s=self._settings.upload_timeout_s + needed_s,
             patience_s=UPLOAD_PATIENCE_S,
+            resumed=resumed,
         ):
             self._reserved = True
             try:

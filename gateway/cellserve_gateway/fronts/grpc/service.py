@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
+from cellserve_contract.chunks import Assembly
 from cellserve_contract.params import SegmentParams
 from cellserve_proto import v1 as pb
 
-from cellserve_gateway.app.admission import Reservation
+from cellserve_gateway.app.admission import Admission, Reservation
 from cellserve_gateway.app.calls import check_id
 from cellserve_gateway.app.context import RequestContext
 from cellserve_gateway.app.decode import limits_of
+from cellserve_gateway.app.parking import Parking
+from cellserve_gateway.app.progress import follow
 from cellserve_gateway.app.segmenter import ANSWER_COPIES, Segmenter
+from cellserve_gateway.app.tasks import start_task
 from cellserve_gateway.errors import InvalidRequest, ServiceError
 from cellserve_gateway.settings import Settings
 
@@ -24,18 +29,21 @@ from .call import Answer, Call, forget
 from .receiver import Received, Receiver
 from .status import to_status
 
+FACTS_BYTES = 4096
+"""Bytes of an answer of RunNetworks besides the sums, at most."""
 SERVICE = pb.segmentation_pb2.DESCRIPTOR.services_by_name["SegmentationService"]
 
 
 class SegmentationService:
     """The service of proto/cellserve/v1; the contract describes the calls."""
 
-    def __init__(self, settings: Settings, segmenter: Segmenter) -> None:
+    def __init__(self, settings: Settings, segmenter: Segmenter, admission: Admission) -> None:
         self._limits = limits_of(settings)
         self._message_bytes = settings.max_message_bytes
         self._transfer_bytes = settings.max_transfer_bytes
         self._stream_window = settings.stream_window
         self._segmenter = segmenter
+        self._parking: Parking[Assembly] = Parking(admission, settings.upload_resume_s)
 
     async def Segment(self, request: Received[pb.SegmentRequest], context: RequestContext) -> pb.SegmentResponse:
         response = pb.SegmentResponse()
@@ -104,22 +112,23 @@ class SegmentationService:
             async with call.request(work.request_id) as context:
                 check_id("idempotency_key", header.idempotency_key)
                 self._check(work, context)
-                upload = large.Upload(requests, reservation, header, call.workers)
+                upload = large.Upload(requests, reservation, header, context.caller, call.workers, self._parking)
                 try:
-                    await upload.admitted()
-                    yield Answer(pb.SegmentLargeResponse(upload=pb.UploadProgress()).SerializeToString())
-                    payload = await upload.image()
+                    there = pb.UploadProgress(received_bytes=await upload.admitted())
+                    yield Answer(pb.SegmentLargeResponse(upload=there).SerializeToString())
+                    received = Received(work, await upload.image(), reservation)
                 finally:
                     await upload.end()
-                if isinstance(work, pb.EstimateDiameterRequest):
-                    estimate = await self.EstimateDiameter(Received(work, payload, reservation), context)
-                    yield Answer(pb.SegmentLargeResponse(diameter=estimate).SerializeToString())
-                    return
-                start = time.perf_counter()
-                result = await self._result(work, Received(work, payload, reservation), context, self._transfer_bytes)
-                answer = await self._segmenter.encode(context, large.LargeAnswer, result)
-                _complete(answer.response, work, context, start)
-                messages = answer.messages()
+                    del upload  # has the image, too
+                answering = start_task(self._large(received, context))
+                del received
+                try:
+                    async with contextlib.aclosing(follow(answering, context.progress)) as reports:
+                        async for report in reports:
+                            yield Answer(large.progress_message(report))
+                    messages = await answering
+                finally:
+                    del answering  # see app/tasks.py
                 while data := await call.workers.run(context, next, messages, b""):
                     yield Answer(data)
 
@@ -132,6 +141,30 @@ class SegmentationService:
         decode = self._decoder(message.image, request, context)
         estimate = await self._segmenter.estimate_diameter(decode, params, context, request.reservation)
         return answers.diameter_response(estimate, context.request_id)
+
+    async def RunNetworks(
+        self, request: Received[pb.RunNetworksRequest], context: RequestContext
+    ) -> pb.RunNetworksResponse:
+        message = request.message
+        self._begin(message, context)
+        grid, layout = codec.to_grid(message.grid), codec.check_planes(message.planes, self._limits)
+        params = SegmentParams(
+            model=message.model or self._segmenter.families.default,
+            ensemble=message.ensemble if message.HasField("ensemble") else True,
+        )
+        request.reservation.start()
+        found = await self._segmenter.run_networks(
+            lambda: codec.to_planes(message.planes, request.take(), self._limits),
+            layout.size,
+            grid,
+            params,
+            context,
+            request.reservation,
+            most_bytes=self._message_bytes - FACTS_BYTES,
+        )
+        response = pb.RunNetworksResponse(request_id=context.request_id)
+        await self._segmenter.encode(context, answers.fill_sums, response, found)
+        return response
 
     async def ListModels(
         self, request: Received[pb.ListModelsRequest], context: RequestContext
@@ -146,6 +179,17 @@ class SegmentationService:
     async def GetLimits(self, request: Received[pb.GetLimitsRequest], context: RequestContext) -> pb.GetLimitsResponse:
         limits = pb.Limits(**dataclasses.asdict(self._segmenter.limits))
         return pb.GetLimitsResponse(limits=limits, server_version=answers.SERVER_VERSION)
+
+    async def _large(self, received: Received[Any], context: RequestContext) -> Iterator[bytes]:
+        """Does the work of a large image; returns the serialized messages of its answer."""
+        work, start = received.message, time.perf_counter()
+        if isinstance(work, pb.EstimateDiameterRequest):
+            estimate = await self.EstimateDiameter(received, context)
+            return iter([pb.SegmentLargeResponse(diameter=estimate).SerializeToString()])
+        result = await self._result(work, received, context, self._transfer_bytes)
+        answer = await self._segmenter.encode(context, large.LargeAnswer, result)
+        _complete(answer.response, work, context, start)
+        return answer.messages()
 
     async def _segment(
         self,
@@ -179,7 +223,7 @@ class SegmentationService:
         family = self._segmenter.families[params.model]
         return answers.Result(found, family, wanted, compression, decode.pixel_size)
 
-    def _check(self, work: pb.SegmentRequest | pb.EstimateDiameterRequest, context: RequestContext) -> None:
+    def _check(self, work: codec.Work, context: RequestContext) -> None:
         """Refuses a request for all that it tells without the bytes of its image: a large image is not sent in vain."""
         params = self._params(work, context)
         if isinstance(work, pb.SegmentRequest):
@@ -188,13 +232,15 @@ class SegmentationService:
         layout = codec.check_image(work.image, self._limits)
         self._segmenter.check(params, layout.size if layout else None, codec.to_pixel_size(work.image), context)
 
-    def _params(
-        self, request: pb.SegmentRequest | pb.EstimateDiameterRequest, context: RequestContext
-    ) -> SegmentParams:
-        """Returns the parameters of a request; puts its priority class and its work budget into the context."""
+    def _params(self, request: codec.Work, context: RequestContext) -> SegmentParams:
+        """Returns the parameters of a request, which begins."""
+        self._begin(request, context)
+        return codec.to_params(request.params, self._segmenter.families.default)
+
+    def _begin(self, request: codec.Work | pb.RunNetworksRequest, context: RequestContext) -> None:
+        """Refuses unknown fields; puts the priority class and the work budget of a request into the context."""
         codec.check_known(request)
         context.priority, context.work_budget_s = codec.to_priority(request.priority), codec.to_work_budget(request)
-        return codec.to_params(request.params, self._segmenter.families.default)
 
     def _decoder(self, image: pb.Image, received: Received[Any], context: RequestContext) -> codec.ImageDecoder:
         files, cancellation = self._segmenter.files, context.cancellation

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 from collections.abc import AsyncIterator
 
 from cellserve_formats import check_sent
+from cellserve_formats.isolated import MemoryFile
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 
@@ -43,6 +43,7 @@ class Call:
             the call has no body.
         task: Task that serves the call.
         started: True: a part of the answer was sent.
+        answered: True: the last part of the answer was sent.
         left: True: the caller left before the answer was complete.
     """
 
@@ -52,10 +53,9 @@ class Call:
         self.context = context
         self.reservation: Reservation | None = None
         self.task = task
-        self.started = self.left = False
+        self.started = self.answered = self.left = False
         self._receive = receive
         self._send = send
-        self._answered = False
         self._watch: asyncio.Task[None] | None = None
 
     @classmethod
@@ -64,13 +64,13 @@ class Call:
         call: Call = request.scope["state"][STATE_KEY]
         return call
 
-    async def body(self) -> bytes:
-        """Receives the body. From then on the call is cancelled if the caller leaves.
+    async def body(self) -> MemoryFile:
+        """Receives the body into memory that its decoder gets. From then on the call is cancelled if the caller leaves.
 
         Raises:
             BodyStalled, DeadlinePassed: The body did not come in time.
         """
-        received = io.BytesIO()
+        received = MemoryFile()
         more = True
         try:
             async with asyncio.timeout_at(self.context.deadline):
@@ -86,12 +86,12 @@ class Call:
         except BodyStalledError:
             raise BodyStalled("the body of the request stopped before its declared length", stage="receive") from None
         self._watch = asyncio.create_task(self._cancel_on_disconnect())
-        return received.getvalue()  # without a copy: BytesIO hands its buffer over
+        return received
 
     async def send(self, message: Message) -> None:
         """Sends a part of the answer."""
         self.started = True
-        self._answered = is_last(message)
+        self.answered = is_last(message)
         await self._send(message)
 
     def end(self) -> None:
@@ -102,7 +102,7 @@ class Call:
     async def _cancel_on_disconnect(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        if not self._answered:
+        if not self.answered:
             self.left = True
             self.task.cancel()
 
@@ -162,8 +162,9 @@ class Door:
                 raise
             call.task.uncancel()
         except ServiceError as error:
-            if call.started:  # half an answer cannot be taken back
-                Connection.of(scope).abort("failed")
+            if call.started:
+                if not call.answered:  # half an answer cannot be taken back
+                    Connection.of(scope).abort("failed")
                 return
             request_id = context.request_id if PRINTABLE.fullmatch(context.request_id) else ""
             await problem(error, request_id, scope.get("root_path", ""))(scope, receive, call.send)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from . import following
 from .answers import LABELS_PNG, OVERLAY, REPRESENTATIONS, Representation
 from .problems import NotAcceptable
 
@@ -12,7 +13,7 @@ _MOST_RANGES = 50
 
 
 def negotiate(accept: str, overlay: bool) -> Representation:
-    """Returns the representation that a caller likes best.
+    """Returns the representation that a caller likes best, whether or not the progress of the work comes before it.
 
     Args:
         accept: Accept header; "": anything.
@@ -22,12 +23,21 @@ def negotiate(accept: str, overlay: bool) -> Representation:
         NotAcceptable: The caller accepts none.
     """
     offered = [one for one in REPRESENTATIONS if one is not (LABELS_PNG if overlay else OVERLAY)]
-    ranges = [_parse(text) for text in (accept or "*/*").split(",")[:_MOST_RANGES]]
+    ranges = [one for one in _ranges(accept) if one[0] != following.MEDIA_TYPE] or _ranges("")
     best = max(offered, key=lambda one: _quality(one.media_type, ranges))  # the first of equals
     if _quality(best.media_type, ranges) <= 0:
         allowed = ", ".join(dict.fromkeys(one.media_type for one in REPRESENTATIONS))
         raise NotAcceptable(f"no answer of the type {accept[:100]!r} can be made", field="Accept", allowed=allowed)
     return best
+
+
+def follows(accept: str) -> bool:
+    """Tells whether a caller wants the progress of the work before the answer. Wildcards do not mean that."""
+    return _quality(following.MEDIA_TYPE, [one for one in _ranges(accept) if "*" not in one[0]]) > 0
+
+
+def _ranges(accept: str) -> list[tuple[str, float]]:
+    return [_parse(text) for text in (accept or "*/*").split(",")[:_MOST_RANGES]]
 
 
 def _parse(text: str) -> tuple[str, float]:

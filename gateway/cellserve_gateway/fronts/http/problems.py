@@ -59,6 +59,19 @@ def problem(error: ServiceError, request_id: str = "", root_path: str = "", stat
         status: HTTP status. Default is the status of the error.
     """
     status = status or status_of(error)
+    headers = {}
+    if request_id:
+        headers["X-Request-Id"] = request_id
+    if error.retry_after_s is not None:
+        headers["Retry-After"] = str(math.ceil(error.retry_after_s))
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    return Response(json.dumps(content_of(error, request_id, root_path, status)), status, headers, MEDIA_TYPE)
+
+
+def content_of(error: ServiceError, request_id: str, root_path: str, status: int | None = None) -> dict[str, object]:
+    """Returns the members of a problem; arguments as of `problem`."""
+    status = status or status_of(error)
     content: dict[str, object] = {
         "type": f"{root_path}/docs#{error.reason}",
         "title": HTTPStatus(status).phrase,
@@ -68,12 +81,8 @@ def problem(error: ServiceError, request_id: str = "", root_path: str = "", stat
         "reason": error.reason,
         "metadata": error.metadata,
     }
-    headers = {}
     if request_id:
-        content["request_id"] = headers["X-Request-Id"] = request_id
+        content["request_id"] = request_id
     if error.retry_after_s is not None:
         content["retry_after_s"] = error.retry_after_s
-        headers["Retry-After"] = str(math.ceil(error.retry_after_s))
-    if status == HTTPStatus.UNAUTHORIZED:
-        headers["WWW-Authenticate"] = "Bearer"
-    return Response(json.dumps(content), status, headers, MEDIA_TYPE)
+    return content

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from cellserve_contract.cellpose_names import CELLPOSE_NAMES
 from cellserve_contract.declarations import Param, Parameter, make_canonical, parameters
-from cellserve_contract.params import PARAMETERS, ParameterError, SegmentParams
+from cellserve_contract.params import PARAMETERS, ParameterError, Preset, SegmentParams, preset_values
 from starlette.datastructures import QueryParams
 
 from cellserve_gateway.app.context import Priority
@@ -30,6 +30,13 @@ class RequestOptions:
         ParameterError: On construction, when a value is out of range.
     """
 
+    preset: Annotated[
+        Preset | None,
+        Param(
+            "Set of values of parameters; parameters that are given win. cellpose3: results of Cellpose 3.1.",
+            unset="the defaults",
+        ),
+    ] = None
     axes: Annotated[
         str,
         Param("Axes of a TIFF file that does not name them itself, such as CYX or YXC.", unset="read from the file"),
@@ -138,7 +145,7 @@ def segment_params(given: Mapping[str, Any], chosen: RequestOptions, default_mod
         InvalidRequest: A value is out of range.
     """
     try:
-        params = SegmentParams(**given)
+        params = SegmentParams(**{**preset_values(chosen.preset), **given})
     except ParameterError as error:
         raise out_of_range(error) from error
     normalization = replace(params.normalization, invert=chosen.invert)

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from cellserve_contract.params import PARAMETERS
+from cellserve_contract.params import PARAMETERS, SegmentParams
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
@@ -22,9 +22,11 @@ from cellserve_gateway.app.segmenter import FamilyStatus, Segmenter
 from cellserve_gateway.errors import InvalidImage
 from cellserve_gateway.settings import Settings
 
-from .answers import REPRESENTATIONS, Answer, described, model_of, stage_seconds
+from . import following
+from .answers import REPRESENTATIONS, Answer, Representation, described, model_of, stage_seconds
 from .door import Call, Door
-from .negotiation import negotiate
+from .following import FollowedResponse, answer_line
+from .negotiation import follows, negotiate
 from .problems import MEDIA_TYPE as PROBLEM
 from .query import (
     DIAMETER_OPTIONS,
@@ -75,14 +77,46 @@ class RestInterface:
         """Segments one image.
 
         The Accept header chooses the form of the answer. Every answer has the header X-CellServe-Provenance (JSON):
-        parameters as used, model and versions. The header Server-Timing has the time of each stage.
+        parameters as used, model and versions. The header Server-Timing has the time of each stage. If Accept names
+        application/x-ndjson, too, the progress of the work comes before the answer. A body that was broken off has to
+        be sent again from its beginning.
         """
-        call = Call.of(request)
+        call, accept = Call.of(request), request.headers.get("accept", "")
         given, asked = parse(request.query_params, PARAMETERS, SEGMENT_OPTIONS)
         chosen = options(SegmentOptions, asked)
-        representation = negotiate(request.headers.get("accept", ""), overlay=chosen.view == "overlay")
+        representation = negotiate(accept, overlay=chosen.view == "overlay")
         params = segment_params(given, chosen, self._segmenter.families.default)
         upload, reservation = await self._upload(call, chosen)
+        if not follows(accept):
+            content, provenance = await self._segmented(upload, params, chosen, representation, call, reservation)
+            headers = {
+                "X-CellServe-Provenance": json.dumps(provenance),
+                "Content-Disposition": f'inline; filename="{representation.file_name}"',
+                "Vary": "Accept",
+            }
+            return self._answer(call.context, content, representation.media_type, headers)
+
+        async def work() -> bytes:
+            content, provenance = await self._segmented(upload, params, chosen, representation, call, reservation)
+            context = call.context
+            line = await self._segmenter.encode(
+                context, answer_line, representation, content, provenance, context.timing
+            )
+            reservation.hold(bytes=len(line))
+            return line
+
+        return FollowedResponse(work, call.context, self._settings.max_deadline_s)
+
+    async def _segmented(
+        self,
+        upload: Upload,
+        params: SegmentParams,
+        chosen: SegmentOptions,
+        representation: Representation,
+        call: Call,
+        reservation: Reservation,
+    ) -> tuple[bytes, dict[str, Any]]:
+        """Segments an upload; returns the answer in a form, and how it was made."""
         family = self._segmenter.families[params.model]
         wanted = Wanted(frozenset(["outlines"] if chosen.outlines else []))
         # Every representation is compressed, or a table: no limit.
@@ -90,12 +124,7 @@ class RestInterface:
         answer = Answer(call.context.request_id, upload.image, family, result, call.context.timing)
         content = await self._segmenter.encode(call.context, representation.render, answer)
         reservation.hold(bytes=len(content), pixels=0)  # the answer is there: no limit may lose it
-        headers = {
-            "X-CellServe-Provenance": json.dumps(answer.provenance),
-            "Content-Disposition": f'inline; filename="{representation.file_name}"',
-            "Vary": "Accept",
-        }
-        return self._answer(call.context, content, representation.media_type, headers)
+        return content, answer.provenance
 
     async def estimate_diameter(self, request: Request) -> Response:
         """Estimates the median diameter of the objects in one image, in pixels."""
@@ -170,6 +199,7 @@ def _segment_docs() -> dict[str, Any]:
     for one in REPRESENTATIONS:
         about = content.setdefault(one.media_type, {"schema": {"type": "string", "description": ""}})["schema"]
         about["description"] = f"{about['description']} {one.about}".strip()
+    content[following.MEDIA_TYPE] = {"schema": {"type": "string", "description": following.ABOUT}}
     return {
         "parameters": openapi_parameters(PARAMETERS, SEGMENT_OPTIONS),
         "requestBody": IMAGE_BODY,

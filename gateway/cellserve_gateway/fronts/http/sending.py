@@ -30,14 +30,26 @@ class PiecewiseResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends the answer."""
-        view = memoryview(self._content)
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        try:
-            async with asyncio.timeout(self._limit_s):
-                for start in range(0, max(1, len(view)), PIECE_BYTES):
-                    piece = view[start : start + PIECE_BYTES]
-                    more = start + PIECE_BYTES < len(view)
-                    await send({"type": "http.response.body", "body": piece, "more_body": more})
-        except TimeoutError:
-            Connection.of(scope).abort("stalled")
-            raise AnswerUnreadError("the caller took too long to read the answer") from None
+        await send_in_pieces(self._content, scope, send, self._limit_s)
+
+
+async def send_in_pieces(content: bytes, scope: Scope, send: Send, limit_s: float) -> None:
+    """Sends the last bytes of an answer.
+
+    Args:
+        content: The bytes.
+        scope: Scope of the request.
+        send: Sends a message of the answer.
+        limit_s: As of `PiecewiseResponse`.
+    """
+    view = memoryview(content)
+    try:
+        async with asyncio.timeout(limit_s):
+            for start in range(0, max(1, len(view)), PIECE_BYTES):
+                piece = view[start : start + PIECE_BYTES]
+                more = start + PIECE_BYTES < len(view)
+                await send({"type": "http.response.body", "body": piece, "more_body": more})
+    except TimeoutError:
+        Connection.of(scope).abort("stalled")
+        raise AnswerUnreadError("the caller took too long to read the answer") from None

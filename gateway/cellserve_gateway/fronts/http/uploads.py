@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cellserve_formats import Image
+from cellserve_formats.isolated import MemoryFile
 from cellserve_parallel import CancellationToken
 
 from cellserve_gateway.app.decode import Decoded
@@ -13,7 +14,7 @@ class Upload:
     """An image file.
 
     Args:
-        data: The file: TIFF, PNG or JPEG.
+        file: TIFF, PNG or JPEG, in memory that its decoder gets without a copy.
         axes: Axes of a TIFF file that does not name its axes. None if the caller names none.
         series: Number of the image in a TIFF file that holds several. None: the only one.
         files: Decodes the file.
@@ -21,9 +22,9 @@ class Upload:
     """
 
     def __init__(
-        self, data: bytes, axes: str | None, series: int | None, files: ImageFiles, cancellation: CancellationToken
+        self, file: MemoryFile, axes: str | None, series: int | None, files: ImageFiles, cancellation: CancellationToken
     ) -> None:
-        self._data: bytes | None = data
+        self._file: MemoryFile | None = file
         self._axes = axes
         self._series = series
         self._files = files
@@ -43,7 +44,7 @@ class Upload:
             InvalidImage, ImageTooLarge: The file is damaged, too large, or holds no image of a kind that is taken.
             WorkCancelledError: The call was cancelled.
         """
-        data, self._data = self._data, None
-        assert data is not None
-        self._image = self._files.read(data, self._cancellation, self._axes, self._series)
+        file, self._file = self._file, None
+        assert file is not None
+        self._image = self._files.read(file, self._cancellation, self._axes, self._series)
         return Decoded.of(self._image)
