@@ -4,7 +4,17 @@ from .dtypes import image_dtype
 from .encoded import EncodedImage, FileFormat, file_format
 from .errors import ImageError
 from .files import replacing
-from .image import Image, PixelSize, check_axes, check_pixels, guess_axes, planes, stack
+from .image import (
+    Image,
+    PixelSize,
+    check_axes,
+    check_one_time_point,
+    check_pixels,
+    guess_axes,
+    planes,
+    stack,
+    time_points,
+)
 from .limits import Limits, check_sent
 from .losses import alpha_ignored
 from .read import read_image
@@ -18,6 +28,7 @@ __all__ = [
     "PixelSize",
     "alpha_ignored",
     "check_axes",
+    "check_one_time_point",
     "check_pixels",
     "check_sent",
     "file_format",
@@ -27,4 +38,5 @@ __all__ = [
     "read_image",
     "replacing",
     "stack",
+    "time_points",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from .errors import ImageError
 
 MAX_INTENSITY = 1e30
 """Larger intensities overflow single precision in later steps."""
-_STACKS = {"T": "a time series", "Z": "a z stack"}
+_OTHER_PAGES = {"C": "channels", "T": "time points"}
 
 
 class PixelSize(NamedTuple):
@@ -47,6 +48,7 @@ class Image:
         pixel_size: Micrometres; None where unknown.
         name: Name of the source, such as the file; "" where there is none.
         warnings: What the reader left out or did not heed.
+        frame_interval_s: Seconds from one time point to the next; None where unknown.
 
     Raises:
         ImageError: AXES_UNKNOWN if `axes` breaks a rule or has another length than the shape of `pixels`.
@@ -57,6 +59,7 @@ class Image:
     pixel_size: PixelSize | None = None
     name: str = ""
     warnings: Warnings = ()
+    frame_interval_s: float | None = None
 
     def __post_init__(self) -> None:
         check_axes(self.axes, self.pixels.ndim)
@@ -106,11 +109,7 @@ def stack(image: Image) -> NDArray[Any]:
         ImageError: AXES_UNKNOWN for a time series, or an image with channels and colour samples at once.
     """
     shape = image.pixels.shape
-    if "T" in image.axes and shape[image.axes.index("T")] != 1:
-        raise ImageError(
-            f"the image is a time series (axes {image.axes}, shape {shape}); segment each time point on its own",
-            "AXES_UNKNOWN",
-        )
+    check_one_time_point(image.axes, shape)
     dropped = tuple(at for at, letter in enumerate(image.axes) if letter not in "YX" and shape[at] == 1)
     axes = "".join(letter for at, letter in enumerate(image.axes) if at not in dropped)
     pixels = np.squeeze(image.pixels, dropped)
@@ -131,18 +130,49 @@ def check_flat(axes: str, shape: tuple[int, ...], *, assumed: bool = False) -> N
         assumed: Whether a file with several pages does not name them.
 
     Raises:
-        ImageError: AXES_UNKNOWN if T or Z has another length than one; the message names the choices.
+        ImageError: AXES_UNKNOWN if Z has another length than one; the message names the choices.
     """
-    stacks = {letter: name for letter, name in _STACKS.items() if letter in axes and shape[axes.index(letter)] != 1}
-    if stacks:
-        joined = "as volumes (--volume), plane by plane with objects joined (--stitch), or " if "Z" in stacks else ""
-        channels = f", or say that its pages are channels (--axes {axes.replace('Z', 'C')})" if assumed else ""
+    if "Z" not in axes or shape[axes.index("Z")] == 1:
+        return
+    others = [f"{name} (--axes {axes.replace('Z', letter)})" for letter, name in _OTHER_PAGES.items()]
+    raise ImageError(
+        f"the image is a z stack (axes {axes}, shape {shape}{', its pages have no names' if assumed else ''}); choose "
+        "how it is segmented: as volumes (--volume), plane by plane with objects joined (--stitch), or each plane "
+        f"alone (--planes){', or say that its pages are ' + ' or '.join(others) if assumed else ''}",
+        "AXES_UNKNOWN",
+    )
+
+
+def check_one_time_point(axes: str, shape: tuple[int, ...]) -> None:
+    """Checks that an image is no time series.
+
+    Args:
+        axes: Names of the axes.
+        shape: Their lengths.
+
+    Raises:
+        ImageError: AXES_UNKNOWN if T has another length than one; the message says who segments time series.
+    """
+    if "T" in axes and shape[axes.index("T")] != 1:
         raise ImageError(
-            f"the image is {' and '.join(stacks.values())} (axes {axes}, shape {shape}"
-            f"{', its pages have no names' if assumed else ''}); choose how it is segmented: {joined}each plane alone "
-            f"(--planes){channels}",
+            f"the image is a time series (axes {axes}, shape {shape}); a request holds one time point: "
+            "`segment_series` (Python) and `cellserve segment` (command line) make a request for each time point, "
+            "other callers do the same",
             "AXES_UNKNOWN",
         )
+
+
+def time_points(image: Image) -> Iterator[Image]:
+    """Yields the images of a time series in order of time, without axis T; their pixels are views.
+
+    An image without axis T is its only time point.
+    """
+    if "T" not in image.axes:
+        yield image
+        return
+    axes = image.axes.replace("T", "")
+    for pixels in np.moveaxis(image.pixels, image.axes.index("T"), 0):
+        yield replace(image, pixels=pixels, axes=axes)
 
 
 def guess_axes(shape: tuple[int, ...]) -> str:

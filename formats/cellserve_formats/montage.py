@@ -1,12 +1,13 @@
-"""One picture of a volume: planes, and the three orthogonal sections through its middle, with the outlines of objects.
+"""One picture of a volume or of a time series, with the outlines of objects.
 
-Layout: the middle plane, its yz section on the right and its xz section below, the planes beneath. Marks on the frames
-of the sections show where they cut each other. Planes bear their zero-based numbers.
+Layout of a volume: the middle plane, its yz section on the right and its xz section below, the planes beneath. Marks on
+the frames of the sections show where they cut each other. Planes and time points bear their zero-based numbers.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
@@ -18,7 +19,7 @@ from .overlay import PALETTE, outlines
 from .png import png_bytes
 
 PLANES = 8
-"""Planes in a montage, at most."""
+"""Planes, or time points, in a montage, at most."""
 
 _COLUMNS = 4
 _PANEL = 320  # pixels of the longer side of a plane, about; larger planes are shown at up to twice that
@@ -90,10 +91,31 @@ def montage(
     )
     sections = _beside([_framed(middle, cut_y, cut_x, z), _framed(side, cut_y, cut_z)])
     sections = _above([sections, _framed(below, cut_z, cut_x)])
-    chosen = np.unique(np.linspace(0, depth - 1, min(planes, depth)).round().astype(int)).tolist()
-    panels = [_framed(painter.panel(np.s_[at], shape), number=at) for at in chosen]
-    rows = [_beside(panels[start : start + _COLUMNS]) for start in range(0, len(panels), _COLUMNS)]
-    return _above([sections, *rows])
+    panels = [_framed(painter.panel(np.s_[at], shape), number=at) for at in spread(depth, planes)]
+    return _above([sections, *_in_rows(panels)])
+
+
+def time_montage(image: NDArray[Any], labels: NDArray[Any], numbers: Sequence[int]) -> NDArray[np.uint8]:
+    """Draws time points of a series and their objects, without sections along time.
+
+    Args:
+        image: [T, C, Y, X], channels and type as in `montage`.
+        labels: Integers [T, Y, X], 0 is background. A colour stands for a label: labels of different time points have
+            nothing to do with each other.
+        numbers: Number of each time point in its series.
+
+    Returns:
+        uint8 [rows, columns, 3], at most four time points in a row.
+    """
+    painter, scale = _Painter(image, labels, None), _scale(max(labels.shape[1:]))
+    shape = max(1, round(labels.shape[1] * scale)), max(1, round(labels.shape[2] * scale))
+    return _above(_in_rows([_framed(painter.panel(np.s_[at], shape), number=n) for at, n in enumerate(numbers)]))
+
+
+def spread(count: int, most: int = PLANES) -> list[int]:
+    """Returns the numbers of at most so many of `count` planes or time points, evenly spread, both ends included."""
+    numbers: list[int] = np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(int)).tolist()
+    return numbers
 
 
 def montage_bytes(image: NDArray[Any], labels: NDArray[Any], **options: Unpack[MontageOptions]) -> bytes:
@@ -184,6 +206,10 @@ def _framed(
     if number is not None:
         draw_sign(framed[_GAP:-_GAP, _GAP:-_GAP], number)
     return framed
+
+
+def _in_rows(panels: list[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+    return [_beside(panels[start : start + _COLUMNS]) for start in range(0, len(panels), _COLUMNS)]
 
 
 def _beside(panels: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:

@@ -11,6 +11,7 @@ class ReadOptions:
 
     axes: str | None = None
     stacks: bool = True
+    time_series: bool = True
     threads: int | None = 1
     series: int | None = None
     as_stored: bool = False

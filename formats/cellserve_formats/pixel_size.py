@@ -40,7 +40,7 @@ def pixel_size(file: tifffile.TiffFile, page: Any, ome: ElementTree.Element | No
     metadata = (file.imagej_metadata or {}) if file.is_imagej else {}
     unit = micrometres_of(str(metadata.get("unit", "")))
     if unit is not None:
-        return _by_resolution(page, unit, unit * _number(metadata.get("spacing")))
+        return _by_resolution(page, unit, unit * number(metadata.get("spacing")))
     return _by_resolution(page, _RESOLUTION_UNITS.get(_value(page, "ResolutionUnit")))
 
 
@@ -62,7 +62,7 @@ def _ome_pixel_size(root: ElementTree.Element) -> PixelSize | None:
 
 def _ome_length(attributes: Mapping[str, str], letter: str) -> float:
     unit = micrometres_of(attributes.get(f"PhysicalSize{letter}Unit", "µm"))
-    return math.nan if unit is None else unit * _number(attributes.get(f"PhysicalSize{letter}"))
+    return math.nan if unit is None else unit * number(attributes.get(f"PhysicalSize{letter}"))
 
 
 def _by_resolution(page: Any, unit: float | None, z: float = math.nan) -> PixelSize | None:
@@ -96,10 +96,11 @@ def _ratio(page: Any, tag: str) -> float:
         numerator, denominator = value
         return float(numerator) / float(denominator)
     except (TypeError, ValueError, ZeroDivisionError):
-        return _number(value)
+        return number(value)
 
 
-def _number(value: Any) -> float:
+def number(value: Any) -> float:
+    """Returns a value of the metadata as a number; NaN if it is none."""
     try:
         return float(value)
     except (TypeError, ValueError):

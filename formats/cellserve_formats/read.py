@@ -28,6 +28,7 @@ def read_image(
     limits: Limits = DEFAULT_LIMITS,
     axes: str | None = None,
     stacks: bool = True,
+    time_series: bool = True,
     threads: int | None = 1,
     series: int | None = None,
     as_stored: bool = False,
@@ -41,7 +42,8 @@ def read_image(
         source: The bytes of the file, or its path.
         limits: Largest image taken. The file may have twice `limits.bytes`, because of smaller copies of the image.
         axes: Axes of a TIFF file that does not name them itself, without axes of length one. Other files ignore them.
-        stacks: Whether stacks and time series are taken. If not, they are refused before their pixels are read.
+        stacks: Whether z stacks are taken. If not, they are refused before their pixels are read.
+        time_series: Whether time series are taken. If not, they are refused before their pixels are read.
         threads: Threads that decode a TIFF file. None takes half of the processor's.
         series: Number of the image in a TIFF file that holds several, from 0. None: the only one.
         as_stored: True: the values of the file in their own type, for label images. An image with a palette is its
@@ -59,7 +61,7 @@ def read_image(
             unnamed axes. Its pixels are not real, finite numbers. A file of its set is missing.
         OSError: The file cannot be read.
     """
-    image = decode_image(source, limits, ReadOptions(axes, stacks, threads, series, as_stored))
+    image = decode_image(source, limits, ReadOptions(axes, stacks, time_series, threads, series, as_stored))
     if as_stored:
         return image
     return dataclasses.replace(image, pixels=image.pixels.astype(taken_dtype(image, limits), copy=False))

@@ -6,10 +6,11 @@ import csv
 import io
 import os
 from collections.abc import Iterable, Mapping
+from typing import TextIO
 
 from cellserve_contract.objects import columns
 
-from .files import write_bytes
+from .files import replacing
 from .image import PixelSize
 
 Row = Mapping[str, int | float]
@@ -23,31 +24,40 @@ def table_csv_bytes(rows: Iterable[Row], axes: str = "YX", pixel_size: PixelSize
 
     Args:
         rows: One mapping of all columns of `cellserve_contract.objects` per object.
-        axes: Axes of the label image: "YX" or "ZYX".
+        axes: Axes of the label image: "YX" or "ZYX", with a leading T for a time series.
         pixel_size: That of the segmented image, micrometres.
 
     Raises:
         KeyError: A column is missing.
     """
     text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    names = [column.name for column in columns(axes)]
-    sizes = {f"pixel_size_{axis.lower()}_um": getattr(pixel_size, axis.lower(), None) for axis in axes}
-    table.writerow([*names, *sizes])
-    size = [_text(value) for value in sizes.values()]
-    table.writerows([*(_text(row[name]) for name in names), *size] for row in rows)
+    _write(text, rows, axes, pixel_size)
     return text.getvalue().encode()
 
 
 def write_table_csv(
     path: str | os.PathLike[str], rows: Iterable[Row], pixel_size: PixelSize | None = None, axes: str = "YX"
 ) -> None:
-    """Writes the objects as CSV; arguments and errors as in `table_csv_bytes`.
+    """Writes the objects as CSV, row by row; arguments and errors as in `table_csv_bytes`.
 
     Raises:
         OSError: The file cannot be written.
     """
-    write_bytes(path, table_csv_bytes(rows, axes, pixel_size))
+    with replacing(path) as file:
+        text = io.TextIOWrapper(file, "utf-8", newline="")
+        try:
+            _write(text, rows, axes, pixel_size)
+        finally:
+            text.detach()  # flushed, and the file stays open
+
+
+def _write(text: TextIO, rows: Iterable[Row], axes: str, pixel_size: PixelSize | None) -> None:
+    table = csv.writer(text, lineterminator="\n")
+    names = [column.name for column in columns(axes)]
+    sizes = {f"pixel_size_{axis.lower()}_um": getattr(pixel_size, axis.lower(), None) for axis in axes if axis != "T"}
+    table.writerow([*names, *sizes])
+    size = [_text(value) for value in sizes.values()]
+    table.writerows([*(_text(row[name]) for name in names), *size] for row in rows)
 
 
 def _text(value: int | float | None) -> str:

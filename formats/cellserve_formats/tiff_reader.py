@@ -11,7 +11,8 @@ from cellserve_contract.axes import LETTERS
 from . import tiff_values
 from .errors import ImageError
 from .files import FileBytes
-from .image import Image, check_axes, check_flat, check_pixels
+from .frame_interval import frame_interval_s
+from .image import Image, check_axes, check_flat, check_one_time_point, check_pixels
 from .jpeg_reader import is_cut_off, jpeg_frame
 from .limits import Limits
 from .losses import tiles_missing
@@ -69,6 +70,8 @@ def _read(image: OpenImage, source: TiffSource, limits: Limits, options: ReadOpt
     shape = tuple(length for _, length in kept)
     names = "".join(letter for letter, _ in kept)
     axes = known_axes(names, shape, options.axes)
+    if not options.time_series:
+        check_one_time_point(axes, shape)
     if not options.stacks:
         check_flat(axes, shape, assumed=axes not in (names, options.axes))
     if series.dtype is None or series.dtype.kind not in "biuf":
@@ -101,7 +104,8 @@ def _read(image: OpenImage, source: TiffSource, limits: Limits, options: ReadOpt
     pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     check_pixels(pixels)
     name = source.path.name if source.path else ""
-    return Image(pixels, axes, pixel_size(image.file, page, image.ome), name, warnings)
+    interval_s = frame_interval_s(image.file, image.ome) if "T" in axes else None
+    return Image(pixels, axes, pixel_size(image.file, page, image.ome), name, warnings, interval_s)
 
 
 def known_axes(found: str, shape: tuple[int, ...], given: str | None) -> str:

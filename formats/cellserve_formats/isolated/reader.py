@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from typing import Any
@@ -25,6 +25,8 @@ from cellserve_formats.errors import ImageError
 from cellserve_formats.image import Image, PixelSize
 from cellserve_formats.limits import Limits
 from cellserve_formats.options import ReadOptions
+
+from .memory_file import MemoryFile
 
 Grant = Callable[[int], AbstractContextManager[object]]
 BYTES_PER_SECOND = 16 << 20
@@ -60,7 +62,7 @@ class IsolatedReader:
 
     def read(
         self,
-        data: bytes | memoryview,
+        data: bytes | memoryview | MemoryFile,
         *,
         limits: Limits,
         seconds: int,
@@ -72,7 +74,7 @@ class IsolatedReader:
         """Reads an image file; see `read_image`.
 
         Args:
-            data: The file.
+            data: The file. A `MemoryFile` is closed afterwards; its content is gone.
             limits: Largest image taken.
             seconds: Processor time for a small file. A file gets one second more for each `BYTES_PER_SECOND`.
             axes: Axes of a TIFF file that does not name its axes.
@@ -88,11 +90,14 @@ class IsolatedReader:
             ImageError: As for `read_image`. IMAGE_UNDECODABLE if the process ended without an answer, or took too much
                 time; IMAGE_TOO_LARGE if it took too much memory.
         """
-        seconds += len(data) // BYTES_PER_SECOND
+        memory = data if isinstance(data, MemoryFile) else MemoryFile(data)
+        seconds += memory.size // BYTES_PER_SECOND
         options = asdict(ReadOptions(axes, series=series))
         start = time.monotonic()
         with contextlib.ExitStack() as stack:
-            file = stack.enter_context(_file_in_memory(data))
+            stack.callback(memory.close)
+            file = memory.fileno()
+            os.lseek(file, 0, os.SEEK_SET)
             request = {"limits": asdict(limits), "seconds": seconds, "options": options}
             process = stack.enter_context(self._fork(request, file, stack))
             granted = stack.enter_context(contextlib.ExitStack())
@@ -164,19 +169,6 @@ class _Helper:
         """Ends the helper."""
         self._requests.close()
         self._process.wait()
-
-
-@contextlib.contextmanager
-def _file_in_memory(data: bytes | memoryview) -> Iterator[int]:
-    file = os.memfd_create("image", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(file, view) :]
-        os.lseek(file, 0, os.SEEK_SET)
-        yield file
-    finally:
-        os.close(file)
 
 
 def _receive(source: socket.socket, wait: Callable[[], None]) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def array_source(array: NDArray[Any], axes: str | None, pixel_size: PixelSize | 
         chosen_axes(array.shape, axes),
         array.shape,
         array.dtype,
-        chunks=array.shape,
+        chunks=(1,) * (array.ndim - 1) + array.shape[-1:],
         load=lambda region: array[region],
         pixel_size=pixel_size,
     )
@@ -57,5 +57,4 @@ def dask_source(array: Any, axes: str | None, pixel_size: PixelSize | None) -> S
         chunks=tuple(int(max(lengths)) for lengths in array.chunks),
         load=load,
         pixel_size=pixel_size,
-        name=str(array.name),
     )

@@ -69,6 +69,7 @@ class LazyImage:
     Args:
         source: The image as it is stored.
         as_stored: Whether values keep the stored type, for label images.
+        opened: Function and arguments that open the image again, in another process.
 
     Attributes:
         axes: Distinct letters of TCZYX and S, Y and X among them.
@@ -88,12 +89,19 @@ class LazyImage:
             if the values are not real numbers.
     """
 
-    def __init__(self, source: Source, *, as_stored: bool = False) -> None:
+    def __init__(
+        self,
+        source: Source,
+        *,
+        as_stored: bool = False,
+        opened: tuple[Callable[..., LazyImage], tuple[Any, ...]] | None = None,
+    ) -> None:
         check_axes(source.axes, len(source.shape))
         if 0 in source.shape:
             raise ImageError(f"the image is empty: axes {source.axes}, shape {source.shape}", "IMAGE_EMPTY")
         dtype = dtype_of_all(source.dtype)
         self._source = source
+        self._opened = opened
         self._kept = tuple(
             at
             for at, (letter, length) in enumerate(zip(source.axes, source.shape, strict=True))
@@ -148,6 +156,11 @@ class LazyImage:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def __reduce__(self) -> tuple[Callable[..., LazyImage], tuple[Any, ...]]:
+        if self._opened is None:
+            raise TypeError(f"{self!r} cannot be pickled: open it with open_image")
+        return self._opened
 
     def __repr__(self) -> str:
         return f"LazyImage({self.name!r}, axes={self.axes!r}, shape={self.shape}, dtype={self.dtype})"

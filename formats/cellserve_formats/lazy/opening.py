@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from cellserve_formats.read import read_image
 from .arrays import array_source, dask_source
 from .image import LazyImage, Source
 from .tiff_source import tiff_source
+
+MOST_OPEN = 8
+"""Most images from other processes that a process keeps open."""
 
 
 def open_image(
@@ -41,7 +45,7 @@ def open_image(
         as_stored: True: the values in their own type, for label images.
 
     Returns:
-        The image; close it, or use it in a `with` statement.
+        The image; close it, or use it in a `with` statement. It can be pickled: another process opens the same path.
 
     Raises:
         ImageError: The file is damaged, or of an unknown kind or version. It is empty, or holds several images or
@@ -49,7 +53,38 @@ def open_image(
         MissingExtraError: A library that reads the file is not installed.
         OSError: The file cannot be read.
     """
-    return LazyImage(_source(source, axes, pixel_size, series, as_stored), as_stored=as_stored)
+    found = _source(source, axes, pixel_size, series, as_stored)
+    if isinstance(source, str | os.PathLike):
+        opened: Any = (
+            _of_process,
+            (_stamp(Path(source)), str(Path(source).absolute()), axes, pixel_size, series, as_stored),
+        )
+    else:
+        again = functools.partial(open_image, axes=axes, pixel_size=pixel_size, series=series, as_stored=as_stored)
+        opened = (again, (source,))
+    return LazyImage(found, as_stored=as_stored, opened=opened)
+
+
+@functools.lru_cache(MOST_OPEN)
+def _of_process(
+    stamp: tuple[int, ...],
+    path: str,
+    axes: str | None,
+    pixel_size: PixelSize | None,
+    series: int | None,
+    as_stored: bool,
+) -> LazyImage:
+    """Returns an image that came from another process. It is opened once in a process, and stays open.
+
+    Another stamp is another file, which took the place of the one that may be open.
+    """
+    return open_image(path, axes=axes, pixel_size=pixel_size, series=series, as_stored=as_stored)
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """Returns what changes when a file or folder is replaced or changed."""
+    state = path.stat()
+    return state.st_ino, state.st_size, state.st_mtime_ns
 
 
 def _source(source: Any, axes: str | None, pixel_size: PixelSize | None, series: int | None, as_stored: bool) -> Source:
