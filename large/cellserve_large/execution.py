@@ -3,9 +3,46 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+Progress = Callable[[str, int, int], None]
+"""Called with the name of a stage, the blocks done, and all blocks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """Does a stage for every block.
+
+    Attributes:
+        executor: Runs the blocks; None: the calling thread.
+        progress: Told about blocks that are done.
+    """
+
+    executor: Executor | None
+    progress: Progress | None
+
+    def each(self, stage: str, function: Callable[..., None], arguments: Sequence[tuple[Any, ...]]) -> None:
+        """Call a function with each of some arguments."""
+        report = self.progress or (lambda *_: None)
+        if self.executor is None:
+            for done, some in enumerate(arguments):
+                report(stage, done, len(arguments))
+                function(*some)
+        else:
+            futures = [self.executor.submit(function, *some) for some in arguments]
+            try:
+                for done, future in enumerate(as_completed(futures)):
+                    report(stage, done, len(arguments))
+                    future.result()
+            except BaseException:
+                for future in futures:
+                    future.cancel()
+                raise
+        report(stage, len(arguments), len(arguments))
 
 
 @contextmanager

@@ -40,6 +40,15 @@ class Box:
         """Number of pixels."""
         return math.prod(self.shape)
 
+    @property
+    def slices(self) -> tuple[slice, ...]:
+        """The index of the box in the array of the image."""
+        return tuple(slice(first, last) for first, last in zip(self.start, self.stop, strict=True))
+
+    def span(self, axis: int) -> tuple[int, int]:
+        """Returns the first pixel and the end (exclusive) along an axis."""
+        return self.start[axis], self.stop[axis]
+
     def grown(self, by: int, shape: Sequence[int]) -> Box:
         """Returns the box with so many more pixels on each side, as far as an image of that shape goes."""
         return Box(

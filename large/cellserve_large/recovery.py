@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor, as_completed
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from cellserve_contract.params import RecoveryParams
+from cellserve_contract.warnings import Warnings
 from cellserve_postprocess import ObjectTable, stages
 from numpy.typing import NDArray
 
 from . import objects, regions, work
+from .execution import Progress, Runner
 from .geometry import Box, Grid
 from .regions import Regions
 from .run import Description
@@ -25,9 +27,6 @@ from .work import Job
 SIDE = {2: 1024, 3: 128}
 """By the number of axes: side of the blocks, in pixels, if nothing else is said."""
 
-Progress = Callable[[str, int, int], None]
-"""Called with the name of a stage, the blocks done, and all blocks."""
-
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
@@ -37,12 +36,14 @@ class Recovery:
         objects: the table of objects, as of `measure_objects`.
         grid: blocks of the label image.
         dtype: of the labels: uint16 up to 65,535 objects, else uint32.
+        warnings: what to know about the intensities and the result, as the gateway gives it; of `segment` only.
     """
 
     objects: ObjectTable
     grid: Grid
     dtype: np.dtype[Any]
     _store: Store
+    warnings: Warnings = ()
 
     def read(self, box: Box) -> NDArray[Any]:
         """Returns the labels of a box, 0 is background, 1..N are objects."""
@@ -74,23 +75,32 @@ def recover(
         params: validated parameters.
         folder: the run folder. If a run was ended in it, at any moment, the same run goes on.
         image: identity of the image and of its maps, anything that JSON can hold. A run goes on with the same only.
-        shape: of the label image; that of the maps if left out.
+        shape: (Y, X) of the label image of an image; that of the maps if left out.
         side: of the blocks, in pixels; SIDE if left out.
         executor: runs the blocks: threads, or workers that share the folder; the calling thread alone if left out.
         progress: told about blocks that are done.
 
     Raises:
+        ValueError: The label image of a volume has another shape than its maps.
+        FolderBusyError: Another run works in the folder.
         OtherRunError: The folder holds a run of another image, or with other parameters.
         DiskFullError: The folder has no room. What is there stays; the run can go on.
     """
     label_shape = tuple(maps.shape) if shape is None else shape
+    if len(label_shape) == 3 and label_shape != tuple(maps.shape):
+        raise ValueError(
+            f"the label image of a volume has the shape of its maps, {tuple(maps.shape)}, not {label_shape}"
+        )
     params = params.resolved(len(label_shape))
     side = side or SIDE[len(label_shape)]
-    store = Store(folder)
-    Description(image, tuple(maps.shape), label_shape, params, side).open(store)
-    grid = Grid.regular(maps.shape, side)
-    job = Job(store, maps, params, grid, grid.sampled(label_shape))
-    return _Run(job, executor, progress).result()
+    with Description(image, tuple(maps.shape), label_shape, params, side).opened(Store(folder)) as store:
+        grid = Grid.regular(maps.shape, side)
+        return recover_all(Job(store, maps, params, grid, grid.sampled(label_shape)), Runner(executor, progress))
+
+
+def recover_all(job: Job, runner: Runner) -> Recovery:
+    """Recover masks in a run folder that is open."""
+    return _Run(job, runner).result()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +108,7 @@ class _Run:
     """The stages in order. Between them, tables of all blocks are joined in this process."""
 
     job: Job
-    executor: Executor | None
-    progress: Progress | None
+    runner: Runner
 
     def result(self) -> Recovery:
         store = self.job.store
@@ -120,22 +129,7 @@ class _Run:
 
     def _each(self, name: str, function: Callable[..., None], arguments: Sequence[tuple[Any, ...]]) -> None:
         """Do a stage for every block."""
-        report = self.progress or (lambda *_: None)
-        if self.executor is None:
-            for done, some in enumerate(arguments):
-                report(name, done, len(arguments))
-                function(self.job, *some)
-        else:
-            futures = [self.executor.submit(function, self.job, *some) for some in arguments]
-            try:
-                for done, future in enumerate(as_completed(futures)):
-                    report(name, done, len(arguments))
-                    future.result()
-            except BaseException:
-                for future in futures:
-                    future.cancel()
-                raise
-        report(name, len(arguments), len(arguments))
+        self.runner.each(name, function, [(self.job, *some) for some in arguments])
 
     def _find(self) -> None:
         """Sinks, regions and labels of all blocks; then the objects that are large enough, and not too large."""

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
 from cellserve_contract.params import RecoveryParams
+from filelock import FileLock, Timeout
 
-from .errors import OtherRunError
+from .errors import FolderBusyError, ForeignFolderError, OtherRunError
 from .store import Store
 
 FORMAT = 1
 """Of the files in a run folder. Another number means that older results are of no use."""
-NAME = "run.json"
+NAME = "run"
+LOCK = "run.lock"
+"""File that a run locks. The system unlocks the file when the process ends, however it ends."""
+RESULTS_LOCK = "results.lock"
+"""File that is locked, likewise, until the results of a run are written and its folder is deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,23 +43,64 @@ class Description:
     params: RecoveryParams
     side: int
 
-    def open(self, store: Store) -> None:
-        """Begin a run in a folder, or go on with one.
+    @contextmanager
+    def opened(self, store: Store) -> Iterator[Store]:
+        """Begin a run in a folder, or go on with one. Nobody else runs in the folder meanwhile.
 
         Raises:
+            FolderBusyError: Another run works in the folder.
             OtherRunError: The folder holds a run of something else.
             DiskFullError: The folder has no room.
         """
-        path = store.folder / NAME
+        with _locked(store, LOCK):
+            self._begin(store)
+            yield store
+
+    def _begin(self, store: Store) -> None:
         own = json.loads(json.dumps({"format": FORMAT, "version": version("cellserve"), **asdict(self)}))
-        if path.exists():
-            other = json.loads(path.read_text())
-            if differences := _differences(own, other):
-                raise OtherRunError(store.folder, differences)
-            return
-        text = (json.dumps(own, indent=2) + "\n").encode()
-        with store.written(path, len(text)) as file:
-            file.write(text)
+        other = store.noted(NAME)
+        if other is None:
+            store.note(NAME, own)
+        elif differences := _differences(own, other):
+            raise OtherRunError(store.folder, differences)
+
+
+@contextmanager
+def held(store: Store) -> Iterator[None]:
+    """Keep others out of a run folder until the results are written; delete the folder if nothing was begun in it.
+
+    Raises:
+        FolderBusyError: Another run works in the folder.
+        ForeignFolderError: The folder holds files of others.
+        OSError: The folder cannot be written.
+    """
+    own = (RESULTS_LOCK, f"{NAME}.json")
+    if (
+        store.folder.exists()
+        and any(store.folder.iterdir())
+        and not any((store.folder / name).exists() for name in own)
+    ):
+        raise ForeignFolderError(store.folder)
+    with _locked(store, RESULTS_LOCK):
+        try:
+            yield
+        finally:
+            if store.folder.exists() and {entry.name for entry in store.folder.iterdir()} <= {RESULTS_LOCK}:
+                shutil.rmtree(store.folder, ignore_errors=True)
+
+
+@contextmanager
+def _locked(store: Store, name: str) -> Iterator[None]:
+    store.folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(store.folder / name, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise FolderBusyError(store.folder) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _differences(own: dict[str, Any], other: dict[str, Any]) -> list[str]:

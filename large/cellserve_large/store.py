@@ -80,14 +80,37 @@ class Store:
             return np.empty(shape, dtype)
         return np.memmap(path, dtype, "r", first + place, tuple(shape))
 
-    def read(self, stage: str, key: str, grid: Grid, box: Box, dtype: Any) -> NDArray[Any]:
-        """Returns the pixels of a box, put together from blocks."""
-        result = np.empty(box.shape, dtype)
+    def read(
+        self, stage: str, key: str, grid: Grid, box: Box, dtype: Any, components: tuple[int, ...] = ()
+    ) -> NDArray[Any]:
+        """Returns the pixels of a box, put together from blocks; `components` are the lengths of axes before theirs."""
+        result = np.empty((*components, *box.shape), dtype)
         for block in grid.overlapping(box):
             own = grid.box(block)
             part = own.common(box)
-            result[part.within(box)] = self.map(stage, block, key)[part.within(own)]
+            place: Any = (..., *part.within(box))
+            source: Any = (..., *part.within(own))
+            result[place] = self.map(stage, block, key)[source]
         return result
+
+    def note(self, name: str, value: Any) -> None:
+        """Write a small result, anything that JSON can hold.
+
+        Raises:
+            DiskFullError: The folder has no room.
+        """
+        text = (json.dumps(value, indent=2) + "\n").encode()
+        with self.written(self.folder / f"{name}.json", len(text)) as file:
+            file.write(text)
+
+    def noted(self, name: str) -> Any:
+        """Returns a small result; None if it is not there."""
+        path = self.folder / f"{name}.json"
+        return json.loads(path.read_text()) if path.exists() else None
+
+    def stages(self, name: str) -> list[str]:
+        """Returns the stages with results whose names begin so."""
+        return sorted(path.name for path in self.folder.glob(f"{name}*") if path.is_dir())
 
     def drop(self, stage: str) -> None:
         """Delete the results of a stage."""

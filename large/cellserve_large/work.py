@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from cellserve_contract.params import RecoveryParams
 from cellserve_postprocess import stages
+from cellserve_preprocess import resize_region, source_region
 from numpy.typing import NDArray
 
 from . import objects, regions
@@ -164,13 +165,25 @@ def _measure(
     sample = Sample(box, labels, maps[-1])
     if job.sampled:
         small = Box.around(boxes)
-        logit = np.ascontiguousarray(maps[-1][np.ix_(*_centres(job, small, box))])
-        sample = Sample(small, job.store.read("labels", "sampled", job.label_grid, small, np.int32), logit)
+        sampled = job.store.read("labels", "sampled", job.label_grid, small, np.int32)
+        sample = Sample(small, sampled, read_logit(job, small))
     sums = np.zeros(numbers.size)
     sums[kept], holes = objects.measure_holes(
         sample, numbers[kept], boxes[kept], job.label_grid.shape, job.params.fill_holes
     )
     return errors, sums, holes
+
+
+def read_logit(job: Job, box: Box) -> NDArray[np.float32]:
+    """Returns the logit of a box of the label image, that of the maps resized to the label image."""
+    if not job.sampled:
+        logit: NDArray[np.float32] = job.maps.read(box)[-1]
+        return logit
+    (own_height, own_width), (height, width) = job.grid.shape, job.label_grid.shape  # of an image, never of a volume
+    source, target, region = (own_height, own_width), (height, width), (slice(*box.span(0)), slice(*box.span(1)))
+    rows, columns = source_region(source, target, region)
+    window = job.maps.read(Box((rows.start, columns.start), (rows.stop, columns.stop)))[-1]
+    return resize_region(window, (rows.start, columns.start), source, target, region)
 
 
 def finish(job: Job, block: int, sources: list[int]) -> None:
