@@ -37,7 +37,9 @@ from .files import read_image
 from .images import ImageLike
 from .limits import check_limits
 from .models import Model, ModelList, ModelVersion
+from .networks import TileSums
 from .params import DiameterOptions, Normalization, ParameterError, SegmentOptions, SegmentParams
+from .progress import Progress
 from .results import (
     DiameterEstimate,
     Limits,
@@ -68,12 +70,14 @@ __all__ = [
     "OverloadedError",
     "ParameterError",
     "PixelSize",
+    "Progress",
     "ResultWarning",
     "SegmentOptions",
     "SegmentParams",
     "Segmentation",
     "ServerError",
     "SkippedError",
+    "TileSums",
     "Timing",
     "UnavailableError",
     "check_limits",

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Never, Self, TypeVar, Unpack, overload
 
 import grpc
+import numpy as np
 from cellserve_contract.arrays import Detached
 from cellserve_proto import v1 as pb
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
+from numpy.typing import NDArray
 
 from . import messages
 from .calls import ServiceCalls
@@ -24,10 +26,13 @@ from .keywords import at_a_time, check_client, in_types
 from .large import LargeCall, call_large_async, is_large, takes_large
 from .messages import ImageRequest, Keyed, Template
 from .models import Model, ModelList
-from .params import DiameterOptions, SegmentOptions, SegmentParams
+from .networks import Grid, TileSums, decode_sums, networks_request
+from .params import DiameterOptions, Priority, SegmentOptions, SegmentParams
+from .progress import ProgressCallback
 from .results import DiameterEstimate, Limits, Segmentation
 from .retry import Retries
 from .streams import in_stream_async
+from .time_series import at_time, of_time_series, read_time_points
 
 K = TypeVar("K")
 
@@ -65,10 +70,11 @@ class AsyncClient:
         params: SegmentParams | None = None,
         *,
         request_id: str | None = None,
+        progress: ProgressCallback | None = None,
         **options: Unpack[SegmentOptions],
     ) -> Segmentation:
-        """Segments one image; see `Client.segment`."""
-        return await self._segment(Template.of(params, **options), image, request_id)
+        """Segments one image; see `Client.segment`. `progress` is called on the event loop."""
+        return await self._segment(Template.of(params, **options), image, request_id, progress)
 
     async def segment_volume(
         self,
@@ -76,10 +82,12 @@ class AsyncClient:
         params: SegmentParams | None = None,
         *,
         request_id: str | None = None,
+        progress: ProgressCallback | None = None,
         **options: Unpack[SegmentOptions],
     ) -> Segmentation:
         """Segments a stack; see `Client.segment_volume`."""
-        return await self.segment(image, params, request_id=request_id, **of_volume(image, params, options))
+        filled = of_volume(image, params, options)
+        return await self.segment(image, params, request_id=request_id, progress=progress, **filled)
 
     @overload
     def segment_many(
@@ -113,6 +121,18 @@ class AsyncClient:
         """
         template = Template.of(params, **options).for_many()
         return self._segment_many(keyed_async(images), template, at_a_time(concurrency))
+
+    def segment_series(
+        self,
+        image: ImageLike,
+        params: SegmentParams | None = None,
+        *,
+        concurrency: int = 8,
+        **options: Unpack[SegmentOptions],
+    ) -> AsyncIterator[Segmentation]:
+        """Segments the time points of a series, several at a time; see `Client.segment_series`."""
+        template = Template.of(params, **of_time_series(image, params, options)).for_many()
+        return self._segment_series(keyed_async(read_time_points(image, template)), template, at_a_time(concurrency))
 
     @overload
     def segment_stream(
@@ -167,6 +187,23 @@ class AsyncClient:
         if answer is None:
             return (await self._large(request, template.deadline_s)).diameter()
         return messages.decode_diameter(answer, request.warnings)
+
+    async def run_networks(
+        self,
+        planes: NDArray[np.float32],
+        grid: Grid,
+        *,
+        model: str = "",
+        ensemble: bool = True,
+        priority: Priority = "batch",
+        request_id: str | None = None,
+        deadline_s: float | None = None,
+    ) -> TileSums:
+        """Runs the networks on planes that are ready for them; see `Client.run_networks`."""
+        deadline_s = in_types({"deadline_s": deadline_s}).get("deadline_s")
+        request = await asyncio.to_thread(networks_request, planes, grid, model, ensemble, priority, request_id)
+        answer = await self._call(self._stub().run_networks, request, deadline_s)
+        return await asyncio.to_thread(decode_sums, answer, request)
 
     async def models(self) -> ModelList:
         """Returns the model families the server offers."""
@@ -238,11 +275,20 @@ class AsyncClient:
             await asyncio.wait_for(self._closed.wait(), timeout_s)
         return self._closed.is_set()
 
-    async def _segment(self, template: Template, image: ImageLike, request_id: str | None) -> Segmentation:
+    async def _segment(
+        self,
+        template: Template,
+        image: ImageLike,
+        request_id: str | None,
+        progress: ProgressCallback | None = None,
+    ) -> Segmentation:
         request = await asyncio.to_thread(template.segment, image, request_id)
-        answer = await self._call_once(self._stub().segment, request, template.deadline_s)
+        answer = None
+        if progress is None:  # a unary call tells no progress
+            answer = await self._call_once(self._stub().segment, request, template.deadline_s)
         if answer is None:
-            return await self._segment_large(template, request)
+            large = await self._large(request, template.deadline_s, progress)
+            return await asyncio.to_thread(large.segmentation)
         return await asyncio.to_thread(messages.decode_segmentation, answer, request)
 
     async def _call_once(self, method: Any, request: ImageRequest[Any], deadline_s: float | None) -> Any | None:
@@ -256,18 +302,22 @@ class AsyncClient:
                 return None
             raise
 
-    async def _segment_large(self, template: Template, request: ImageRequest[pb.SegmentRequest]) -> Segmentation:
-        return await asyncio.to_thread((await self._large(request, template.deadline_s)).segmentation)
-
-    async def _large(self, request: ImageRequest[Any], deadline_s: float | None) -> LargeCall:
+    async def _large(
+        self, request: ImageRequest[Any], deadline_s: float | None, progress: ProgressCallback | None = None
+    ) -> LargeCall:
         deadline_s = self._deadline_s if deadline_s is None else deadline_s
         return await call_large_async(
-            self._stub(), request, deadline_s, self._metadata, self._address, self._wait, self._retries
+            self._stub(), request, deadline_s, self._metadata, self._address, self._wait, self._retries, progress
         )
 
     async def _segment_many(
-        self, images: AsyncIterator[tuple[K, ImageLike]], template: Template, concurrency: int
-    ) -> AsyncIterator[Keyed[K]]:
+        self,
+        images: AsyncIterator[tuple[K, ImageLike]],
+        template: Template,
+        concurrency: int,
+        *,
+        in_order: bool = False,
+    ) -> AsyncGenerator[Keyed[K], None]:
         keys: dict[asyncio.Task[Segmentation], K] = {}
         exhausted = False
         try:
@@ -282,7 +332,8 @@ class AsyncClient:
                         del image  # the image belongs to its task: it must not outlive the call
                 if not keys:
                     return
-                done, _ = await asyncio.wait(keys, return_when=asyncio.FIRST_COMPLETED)
+                awaited = [next(iter(keys))] if in_order else keys
+                done, _ = await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
                 task = done.pop()
                 key = keys.pop(task)
                 try:
@@ -294,3 +345,10 @@ class AsyncClient:
             for task in keys:
                 task.cancel()
             await asyncio.gather(*keys, return_exceptions=True)
+
+    async def _segment_series(
+        self, points: AsyncIterator[tuple[int, ImageLike]], template: Template, concurrency: int
+    ) -> AsyncIterator[Segmentation]:
+        async with contextlib.aclosing(self._segment_many(points, template, concurrency, in_order=True)) as results:
+            async for result in results:
+                yield at_time(result)

@@ -38,6 +38,11 @@ class ServiceCalls:
             request_serializer=Detached.serialize,
             response_deserializer=pb.EstimateDiameterResponse.FromString,
         )
+        self.run_networks = channel.unary_unary(
+            f"/{SERVICE}/RunNetworks",
+            request_serializer=Detached.serialize,
+            response_deserializer=pb.RunNetworksResponse.FromString,
+        )
         self.list_models = channel.unary_unary(
             f"/{SERVICE}/ListModels",
             request_serializer=pb.ListModelsRequest.SerializeToString,

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import contextlib
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Never, Self, TypeVar, Unpack, overload
 
 import grpc
+import numpy as np
 from cellserve_contract.arrays import Detached
+from cellserve_formats import Image
 from cellserve_proto import v1 as pb
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
+from numpy.typing import NDArray
 
 from . import messages
 from .calls import CallGroup, ServiceCalls
@@ -23,10 +27,13 @@ from .large import LargeCall, call_large, is_large, takes_large
 from .many import in_parallel
 from .messages import ImageRequest, Keyed, Template
 from .models import Model, ModelList
-from .params import DiameterOptions, SegmentOptions, SegmentParams
+from .networks import Grid, TileSums, decode_sums, networks_request
+from .params import DiameterOptions, Priority, SegmentOptions, SegmentParams
+from .progress import ProgressCallback
 from .results import DiameterEstimate, Limits, Segmentation
 from .retry import Retries
 from .streams import in_stream
+from .time_series import at_time, of_time_series, read_time_points
 
 K = TypeVar("K")
 
@@ -80,6 +87,7 @@ class Client:
         params: SegmentParams | None = None,
         *,
         request_id: str | None = None,
+        progress: ProgressCallback | None = None,
         **options: Unpack[SegmentOptions],
     ) -> Segmentation:
         """Segments one image.
@@ -90,6 +98,9 @@ class Client:
             params: Parameters; None: the server's defaults.
             request_id: Name of the request in the server's log, at most 128 printable ASCII characters. Default:
                 random.
+            progress: Is called with the progress of the work, on the thread of the caller: at each change, but not more
+                than twice a second. An exception that it raises ends the call. If the call breaks and is made again,
+                the progress begins anew.
             **options: The fields of `SegmentParams`, such as diameter=30, and of `SegmentOptions`, such as axes,
                 outputs, compression, priority, deadline_s.
 
@@ -100,7 +111,7 @@ class Client:
             TypeError: A keyword that does not exist, or a value of a wrong type.
             CellServeError: See `cellserve.errors`.
         """
-        return self._segment(Template.of(params, **options), image, request_id, self._calls)
+        return self._segment(Template.of(params, **options), image, request_id, self._calls, progress)
 
     def segment_volume(
         self,
@@ -108,6 +119,7 @@ class Client:
         params: SegmentParams | None = None,
         *,
         request_id: str | None = None,
+        progress: ProgressCallback | None = None,
         **options: Unpack[SegmentOptions],
     ) -> Segmentation:
         """Segments a stack: `segment` with stack_mode="volume", unless the call says "stitch" or "planes".
@@ -116,6 +128,7 @@ class Client:
             image: As in `segment`. Arrays have axes [Z, Y, X] or [Z, C, Y, X] unless `axes` says otherwise.
             params: As in `segment`.
             request_id: As in `segment`.
+            progress: As in `segment`.
             **options: As in `segment`. anisotropy is the distance of planes over that of pixels; it follows from the
                 pixel size of the image if that is known.
 
@@ -126,7 +139,8 @@ class Client:
             TypeError: A keyword that does not exist, or a value of a wrong type.
             CellServeError: See `cellserve.errors`.
         """
-        return self.segment(image, params, request_id=request_id, **of_volume(image, params, options))
+        filled = of_volume(image, params, options)
+        return self.segment(image, params, request_id=request_id, progress=progress, **filled)
 
     @overload
     def segment_many(
@@ -174,6 +188,35 @@ class Client:
         """
         template = Template.of(params, **options).for_many()
         return self._segment_many(keyed(images), template, at_a_time(concurrency))
+
+    def segment_series(
+        self,
+        image: ImageLike,
+        params: SegmentParams | None = None,
+        *,
+        concurrency: int = 8,
+        **options: Unpack[SegmentOptions],
+    ) -> Iterator[Segmentation]:
+        """Segments the time points of a series, several at a time, each in a call of its own that any server may take.
+
+        Args:
+            image: As in `segment`, or `segment_volume` if a stack mode is given. Arrays have axes [T, Y, X] or
+                [T, C, Y, X], with a stack mode [T, Z, Y, X] or [T, Z, C, Y, X], unless `axes` says otherwise. An image
+                without axis T is one time point. A file is read whole.
+            params: As in `segment`. A diameter that is left out is estimated from each time point.
+            concurrency: Time points in work at a time. Results that wait for an earlier time point count.
+            **options: As in `segment`.
+
+        Yields:
+            Results in order of time. They keep no pixels. Ending the iteration early cancels what is under way.
+
+        Raises:
+            CellServeError: While iterating: the image cannot be read, or a time point failed. The message and the
+                entry `time_point` of the metadata name the time point. The iteration ends; `segment_many` goes on after
+                errors.
+        """
+        template = Template.of(params, **of_time_series(image, params, options)).for_many()
+        return self._segment_series(read_time_points(image, template), template, at_a_time(concurrency))
 
     @overload
     def segment_stream(
@@ -250,6 +293,39 @@ class Client:
             return self._large(request, template.deadline_s, self._calls).diameter()
         return messages.decode_diameter(answer, request.warnings)
 
+    def run_networks(
+        self,
+        planes: NDArray[np.float32],
+        grid: Grid,
+        *,
+        model: str = "",
+        ensemble: bool = True,
+        priority: Priority = "batch",
+        request_id: str | None = None,
+        deadline_s: float | None = None,
+    ) -> TileSums:
+        """Runs the networks on planes that are ready for them, for an image that is segmented block by block.
+
+        The server neither normalises nor scales the planes, and recovers no masks. Request and answer are one message
+        each: the answer has 12 bytes for each pixel of a plane, and `Limits.max_message_bytes` is the limit.
+
+        Args:
+            planes: float32 [N, C, y, x], the rows and columns that the tiles of the part lie in. C is 1 (cytoplasm) or
+                2 (cytoplasm, nucleus). Sent without a copy if they are C-contiguous.
+            grid: The part of the grid of tiles that all planes have, such as a `cellserve_preprocess.TileGrid`.
+            model: Model family; "": the server's default.
+            ensemble: The average of the family's networks; False: network 0 alone.
+            priority: As in `segment`.
+            request_id: As in `segment`.
+            deadline_s: Seconds until the call fails with DeadlineError. Default: the client's.
+
+        Raises:
+            CellServeError: See `cellserve.errors`.
+        """
+        deadline_s = in_types({"deadline_s": deadline_s}).get("deadline_s")
+        request = networks_request(planes, grid, model, ensemble, priority, request_id)
+        return decode_sums(self._call(self._stub.run_networks, request, deadline_s), request)
+
     def models(self) -> ModelList:
         """Returns the model families the server offers."""
         return messages.decode_models(self._call(self._stub.list_models, pb.ListModelsRequest()))
@@ -310,11 +386,20 @@ class Client:
 
         return self._retries.call(attempt, total_s, group.wait, in_line=isinstance(request, Detached))
 
-    def _segment(self, template: Template, image: ImageLike, request_id: str | None, calls: CallGroup) -> Segmentation:
+    def _segment(
+        self,
+        template: Template,
+        image: ImageLike,
+        request_id: str | None,
+        calls: CallGroup,
+        progress: ProgressCallback | None = None,
+    ) -> Segmentation:
         request = template.segment(image, request_id)
-        answer = self._call_once(self._stub.segment, request, template.deadline_s, calls)
+        answer = None
+        if progress is None:  # a unary call tells no progress
+            answer = self._call_once(self._stub.segment, request, template.deadline_s, calls)
         if answer is None:
-            return self._large(request, template.deadline_s, calls).segmentation()
+            return self._large(request, template.deadline_s, calls, progress).segmentation()
         return messages.decode_segmentation(answer, request)
 
     def _call_once(
@@ -330,17 +415,35 @@ class Client:
                 return None
             raise
 
-    def _large(self, request: ImageRequest[Any], deadline_s: float | None, calls: CallGroup) -> LargeCall:
+    def _large(
+        self,
+        request: ImageRequest[Any],
+        deadline_s: float | None,
+        calls: CallGroup,
+        progress: ProgressCallback | None = None,
+    ) -> LargeCall:
         deadline_s = self._deadline_s if deadline_s is None else deadline_s
-        return call_large(self._stub, request, deadline_s, self._metadata, self._address, calls, self._retries)
+        return call_large(
+            self._stub, request, deadline_s, self._metadata, self._address, calls, self._retries, progress
+        )
 
     def _segment_many(
-        self, images: Iterator[tuple[K, ImageLike]], template: Template, concurrency: int
-    ) -> Iterator[Keyed[K]]:
+        self, images: Iterator[tuple[K, ImageLike]], template: Template, concurrency: int, *, in_order: bool = False
+    ) -> Generator[Keyed[K]]:
         with self._calls.cancelling(CallGroup()) as calls:
             yield from in_parallel(
-                lambda image: self._segment(template, image, None, calls), images, concurrency, calls.cancel
+                lambda image: self._segment(template, image, None, calls),
+                images,
+                concurrency,
+                calls.cancel,
+                in_order=in_order,
             )
+
+    def _segment_series(
+        self, points: Iterator[tuple[int, Image]], template: Template, concurrency: int
+    ) -> Iterator[Segmentation]:
+        with contextlib.closing(self._segment_many(points, template, concurrency, in_order=True)) as results:
+            yield from map(at_time, results)
 
     def _segment_stream(
         self, frames: Iterator[tuple[K, ImageLike]], template: Template, concurrency: int, newest_only: bool

@@ -147,6 +147,16 @@ def from_image_error(error: ImageError, source: object = None) -> InvalidRequest
     return InvalidRequestError(message, grpc.StatusCode.INVALID_ARGUMENT, error.reason, metadata)
 
 
+def at_time_point(error: CellServeError, number: int) -> CellServeError:
+    """Returns the error of one time point of a series, with the number of the time point in message and metadata."""
+    facts = error.metadata | {"time_point": str(number)}
+    message = f"time point {number}: {error.message}"
+    named = type(error)(message, error.code, error.reason, facts, error.request_id, error.retry_after_s)
+    named.attempts = error.attempts
+    named.__cause__ = error.__cause__
+    return named
+
+
 def from_rpc_error(error: grpc.RpcError, *, address: str, deadline_s: float | None, request_id: str) -> CellServeError:
     """Translates a failed call.
 

@@ -11,7 +11,12 @@ from .errors import from_image_error, refusal
 
 
 def read_image(
-    path: str | os.PathLike[str], axes: str | None = None, series: int | None = None, *, stacks: bool = False
+    path: str | os.PathLike[str],
+    axes: str | None = None,
+    series: int | None = None,
+    *,
+    stacks: bool = False,
+    time_series: bool = False,
 ) -> Image:
     """Reads a TIFF (OME and ImageJ files too), PNG or JPEG file, whatever its name ends in.
 
@@ -21,16 +26,20 @@ def read_image(
             ignore it.
         series: Number of the image in a TIFF file that holds several, from 0.
         stacks: Whether stacks are taken. If not, they are refused before their pixels are read.
+        time_series: Whether time series are taken. If not, they are refused before their pixels are read.
 
     Returns:
         Pixels, their axes, and the pixel size where the file states it, as `cellserve_formats.read_image` reads them.
         The planes of an OME-TIFF image that are in other files of the same folder are read, too.
 
     Raises:
-        InvalidRequestError: The file cannot be read, holds several images of which none is chosen, or holds a stack.
+        InvalidRequestError: The file cannot be read, holds several images of which none is chosen, or holds a
+            stack or a time series.
     """
     try:
-        return cellserve_formats.read_image(path, axes=axes, stacks=stacks, threads=None, series=series)
+        return cellserve_formats.read_image(
+            path, axes=axes, stacks=stacks, time_series=time_series, threads=None, series=series
+        )
     except OSError as error:
         raise refusal(f"{path}: {error.strerror or error}", "FILE_UNREADABLE") from error
     except ImageError as error:

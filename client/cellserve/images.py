@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 from cellserve_contract.arrays import Packing, describe_array, view_array
 from cellserve_contract.warnings import Warnings
-from cellserve_formats import EncodedImage, Image, ImageError, alpha_ignored, guess_axes, image_dtype
+from cellserve_formats import (
+    EncodedImage,
+    Image,
+    ImageError,
+    alpha_ignored,
+    check_one_time_point,
+    guess_axes,
+    image_dtype,
+)
 from cellserve_proto import v1 as pb
 from numpy.typing import ArrayLike, NDArray
 
@@ -75,11 +83,15 @@ def describe_image(
         The fields that lead to the bytes, and the bytes: the image's own memory where possible.
 
     Raises:
-        InvalidRequestError: The pixels are not real numbers, or the file is unknown.
+        InvalidRequestError: The pixels are not real numbers, the image is a time series, or the file is unknown.
     """
     if isinstance(image, EncodedImage):
         message.encoded.format = _file_format(image)
         return ("encoded", "data"), image.data
+    try:
+        check_one_time_point(image.axes, image.pixels.shape)
+    except ImageError as error:
+        raise from_image_error(error) from error
     if image.pixel_size is not None:
         message.pixel_size.y_um, message.pixel_size.x_um = image.pixel_size.y, image.pixel_size.x
         if image.pixel_size.z is not None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import math
 import threading
+import uuid
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
@@ -19,10 +20,13 @@ from . import messages
 from .calls import CallGroup, ServiceCalls
 from .errors import CellServeError, from_rpc_error, invalid_answer
 from .messages import ImageRequest
+from .progress import Progress, ProgressCallback
 from .results import DiameterEstimate, Segmentation
 from .retry import Retries
 
 _TOO_LARGE = {"ANSWER_TOO_LARGE", "MESSAGE_TOO_LARGE"}
+_SMALL = {"upload", "work"}
+"""Messages of the server that a caller may hear of; on the event loop, where the caller is."""
 _PLANES = {pb.OUTPUT_FLOWS: 2, pb.OUTPUT_CELL_PROBABILITY: 1, pb.OUTPUT_MAPS: 3}
 _FIELDS = {
     pb.RESULT_ARRAY_LABELS: "labels",
@@ -47,14 +51,18 @@ class LargeCall:
 
     Args:
         request: A SegmentRequest or an EstimateDiameterRequest.
+        key: Names the upload: a call that breaks goes on in a call with the same key.
+        progress: Is called with each progress of the work. None: nobody wants to know.
 
     Attributes:
         started: The server has reserved memory for the image.
     """
 
-    def __init__(self, request: ImageRequest[Any]) -> None:
+    def __init__(self, request: ImageRequest[Any], key: str, progress: ProgressCallback | None = None) -> None:
         self.started = False
         self._request = request
+        self._key = key
+        self._progress = progress
         self._response = pb.SegmentResponse()
         self._diameter: pb.EstimateDiameterResponse | None = None
         self._arrays: defaultdict[pb.ResultArray, Assembly] = defaultdict(Assembly)
@@ -64,7 +72,7 @@ class LargeCall:
         """Returns the first message."""
         message, work = pb.SegmentLargeRequest(), self._request.message
         header = message.header
-        header.idempotency_key, header.image_bytes = work.request_id, len(self._request.data)
+        header.idempotency_key, header.image_bytes = self._key, len(self._request.data)
         (header.segment if isinstance(work, pb.SegmentRequest) else header.estimate_diameter).CopyFrom(work)
         return Detached(message, (), b"")
 
@@ -82,6 +90,9 @@ class LargeCall:
         match response.WhichOneof("part"):
             case "upload":
                 self.started, self._received = True, response.upload.received_bytes
+                self._report(Progress("upload"))
+            case "work":
+                self._report(messages.decode_progress(response.work))
             case "result":
                 self._response.CopyFrom(response.result)
             case "objects":
@@ -94,6 +105,10 @@ class LargeCall:
                     raise invalid_answer(str(error), self._request.message.request_id) from error
             case "diameter":
                 self._diameter = response.diameter
+
+    def _report(self, progress: Progress) -> None:
+        if self._progress:
+            self._progress(progress)
 
     def segmentation(self) -> Segmentation:
         """Returns the result of a call that has ended. Raises ServerError for an incomplete answer."""
@@ -122,8 +137,11 @@ def call_large(
     address: str,
     calls: CallGroup,
     retries: Retries,
+    progress: ProgressCallback | None = None,
 ) -> LargeCall:
-    """Makes a call of `SegmentLarge`. A call that breaks is made again from its beginning.
+    """Makes a call of `SegmentLarge`. A call that breaks is made again.
+
+    The upload then goes on where it was if the same server still has its bytes.
 
     Args:
         stub: Calls of a channel of `grpc`.
@@ -133,6 +151,7 @@ def call_large(
         address: The servers asked, for messages.
         calls: Can cancel the call.
         retries: Decide when the call is made again.
+        progress: Is called with the progress of the work, on the thread of the caller.
 
     Returns:
         The call, complete.
@@ -141,8 +160,10 @@ def call_large(
         CellServeError: See `cellserve.errors`.
     """
 
+    key = uuid.uuid4().hex
+
     def attempt(left_s: float) -> LargeCall:
-        large = LargeCall(request)
+        large = LargeCall(request, key, progress)
         answered = threading.Event()
 
         def send() -> Iterator[Detached[pb.SegmentLargeRequest]]:
@@ -174,18 +195,23 @@ async def call_large_async(
     address: str,
     wait: Callable[[float], Awaitable[bool]],
     retries: Retries,
+    progress: ProgressCallback | None = None,
 ) -> LargeCall:
     """`call_large` for a channel of `grpc.aio`. `wait` is that of `Retries.call_async`."""
+    key = uuid.uuid4().hex
 
     async def attempt(left_s: float) -> LargeCall:
-        large = LargeCall(request)
+        large = LargeCall(request, key, progress)
         call = stub.segment_large(timeout=left_s, metadata=metadata)
         try:
             with contextlib.suppress(asyncio.InvalidStateError):  # the call is over: `read` tells why
                 await call.write(large.header())
             while (response := await call.read()) is not grpc.aio.EOF:
                 begins = not large.started
-                await asyncio.to_thread(large.add, response)
+                if response.WhichOneof("part") in _SMALL:
+                    large.add(response)
+                else:
+                    await asyncio.to_thread(large.add, response)
                 if begins and large.started:
                     with contextlib.suppress(asyncio.InvalidStateError):
                         for chunk in large.chunks():

@@ -6,7 +6,7 @@ import math
 import sys
 
 import cellserve_formats
-from cellserve_formats import EncodedImage, Image, ImageError, check_sent, image_dtype
+from cellserve_formats import EncodedImage, Image, ImageError, check_sent, image_dtype, time_points
 
 from .errors import from_image_error
 from .results import Limits
@@ -23,7 +23,7 @@ def check_limits(
     unknown before it is decoded: only its bytes are compared.
 
     Args:
-        image: An image, or the bytes of a file.
+        image: An image, or the bytes of a file. Each time point of a series is an image.
         limits: What `Client.limits` returned. None: the limits are unknown, and every image passes.
         source: The file, for the message.
         packed: True: the pixels will be packed (`compression="zlib"`), so that the number of bytes to send is unknown.
@@ -38,12 +38,12 @@ def check_limits(
         if isinstance(image, EncodedImage):
             check_sent(len(image.data), limits.max_transfer_bytes or _NO_LIMIT)
             return
+        image = next(time_points(image), image)
         itemsize = image_dtype(image.pixels).itemsize
         if not packed:
             check_sent(image.pixels.size * itemsize, limits.max_transfer_bytes or _NO_LIMIT)
         length = dict(zip(image.axes, image.pixels.shape, strict=True))
         height, width, planes = length.pop("Y"), length.pop("X"), length.pop("Z", 1)
-        length.pop("T", None)  # each time point is a call of its own
         most = cellserve_formats.Limits(
             pixels=limits.max_image_pixels or _NO_LIMIT,
             bytes=limits.max_image_bytes or _NO_LIMIT,

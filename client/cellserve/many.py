@@ -14,7 +14,12 @@ R = TypeVar("R")
 
 
 def in_parallel(
-    work: Callable[[T], R], items: Iterable[tuple[K, T]], concurrency: int, cancel: Callable[[], object]
+    work: Callable[[T], R],
+    items: Iterable[tuple[K, T]],
+    concurrency: int,
+    cancel: Callable[[], object],
+    *,
+    in_order: bool = False,
 ) -> Generator[tuple[K, R | CellServeError], None, None]:
     """Works on items, several at a time, each on a thread of its own.
 
@@ -23,10 +28,11 @@ def in_parallel(
         items: Pairs of a key and an item; read in the caller's thread, only as far as needed.
         concurrency: Items in work at a time; no more than that are held in memory, results included.
         cancel: Ends the calls under way.
+        in_order: True: results come in the order of the items. One that is ready early waits.
 
     Yields:
-        Pairs of a key and the result, or the `CellServeError` of that item, as they finish. Ending the iteration early
-        cancels what is under way.
+        Pairs of a key and the result, or the `CellServeError` of that item, as they finish or in order. Ending the
+        iteration early cancels what is under way.
     """
     keys: dict[Future[R], K] = {}
     remaining = iter(items)
@@ -38,7 +44,7 @@ def in_parallel(
                     del item  # the image belongs to its worker: it must not outlive the call
                 if not keys:
                     return
-                future = wait(keys, return_when=FIRST_COMPLETED).done.pop()
+                future = next(iter(keys)) if in_order else wait(keys, return_when=FIRST_COMPLETED).done.pop()
                 key = keys.pop(future)
                 try:
                     result: R | CellServeError = future.result()

@@ -23,6 +23,7 @@ from .images import ImageLike, decode_array, describe_image
 from .keywords import check_options, check_params, in_types
 from .models import Model, ModelList, ModelVersion
 from .params import DiameterOptions, DiameterSource, SegmentOptions, SegmentParams
+from .progress import Progress, Stage
 from .results import DiameterEstimate, Limits, Object, ResultWarning, Segmentation, Timing
 from .sources import ImageSource
 
@@ -31,8 +32,8 @@ M = TypeVar("M", bound=Message)
 Keyed = tuple[K, Segmentation | CellServeError]
 
 
-def _number(enum: Any, word: str, option: str) -> Any:
-    """Returns the number of a word of an enumeration."""
+def number_of(enum: Any, word: str, option: str) -> Any:
+    """Returns the number of a word of an enumeration; InvalidRequestError for a word that does not exist."""
     try:
         return wire.number_of(enum, word, option)
     except wire.UnknownWordError as error:
@@ -82,12 +83,12 @@ class Template:
         options = in_types({name: value for name, value in given.items() if name not in PARAMETERS})
         compression = options.get("compression", "auto")
         request = pb.SegmentRequest(
-            outputs=[_number(pb.Output, word, "outputs") for word in options.get("outputs", ())],
+            outputs=[number_of(pb.Output, word, "outputs") for word in options.get("outputs", ())],
             omit_labels=options.get("omit_labels"),
             maps_only=options.get("maps_only"),
-            map_type=_number(pb.DataType, options.get("map_type", "float32"), "map_type"),
-            priority=_number(pb.Priority, options.get("priority", "batch"), "priority"),
-            compression=None if compression == "auto" else _number(pb.Compression, compression, "compression"),
+            map_type=number_of(pb.DataType, options.get("map_type", "float32"), "map_type"),
+            priority=number_of(pb.Priority, options.get("priority", "batch"), "priority"),
+            compression=None if compression == "auto" else number_of(pb.Compression, compression, "compression"),
             work_budget_s=options.get("work_budget_s"),
         )
         defaults = {name: PARAMETERS[name].default for name, value in fields.items() if value is None}
@@ -99,6 +100,11 @@ class Template:
             raise refusal(str(error), "PARAMETER_OUT_OF_RANGE", **facts) from error
         packing: Packing = "zlib" if compression == "zlib" else "none"
         return cls(request, options.get("axes"), options.get("series"), packing, options.get("deadline_s"))
+
+    @property
+    def stacks(self) -> bool:
+        """Whether the parameters say what the planes of a stack make."""
+        return bool(self.request.params.stack_mode != pb.STACK_MODE_UNSPECIFIED)
 
     def for_many(self) -> Template:
         """Returns the template for many images, whose results do not keep the pixels of their images."""
@@ -126,8 +132,7 @@ class Template:
 
     def _request(self, message: M, place: pb.Image, image: ImageLike) -> ImageRequest[M]:
         """Puts an image into its place in a message."""
-        stacks = self.request.params.stack_mode != pb.STACK_MODE_UNSPECIFIED
-        source = ImageSource(image, self.axes, self.series, stacks)
+        source = ImageSource(image, self.axes, self.series, self.stacks)
         with one_image():
             sent = source.to_send()
             path, data = describe_image(place, sent, self.packing)
@@ -170,7 +175,7 @@ def decode_segmentation(
             objects=tuple(_decode_object(entry, message.axes) for entry in message.objects),
             params=wire.read_params(message.params),
             diameter_source=_diameter_source(message.diameter_source),
-            model=_decode_version(message.model),
+            model=decode_version(message.model),
             timing=_decode_timing(message.timing),
             request_id=message.request_id,
             axes=message.axes,
@@ -192,7 +197,7 @@ def decode_diameter(message: pb.EstimateDiameterResponse, warnings: Warnings = (
     return DiameterEstimate(
         diameter=message.diameter,
         source=_diameter_source(message.source),
-        model=_decode_version(message.model),
+        model=decode_version(message.model),
         request_id=message.request_id,
         warnings=_decode_warnings(message.warnings, warnings),
         server_version=message.server_version,
@@ -204,7 +209,7 @@ def decode_model(message: pb.Model) -> Model:
     return Model(
         name=message.name,
         description=message.description,
-        versions=tuple(_decode_version(version) for version in message.versions),
+        versions=tuple(decode_version(version) for version in message.versions),
         working_diameter=message.working_diameter,
         training_diameter=message.training_diameter if message.HasField("training_diameter") else None,
         channels=tuple(message.channels),
@@ -266,7 +271,8 @@ def _decode_warnings(messages: Iterable[pb.Warning], of_reader: Iterable[Warned]
     )
 
 
-def _decode_version(message: pb.ModelVersion) -> ModelVersion:
+def decode_version(message: pb.ModelVersion) -> ModelVersion:
+    """Unpacks one network."""
     return ModelVersion(
         family=message.family,
         name=message.name,
@@ -285,6 +291,18 @@ def _word(enum: Any, number: int) -> str:
 
 def _decode_timing(message: pb.Timing) -> Timing:
     return Timing(**{field.name: getattr(message, field.name) for field in dataclasses.fields(Timing)})
+
+
+def decode_progress(message: pb.WorkProgress) -> Progress:
+    """Unpacks what a server says of its work."""
+    return Progress(
+        cast(Stage, _word(pb.WorkStage, message.stage)),
+        message.sections_done,
+        message.sections_total,
+        message.tiles_done,
+        message.tiles_total,
+        message.left_s if message.HasField("left_s") else None,
+    )
 
 
 def _diameter_source(number: pb.DiameterSource) -> DiameterSource:

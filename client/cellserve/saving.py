@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -38,6 +40,21 @@ ENDINGS = {
 }
 """What the names of result files end in, by what the files hold, in the order in which they are written."""
 
+LARGE_ENDINGS = {
+    "overlay": ENDINGS["overlay"],
+    "csv": ENDINGS["table"],
+    "table": "_objects.parquet",
+    "labels": "_cp_masks.ome.zarr",
+}
+"""As `ENDINGS`, for images that no call can hold."""
+
+LABELS_IN_IMAGE = "labels/cellserve"
+"""Folder of the labels in that of their OME-Zarr image."""
+
+_LONGEST = 255 - len("..part")  # bytes of a name on common file systems, less what a name has while it is written
+_STORES = (".ome.zarr", ".zarr")
+_NOT_IN_ZARR = re.compile(r"^[.-]|[^A-Za-z0-9_.-]")
+
 # By the ending that a caller gives; the first that fits counts.
 _KINDS = {ending: kind for kind, ending in ENDINGS.items()} | {
     ".tif": "labels",
@@ -47,6 +64,43 @@ _KINDS = {ending: kind for kind, ending in ENDINGS.items()} | {
     ".csv": "table",
     ".geojson": "outlines",
 }
+
+
+def result_stem(image: Path) -> str:
+    """Returns what the names of all results of an image begin with.
+
+    That is the name of its file without the ending. A name that would be too long ends in a checksum instead.
+    """
+    stem = next((image.name.removesuffix(end) for end in _STORES if image.name.endswith(end)), image.stem) or image.stem
+    name, most = os.fsencode(stem), _LONGEST - max(map(len, (*ENDINGS.values(), *LARGE_ENDINGS.values())))
+    if len(name) <= most:
+        return stem
+    mark = f"~{hashlib.sha256(name).hexdigest()[:8]}"
+    kept = stem
+    while len(os.fsencode(kept)) > most - len(mark):  # whole characters
+        kept = kept[:-1]
+    return kept + mark
+
+
+def large_results(stem: Path) -> dict[str, Path]:
+    """Returns the result files of an image that no call can hold, by what they hold.
+
+    Args:
+        stem: Path that their names begin with. Readers of OME-Zarr take only letters, digits, _ . and - in the name of
+            a label image: _ takes the place of others.
+    """
+    results = {kind: stem.with_name(stem.name + ending) for kind, ending in LARGE_ENDINGS.items()}
+    labels = results["labels"]
+    return results | {"labels": labels.with_name(_NOT_IN_ZARR.sub("_", labels.name))}
+
+
+def run_folder(stem: Path) -> Path:
+    """Returns the folder in which an image that no call can hold keeps what is half done, unless another is named.
+
+    Args:
+        stem: Path that the names of the results begin with.
+    """
+    return stem.with_name(f".{stem.name}.cellserve")
 
 
 def overlay(result: Segmentation, image: Image, **options: Unpack[OverlayOptions]) -> NDArray[np.uint8]:

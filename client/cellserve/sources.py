@@ -22,12 +22,14 @@ class ImageSource:
         axes: Axes of arrays and of files that do not name them; None: guessed.
         series: Number of the image in a file that holds several; None: the only one.
         stacks: Whether files may hold stacks.
+        time_series: Whether files may hold time series.
     """
 
     image: ImageLike | None
     axes: str | None = None
     series: int | None = None
     stacks: bool = False
+    time_series: bool = False
 
     @property
     def name(self) -> str:
@@ -48,7 +50,7 @@ class ImageSource:
         """
         assert self.image is not None
         if isinstance(self.image, str | os.PathLike):
-            return read_image(self.image, self.axes, self.series, stacks=self.stacks)
+            return read_image(self.image, self.axes, self.series, stacks=self.stacks, time_series=self.time_series)
         return with_axes(self.image, self.axes)
 
     def image_of(self, given: ImageLike | None = None) -> Image:
@@ -68,7 +70,9 @@ class ImageSource:
         if isinstance(image, Image):
             return image
         try:
-            return cellserve_formats.read_image(image.data, axes=self.axes, stacks=self.stacks, series=self.series)
+            return cellserve_formats.read_image(
+                image.data, axes=self.axes, stacks=self.stacks, time_series=self.time_series, series=self.series
+            )
         except ImageError as error:
             raise from_image_error(error) from error
 

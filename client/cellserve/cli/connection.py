@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from cellserve.client import Client
+from cellserve.engines import Tls
 from cellserve.errors import CellServeError
 
 from . import terminal
@@ -21,9 +22,14 @@ from . import terminal
 class Access:
     """What a server may ask for before it lets a caller in, and what to print of unforeseen errors."""
 
-    credentials: grpc.ChannelCredentials | None = None
+    tls: Tls | None = None
     token: str | None = None
     traceback: bool = False
+
+    @property
+    def credentials(self) -> grpc.ChannelCredentials | None:
+        """What encrypts the connection; None connects without encryption."""
+        return None if self.tls is None else grpc.ssl_channel_credentials(*self.tls)
 
     @property
     def metadata(self) -> list[tuple[str, str]]:

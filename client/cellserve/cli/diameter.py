@@ -52,7 +52,7 @@ def diameter(
     if --diameter is left out.
     """
     access: Access = context.obj
-    params = params_of(values)
+    params = params_of(context, values)
     paths = dict.fromkeys(image.path for image in find_images(files, recursive=recursive).images)
     run = Run(paths, "measured", access, as_json=as_json)
     with run(), connect(access, address, deadline_s, run.errors) as client:

@@ -12,16 +12,19 @@ import typer
 
 from .names import is_result
 
-ENDINGS = (".tif", ".tiff", ".btf", ".png", ".jpg", ".jpeg")
-"""Names of the files in a folder that count as images, in lower or upper case."""
+SLIDES = (".svs", ".ndpi", ".scn", ".bif")
+"""Names of the files of slide scanners, in lower or upper case."""
+ENDINGS = (".tif", ".tiff", ".btf", ".png", ".jpg", ".jpeg", *SLIDES)
+"""Names of the files in a folder that count as images, in lower or upper case. Zarr stores count, too."""
+_MARKS = ("zarr.json", ".zattrs", ".zgroup", ".zarray")  # files that a folder has if it is a Zarr store
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """An image file.
+    """An image: a file, or the folder of a Zarr store.
 
     Attributes:
-        path: The file.
+        path: The file or folder.
         below: Path of its folder, relative to the folder that was given; empty for a file that was given itself.
     """
 
@@ -65,8 +68,20 @@ def find_images(given: Sequence[Path], *, recursive: bool = False) -> Inputs:
     return Inputs(tuple(images), results)
 
 
+def is_read_in_parts(path: Path) -> bool:
+    """Tells whether an image is of a kind that is only read part by part: a Zarr store or a slide."""
+    return path.suffix.lower() in SLIDES or is_store(path)
+
+
+def is_store(path: Path) -> bool:
+    """Tells whether a folder is a Zarr store."""
+    return any(os.path.lexists(path / mark) for mark in _MARKS)
+
+
 def _expand(path: Path, *, recursive: bool) -> Iterator[Input]:
-    if _is_folder(path):
+    if is_store(path):
+        yield Input(path)
+    elif _is_folder(path):
         images = [Input(file, file.parent.relative_to(path)) for file in _files(path, recursive=recursive)]
         if not images:
             deeper = "" if recursive else "; --recursive looks into the folders in it, too"
@@ -76,7 +91,7 @@ def _expand(path: Path, *, recursive: bool) -> Iterator[Input]:
         yield Input(path)
     else:
         matches = map(Path, sorted(glob.glob(str(path), recursive=True)))  # noqa: PTH207  # any path, not below another
-        files = [match for match in matches if not _is_folder(match)]
+        files = [match for match in matches if not _is_folder(match) or is_store(match)]
         if not files:
             raise _refused(f"no file matches '{path}'")
         yield from map(Input, files)
@@ -97,16 +112,17 @@ def _is_pattern(path: Path) -> bool:
 
 
 def _files(folder: Path, *, recursive: bool) -> Iterator[Path]:
-    """Yields the files of a folder that look like images; hidden files are none."""
+    """Yields the files and Zarr stores of a folder that look like images; hidden ones are none."""
 
     def refuse(error: OSError) -> None:
         raise _refused(f"cannot read the folder '{error.filename}': {error.strerror}") from error
 
     for where, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = sorted(name for name in folders if not name.startswith(".")) if recursive else []
-        for name in sorted(names):
-            if name.lower().endswith(ENDINGS) and not name.startswith("."):
-                yield Path(where, name)
+        seen = [name for name in folders if not name.startswith(".")]
+        stores = [name for name in seen if is_store(Path(where, name))]
+        folders[:] = sorted(set(seen) - set(stores)) if recursive else []
+        files = [name for name in names if name.lower().endswith(ENDINGS) and not name.startswith(".")]
+        yield from (Path(where, name) for name in sorted([*files, *stores]))
 
 
 def _refused(message: str) -> typer.BadParameter:

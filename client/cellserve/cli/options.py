@@ -10,9 +10,16 @@ from typing import Annotated, Any, Literal, TypeVar
 import typer
 from cellserve_contract.axes import axes_problem
 from cellserve_contract.declarations import Parameter
-from cellserve_contract.help import INPUT, RESULTS, SERVER
+from cellserve_contract.help import INPUT, LARGE, RESULTS, SERVER
 from cellserve_contract.help import PARAMETERS as PARAMETERS_HEADING
-from cellserve_contract.params import PARAMETERS, Normalization, ParameterError, SegmentParams
+from cellserve_contract.params import (
+    PARAMETERS,
+    PRESETS,
+    Normalization,
+    ParameterError,
+    SegmentParams,
+    preset_values,
+)
 
 from .inputs import ENDINGS
 
@@ -24,8 +31,6 @@ def _checked_axes(axes: str | None) -> str | None:
         return None
     if problem := axes_problem(axes, len(axes)):
         raise typer.BadParameter(f"axes are {problem}")
-    if "T" in axes:
-        raise typer.BadParameter(f"{axes} is a time series: save each time point as a file of its own")
     return axes
 
 
@@ -45,8 +50,8 @@ Axes = Annotated[
     str | None,
     typer.Option(
         metavar="AXES",
-        help="CYX (channels first), YXC (channels last), ZYX or ZCYX (stacks), for TIFF files that do not name their "
-        "axes.",
+        help="CYX (channels first), YXC (channels last), ZYX or ZCYX (stacks), TYX or TZYX (time series), for TIFF "
+        "files that do not name their axes.",
         show_default=False,
         callback=_checked_axes,
         rich_help_panel=INPUT,
@@ -60,6 +65,35 @@ Series = Annotated[
         min=0,
         show_default="the only one",
         rich_help_panel=INPUT,
+    ),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Dask scheduler, such as tcp://host:8786, whose workers segment large images.",
+        show_default="threads of this process",
+        rich_help_panel=LARGE,
+    ),
+]
+RunFolder = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Where a large image keeps what is half done. The workers of a cluster must reach the folder under the "
+        "same path.",
+        show_default=".IMAGE.cellserve beside the results",
+        rich_help_panel=LARGE,
+    ),
+]
+BlockSize = Annotated[
+    int | None,
+    typer.Option(
+        metavar="PIXELS",
+        help="Side of the blocks of a large image. Smaller blocks take less memory; the result is the same.",
+        min=32,
+        show_default="1024, in volumes 128",
+        rich_help_panel=LARGE,
     ),
 ]
 Json = Annotated[
@@ -78,7 +112,10 @@ Address = Annotated[
     ),
 ]
 Concurrency = Annotated[
-    int, typer.Option(metavar="N", help="Images in work at a time.", min=1, max=256, rich_help_panel=SERVER)
+    int,
+    typer.Option(
+        metavar="N", help="Images in work at a time; of a large image, blocks.", min=1, max=256, rich_help_panel=SERVER
+    ),
 ]
 DeadlineS = Annotated[
     float,
@@ -112,26 +149,33 @@ def parameter_options(*, estimate: bool = False) -> Callable[[F], F]:
         signature = inspect.signature(command, eval_str=True)
         own = [entry for entry in signature.parameters.values() if entry.kind is not entry.VAR_KEYWORD]
         wanted = [entry for entry in PARAMETERS.values() if entry.about.estimate or not estimate]
-        made = [option for entry in wanted for option in _options(entry)]
+        made = [_preset(), *(option for entry in wanted for option in _options(entry))]
         command.__signature__ = signature.replace(parameters=[*own, *made])  # type: ignore[attr-defined]
         return command
 
     return decorate
 
 
-def params_of(values: dict[str, Any]) -> SegmentParams:
-    """Returns the parameters that the options say.
+def params_of(context: typer.Context, values: dict[str, Any]) -> SegmentParams:
+    """Returns the parameters that the options say. Options that are given win over the preset.
 
     Raises:
         typer.BadParameter: A value is out of range.
     """
-    fields = {name: value for name, value in values.items() if name in PARAMETERS}
+    fields = {name: value for name, value in values.items() if name in PARAMETERS and _is_given(context, name)}
     fields |= {parameter.name: _word(parameter, values) for parameter in PARAMETERS.values() if parameter.about.flags}
     try:
-        normalization = Normalization.parse(fields.pop("normalization"), values["invert"])
-        return SegmentParams(normalization=normalization, **fields)
+        fields = {**preset_values(values["preset"]), **fields}
+        rule = fields.get("normalization", PARAMETERS["normalization"].default)
+        fields["normalization"] = Normalization.parse(str(rule), values["invert"])
+        return SegmentParams(**fields)
     except ParameterError as error:
         raise wrong_parameter(error) from error
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
 
 
 def _word(parameter: Parameter, values: dict[str, Any]) -> str | None:
@@ -181,6 +225,16 @@ def _options(parameter: Parameter) -> Iterator[inspect.Parameter]:
     if parameter.kind is Normalization:
         invert = typer.Option("--invert", help="Dark objects on a bright ground.", rich_help_panel=PARAMETERS_HEADING)
         yield _keyword("invert", bool, False, invert)
+
+
+def _preset() -> inspect.Parameter:
+    option = typer.Option(
+        metavar="|".join(PRESETS),
+        help="Set of values of the parameters below; options that are given win. cellpose3: results of Cellpose 3.1.",
+        show_default="the defaults",
+        rich_help_panel=PARAMETERS_HEADING,
+    )
+    return _keyword("preset", Literal[tuple(PRESETS)] | None, None, option)
 
 
 def _metavar(parameter: Parameter) -> str | None:

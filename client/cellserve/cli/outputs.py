@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -147,15 +147,19 @@ def is_complete(image: Path, outputs: Outputs) -> bool:
         return False
 
 
-def write_outputs(outputs: Outputs, image: Image, result: Segmentation, wanted: Wanted) -> None:
-    """Writes the results of one image. All are made before the first is written; the label image is the last.
+def contents_of(outputs: Outputs, image: Image, result: Segmentation, wanted: Wanted) -> dict[str, bytes]:
+    """Makes the result files of one image."""
+    scale = scale_for_numbers(result.labels) if wanted.numbers and result.axes == "YX" else 1
+    shown = OverlayOptions(numbers=wanted.numbers, filled=wanted.filled, scale=scale)
+    return {kind: content(result, kind, image, **shown) for kind in outputs}
+
+
+def write_outputs(outputs: Outputs, contents: Mapping[str, bytes]) -> None:
+    """Writes the result files of one image; the label image is the last.
 
     Raises:
         CellServeError: FILE_UNWRITABLE: a file cannot be written.
     """
-    scale = scale_for_numbers(result.labels) if wanted.numbers and result.axes == "YX" else 1
-    shown = OverlayOptions(numbers=wanted.numbers, filled=wanted.filled, scale=scale)
-    contents = {kind: content(result, kind, image, **shown) for kind in outputs}
     for kind, path in outputs.items():
         try:
             write_bytes(path, contents[kind])

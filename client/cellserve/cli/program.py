@@ -6,7 +6,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
-import grpc
 import typer
 from cellserve_contract.help import GroupedCommand, program
 
@@ -84,10 +83,10 @@ def _common(
     context.obj = Access(token=token, traceback=traceback)
     if tls or ca or certificate:
         try:
-            files = [path.read_bytes() if path else None for path in (ca, key, certificate)]
+            of_server, own_key, own = [path.read_bytes() if path else None for path in (ca, key, certificate)]
         except OSError as error:
             raise typer.BadParameter(f"{error.filename}: {error.strerror}") from error
-        context.obj = Access(grpc.ssl_channel_credentials(*files), token, traceback)
+        context.obj = Access((of_server, own_key, own), token, traceback)
 
 
 def main() -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cellserve_contract.channels import MEAN, NONE
 from rich import box
@@ -15,19 +15,43 @@ from rich.table import Table
 from cellserve.errors import CellServeError
 from cellserve.models import ModelList
 from cellserve.params import DIAMETER_SOURCES
-from cellserve.results import DiameterEstimate, ResultWarning, Segmentation
+from cellserve.results import DiameterEstimate, Object, ResultWarning, Segmentation
 from cellserve.saving import ENDINGS
 
 from .outputs import Outputs
 
-_ROWS = 10  # of an object table: the CSV has them all
+ROWS = 10
+"""Rows of a table at most: the CSV has all objects."""
+
+
+class Said(NamedTuple):
+    """What a run says of an image.
+
+    Attributes:
+        record: The line for `--json`.
+        text: Below the table.
+        table: None: no table.
+    """
+
+    record: dict[str, Any]
+    text: str
+    table: Table | None
+
+
+def said(path: Path, result: Segmentation, planes: int, outputs: Outputs, *, alone: bool) -> Said:
+    """Returns what a run says of an image of so many planes: at length if the image is alone."""
+    return Said(
+        record(path, result, planes, outputs),
+        totals(result, planes, outputs) if alone else summary(path, result, planes),
+        object_table(result) if alone and result.objects else None,
+    )
 
 
 def summary(path: Path, result: Segmentation, planes: int) -> str:
     """Returns one line about one image of so many planes, and one for each of its warnings."""
-    line = f"{path}: {_count(result)}{_median(result)}, {result.timing.total_s:.2f} s on the server"
+    line = f"{path}: {count_of(result.objects)}, {result.timing.total_s:.2f} s on the server"
     if planes > 1:
-        line += f"; {_channels(result, planes)}"
+        line += f"; {channels_of(result, planes)}"
     return "\n".join([line, *warning_lines(result.warnings)])
 
 
@@ -42,7 +66,7 @@ def object_table(result: Segmentation) -> Table:
     centre, size = [f"centre {axis.lower()}" for axis in result.axes], "area px" if result.axes == "YX" else "voxels"
     for heading in ("label", *centre, size, "diameter px", "probability", "flow error"):
         table.add_column(heading, justify="right")
-    for entry in result.objects[:_ROWS]:
+    for entry in result.objects[:ROWS]:
         table.add_row(
             f"{entry.label}",
             *(f"{position:.1f}" for position in entry.centroid),
@@ -57,12 +81,12 @@ def object_table(result: Segmentation) -> Table:
 def totals(result: Segmentation, planes: int, outputs: Outputs) -> str:
     """Returns a few lines about an image of so many planes: objects, size, model, time, files."""
     timing, model, diameter = result.timing, result.model, result.params.diameter or 0.0
-    more = len(result.objects) - _ROWS
+    more = len(result.objects) - ROWS
     lines = [
         *([f"... and {more} more"] if more > 0 else []),
-        f"objects   {_count(result)}{_median(result)}; image {' x '.join(map(str, result.labels.shape))} px",
+        f"objects   {count_of(result.objects)}; image {' x '.join(map(str, result.labels.shape))} px",
         f"diameter  {diameter:.1f} px ({DIAMETER_SOURCES[result.diameter_source]})",
-        *([f"channels  {_channels(result, planes)}"] if planes > 1 else []),
+        *([f"channels  {channels_of(result, planes)}"] if planes > 1 else []),
         f"model     {model.family}: {model.name} version {model.version}, sha256 {model.sha256[:12]}",
         f"computed  in {model.precision or 'unknown precision'}, by {model.runtime or 'an unknown runtime'}",
         f"time      {timing.total_s:.2f} s on the server: inference {timing.inference_s:.2f} s ({timing.tiles} tiles), "
@@ -78,13 +102,22 @@ def record(path: Path, result: Segmentation, planes: int, outputs: Outputs) -> d
     """Returns one image's outcome for `--json`."""
     return {
         "file": str(path),
-        "objects": len(result.objects),
-        "median_diameter": statistics.median(entry.equivalent_diameter_area for entry in result.objects)
-        if result.objects
-        else None,
+        **measures(result.objects),
         **{kind: str(outputs[kind]) if kind in outputs else None for kind in reversed(ENDINGS)},
         "planes": planes,
         "pixel_size_um": result.pixel_size and result.pixel_size._asdict(),
+        **origin(result),
+    }
+
+
+def measures(objects: Sequence[Object]) -> dict[str, Any]:
+    """Returns the number of objects and their median diameter, for `--json`."""
+    return {"objects": len(objects), "median_diameter": _median(objects) if objects else None}
+
+
+def origin(result: Segmentation) -> dict[str, Any]:
+    """Returns how a result came about, for `--json`."""
+    return {
         "params": dataclasses.asdict(result.params),
         "diameter_source": result.diameter_source,
         "model": dataclasses.asdict(result.model),
@@ -162,7 +195,7 @@ def _facts(warning: ResultWarning) -> str:
     return f" ({facts})" if facts else ""
 
 
-def _channels(result: Segmentation, planes: int) -> str:
+def channels_of(result: Segmentation, planes: int) -> str:
     """Says which planes of an image were taken for what."""
     cytoplasm, nucleus = result.params.cytoplasm_channel, result.params.nucleus_channel
     cells = f"the mean of {planes} planes" if cytoplasm in (None, MEAN) else f"plane {cytoplasm} of {planes}"
@@ -170,14 +203,14 @@ def _channels(result: Segmentation, planes: int) -> str:
     return f"cells in {cells}, nuclei in {nuclei}"
 
 
-def _count(result: Segmentation) -> str:
-    return f"{len(result.objects)} object{'' if len(result.objects) == 1 else 's'}"
+def count_of(objects: Sequence[Object]) -> str:
+    """Says how many objects there are, and their median diameter."""
+    count = f"{len(objects)} object{'' if len(objects) == 1 else 's'}"
+    return f"{count}, median diameter {_median(objects):.1f} px" if objects else count
 
 
-def _median(result: Segmentation) -> str:
-    if not result.objects:
-        return ""
-    return f", median diameter {statistics.median(entry.equivalent_diameter_area for entry in result.objects):.1f} px"
+def _median(objects: Sequence[Object]) -> float:
+    return statistics.median(entry.equivalent_diameter_area for entry in objects)
 
 
 def _rest(result: Segmentation) -> float:

@@ -12,6 +12,7 @@ import typer
 from rich.table import Table
 
 from cellserve.errors import CellServeError
+from cellserve.progress import ProgressCallback
 
 from . import report, terminal
 from .connection import Access
@@ -77,6 +78,17 @@ class Run:
             self._say_counts()
         if self._failed:
             raise typer.Exit(1)
+
+    @property
+    def follow(self) -> ProgressCallback | None:
+        """Shows the progress of an image. None: the run has several images, and shows how many are done."""
+        assert self._progress is not None
+        return self._progress.work if self._images == 1 else None
+
+    def blocks(self, stage: str, done: int, all_: int) -> None:
+        """Shows how many blocks of a large image are done in a stage of the work."""
+        assert self._progress is not None
+        self._progress.blocks(stage, done, all_)
 
     def succeed(self, path: Path, record: dict[str, Any], text: str, table: Table | None = None) -> None:
         """Prints what came of an image: the record as JSON, or the text below the table."""

@@ -10,40 +10,62 @@ from typing import Annotated, Any
 
 import typer
 from cellserve_contract.help import RESULTS, SERVER
-from cellserve_formats import Image
+from cellserve_formats import Image, time_points
 
 from cellserve.channel import DEFAULT_ADDRESS
+from cellserve.engines import EngineOptions
 from cellserve.errors import CellServeError, one_image
 from cellserve.files import read_image
 from cellserve.many import in_parallel
 from cellserve.params import Compression, Priority, SegmentOptions
+from cellserve.progress import ProgressCallback
 from cellserve.results import Segmentation
+from cellserve.saving import run_folder as run_folder_of
 
 from . import report, terminal
-from .connection import connect
-from .inputs import find_images
+from . import series as time_series
+from .connection import Access, connect
+from .inputs import find_images, is_read_in_parts
+from .large import is_segmented, is_too_large, segment_large, stem_of
 from .options import (
     Address,
     Axes,
+    BlockSize,
     Concurrency,
     DeadlineS,
     Files,
     Json,
     Recursive,
+    RunFolder,
+    Scheduler,
     Series,
     parameter_options,
     params_of,
 )
-from .outputs import Outputs, Wanted, check_outputs, is_complete, plan_outputs, prepare_folder, write_outputs
+from .outputs import (
+    Outputs,
+    Wanted,
+    check_outputs,
+    contents_of,
+    is_complete,
+    plan_outputs,
+    prepare_folder,
+    write_outputs,
+)
 from .run import Run
+from .series import SeriesResult, TimePoints, check_wanted
 from .server import Server
 
+Large = dict[Path, CellServeError | None]
+"""Images that no call can hold, and why; None for those that are only read part by part."""
 EXAMPLES = """\b
 Examples:
   cellserve segment cells.tif                    results beside the image
   cellserve segment cells.tif --diameter 30      objects of about 30 pixels
   cellserve segment plate --out results          all images of a folder
   cellserve segment stack.tif --volume           objects in three dimensions
+  cellserve segment movie.tif                    each time point of a series
+  cellserve segment slide.svs                    an image of any size
   cellserve segment plate --out results --skip-existing
                                                  go on after a stop
 """
@@ -56,6 +78,7 @@ class _InputFile:
     path: Path
     image: Image
     planes: int
+    points: TimePoints
 
 
 @parameter_options()
@@ -136,14 +159,21 @@ def segment(
             rich_help_panel=SERVER,
         ),
     ] = "auto",
+    scheduler: Scheduler = None,
+    run_folder: RunFolder = None,
+    block_size: BlockSize = None,
     **values: Any,
 ) -> None:
     """Find the cells or nuclei in images.
 
     Three files are written for each image. IMAGE_cp_masks.tif is the label image: 0 is background, n is object n.
-    IMAGE_objects.csv has one row per object. IMAGE_overlay.png shows the outlines.
+    IMAGE_objects.csv has one row per object. IMAGE_overlay.png shows the outlines. The label image and the table of a
+    time series hold all time points; the picture shows some.
+
+    Zarr stores, slides, and images that exceed the limits of the server are segmented part by part. The result is that
+    of one request. Such images need pip install 'cellserve[large]'.
     """
-    params = params_of(values)
+    params = params_of(context, values)
     if (numbers or fill) and not overlay:
         raise typer.BadParameter("--numbers and --fill change the overlay, which --no-overlay leaves out")
     wanted = Wanted(table=csv, overlay=overlay, numbers=numbers, filled=fill, flows=flows, cell_probability=probability)
@@ -151,7 +181,12 @@ def segment(
     plan = plan_outputs(found.images, out, wanted)
     if out is not None:
         prepare_folder(out)
-    todo = {path: outputs for path, outputs in plan.items() if not (skip_existing and is_complete(path, outputs))}
+    todo = {
+        path: outputs
+        for path, outputs in plan.items()
+        if not skip_existing
+        or not (is_complete(path, outputs) or is_segmented(path, outputs, wanted, beside=out is None))
+    }
     run = Run(
         todo,
         "segmented",
@@ -163,39 +198,92 @@ def segment(
     for note in _notes(found.results, len(found.images) - len(plan)):
         terminal.say(run.errors, note)
     options = SegmentOptions(outputs=wanted.outputs, priority=priority, compression=compression)
+    access: Access = context.obj
+    engine = EngineOptions(
+        address=address,
+        token=access.token,
+        tls=access.tls,
+        priority=priority,
+        deadline_s=deadline_s,
+        axes=axes,
+        series=series,
+        csv=csv,
+        overlay=overlay,
+        concurrency=concurrency,
+        scheduler=scheduler,
+        run_folder=run_folder,
+        block_size=block_size,
+        note=lambda line: terminal.say(run.errors, line),
+        progress=run.blocks,
+    )
     with run(), connect(context.obj, address, deadline_s, run.errors) as client:
         if not todo:
             return
         server = Server.ask(client, params)  # no server at all: one error instead of one for every file
         if late := server.deadline_note(deadline_s):
             terminal.say(run.errors, late)
-        sendable = _read(todo, run, server, axes, series, packed=compression == "zlib")
+        large: Large = {path: None for path in todo if is_read_in_parts(path)}
+        ordinary = {path: outputs for path, outputs in todo.items() if path not in large}
+        sendable = _read(ordinary, run, server, axes, series, wanted, large, packed=compression == "zlib")
         with contextlib.closing(
-            in_parallel(lambda image: client.segment(image, params, **options), sendable, concurrency, client.close)
+            in_parallel(
+                lambda item: client.segment(item[0], params, progress=item[1], **options),
+                sendable,
+                concurrency,
+                client.close,
+            )
         ) as results:
-            for file, result in results:
-                _write(file, result, todo[file.path], wanted, run, alone=len(plan) == 1)
+            for (file, number), result in results:
+                if isinstance(result, CellServeError) and is_too_large(result) and not file.points.is_series:
+                    large[file.path] = result
+                elif (outcome := file.points.add(number, result)) is not None:
+                    _write(file, outcome, todo[file.path], wanted, run, alone=len(plan) == 1)
+        if large and (wanted.outputs or numbers or fill):
+            terminal.say(run.errors, "--flows, --probability, --numbers and --fill have no effect on large images")
+        for path, refused in large.items():
+            stem = stem_of(path, todo[path])
+            if run_folder is not None and len(plan) > 1:  # a run that stops keeps its folder from the next image
+                engine["run_folder"] = run_folder_of(run_folder / stem.name)
+            place = None if out is None else stem
+            segment_large(path, place, params, engine, run, refused=refused, alone=len(plan) == 1)
 
 
 def _read(
-    plan: dict[Path, Outputs], run: Run, server: Server, axes: str | None, series: int | None, *, packed: bool
-) -> Iterator[tuple[_InputFile, Image]]:
-    """Yields the images that can be sent, each with its file. The others have failed."""
+    plan: dict[Path, Outputs],
+    run: Run,
+    server: Server,
+    axes: str | None,
+    series: int | None,
+    wanted: Wanted,
+    large: Large,
+    *,
+    packed: bool,
+) -> Iterator[tuple[tuple[_InputFile, int], tuple[Image, ProgressCallback | None]]]:
+    """Yields file and number of each time point that can be sent, then the image, and what follows its progress.
+
+    A file without time axis has one time point. Images that are not yielded are too large, or have failed.
+    """
     for path, outputs in plan.items():
         try:
             with one_image():
                 check_outputs(outputs)
-                image = read_image(path, axes, series, stacks=server.params.stack_mode is not None)
-                file = _InputFile(path, image, server.check(path, image, packed=packed))
+                image = read_image(path, axes, series, stacks=server.params.stack_mode is not None, time_series=True)
+                check_wanted(image, wanted)
+                planes = server.check(path, next(time_points(image)), packed=packed)
+                file = _InputFile(path, image, planes, TimePoints(image))
         except CellServeError as error:
-            run.fail(path, error)
+            if is_too_large(error):
+                large[path] = error
+            else:
+                run.fail(path, error)
         else:
-            yield file, image
+            for number, point in file.points:
+                yield (file, number), (point, None if file.points.is_series else run.follow)
 
 
 def _write(
     file: _InputFile,
-    result: Segmentation | CellServeError,
+    result: Segmentation | SeriesResult | CellServeError,
     outputs: Outputs,
     wanted: Wanted,
     run: Run,
@@ -207,16 +295,16 @@ def _write(
         if isinstance(result, CellServeError):
             raise result
         with one_image():
-            write_outputs(outputs, file.image, result, wanted)
-            record = report.record(file.path, result, file.planes, outputs)
-            text = (
-                report.totals(result, file.planes, outputs) if alone else report.summary(file.path, result, file.planes)
-            )
-            table = report.object_table(result) if alone and result.objects else None
+            if isinstance(result, SeriesResult):
+                write_outputs(outputs, result.contents(outputs))
+                said = time_series.said(file.path, result, file.planes, outputs, alone=alone)
+            else:
+                write_outputs(outputs, contents_of(outputs, file.image, result, wanted))
+                said = report.said(file.path, result, file.planes, outputs, alone=alone)
     except CellServeError as error:
         run.fail(file.path, error)
     else:
-        run.succeed(file.path, record, text, table)
+        run.succeed(file.path, *said)
 
 
 def _notes(results: int, repeated: int) -> Iterator[str]:
@@ -231,6 +319,9 @@ def _advice(waiting: dict[Path, Outputs]) -> str:
     """Says how to go on after Ctrl-C."""
     kept = sum(is_complete(path, outputs) for path, outputs in waiting.items())
     advice = "The results of the images that are done are complete. The same command with --skip-existing goes on."
+    begun = [path for path, outputs in waiting.items() if run_folder_of(stem_of(path, outputs)).is_dir()]
+    if begun:
+        advice += f" {', '.join(map(str, begun))} then goes on where the run was."
     if kept:
         advice += (
             f" {kept} of the images that are not done have results of an earlier run, which --skip-existing keeps; "

@@ -58,7 +58,7 @@ def status_of(
 
 
 class Service(segmentation_pb2_grpc.SegmentationServiceServicer):
-    """Answers every call that the client makes.
+    """Answers every call of the client that label images can answer.
 
     Args:
         segment: Finds the objects of an image.
@@ -103,11 +103,19 @@ class Service(segmentation_pb2_grpc.SegmentationServiceServicer):
             encoded = work.image.HasField("encoded")
             place = work.image.encoded if encoded else work.image.raw.pixels
             place.data = bytes(upload.data)
+            yield pb.SegmentLargeResponse(work=pb.WorkProgress(stage=pb.WORK_STAGE_INFERENCE))
             self.receive(work, context)
             if segments:
                 yield from in_parts(self.segmented(header.segment))
             else:
                 yield pb.SegmentLargeResponse(diameter=self.estimated(header.estimate_diameter))
+
+    def RunNetworks(self, request: pb.RunNetworksRequest, context: grpc.ServicerContext) -> pb.RunNetworksResponse:
+        """Refuses `RunNetworks`: nothing follows for parts of planes from the label images of a test."""
+        with refusing(context):
+            message = "this server of a test has label images, and no networks to run"
+            raise Refusal(status_of(ErrorReason.NOT_IMPLEMENTED, message, feature="RunNetworks"))
+        raise AssertionError("refusing always ends the call")
 
     def ListModels(self, request: pb.ListModelsRequest, context: grpc.ServicerContext) -> pb.ListModelsResponse:
         """Answers `ListModels`."""
