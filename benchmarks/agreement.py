@@ -84,8 +84,8 @@ def agreement(
             unfiltered = client.segment(image, params, flow_threshold=0)
             errors = np.array([found.flow_error for found in unfiltered.objects])
             ours = Masks("CellServe", client.segment(image, params).labels, unfiltered.labels, errors)
-            theirs, _ = _cellpose(peers, weights, image, diameter, Path(folder), NITER)
-            default, niter = _cellpose(peers, weights, image, diameter, Path(folder), None)
+            theirs, _ = cellpose(peers, weights, image, diameter, Path(folder), NITER)
+            default, niter = cellpose(peers, weights, image, diameter, Path(folder), None)
             scores.append(float(average_precision(theirs.labels, ours.labels, [0.5])[0]))
             by_default.append(float(average_precision(default.labels, ours.labels, [0.5])[0]))
             differences += [*missing(name, ours, theirs), *missing(name, theirs, ours)]
@@ -99,7 +99,7 @@ def agreement(
     return float(np.mean(scores)), float(np.mean(by_default)), differences
 
 
-def _cellpose(
+def cellpose(
     peers: Path, weights: Path, image: NDArray[np.uint8], diameter: float, folder: Path, niter: int | None
 ) -> tuple[Masks, int]:
     """Returns Cellpose's masks, and the `niter` that it took; None leaves the choice to Cellpose."""

@@ -23,19 +23,23 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 from agreement import Difference, agreement  # noqa: E402
+from preset import preset  # noqa: E402
 from recovery import recovery  # noqa: E402
 from recovery3d import recovery3d  # noqa: E402
 from throughput import throughput  # noqa: E402
 
 from devtools import stack  # noqa: E402
+from large import large_share  # noqa: E402
 
-PARTS = ("parity", "throughput", "agreement", "recovery", "recovery3d")
-WITHOUT_GATEWAY = {"parity", "recovery3d"}
-WITHOUT_NETWORKS = {"recovery3d"}
+PARTS = ("parity", "throughput", "agreement", "preset", "recovery", "recovery3d", "large")
+WITHOUT_GATEWAY = {"parity", "preset", "recovery3d", "large"}
+WITHOUT_NETWORKS = {"recovery3d", "large"}
 TARGETS = {
     "gateway_share_of_triton": 0.90,
     "triton_vs_cellpose": 5.0,
     "cellpose_eval_agreement": 0.95,
+    "preset_images": 0.95,
+    "preset_volumes": 0.95,
     "recovery_1024_vs_cellpose": 15.0,
     "recovery_1024_label_flows_vs_cellpose": 15.0,
     "recovery_2048_vs_cellpose": 15.0,
@@ -44,6 +48,7 @@ TARGETS = {
     "recovery_1024_label_flows_one_thread": 8.0,
     "recovery_agreement": 0.98,
     "recovery_same_number": 0.90,
+    "large_share_of_gateway": 0.90,
     "recovery3d_vs_cellpose": 20.0,
     "recovery3d_agreement": 0.99,
     "recovery3d_paper_rules_agreement": 0.97,
@@ -95,8 +100,12 @@ def main() -> int:
             measured, others = recovery(at["grpc"], options.data, options.peers, pictures, options.fields)
             figures |= measured
             differences += others
+        if "preset" in parts:
+            figures |= preset(options.data, options.peers, weights[0], options.out.parent / "preset")
         if "recovery3d" in parts:
             figures |= recovery3d(options.peers)
+    if "large" in parts:
+        figures |= large_share(options.data, options.rounds)
 
     console = Console()
     table = Table(title=f"CellServe on {_machine()}")
