@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import numpy as np
-from cellserve_postprocess import MapSums, to_maps
+from cellserve_postprocess import MapSums, smooth_sections, smooth_view, smoothing_reach, to_maps
 from cellserve_postprocess.reassemble import LARGEST, UNIT, taper
 from cellserve_preprocess import TILE, TileGrid, reference, resize, resize_region, source_region
 from hypothesis import given, settings
@@ -31,6 +31,26 @@ def test_resizing_is_that_of_its_plain_twin_and_regions_are_those_of_the_whole(d
     np.testing.assert_array_equal(found, whole[:, *region])
     larger = resize_region(planes[:, :, columns.start :], (0, columns.start), source, target, region)
     np.testing.assert_array_equal(larger, found)
+
+
+@given(st.data(), st.tuples(LENGTHS, LENGTHS), SEEDS)
+def test_regions_at_the_same_scale_are_the_image_itself(data, shape, seed):
+    planes = np.random.default_rng(seed).normal(size=(2, *shape)).astype(np.float32)
+    region = data.draw(regions(shape))
+    rows, columns = source_region(shape, shape, region)
+    found = resize_region(planes[:, rows, columns], (rows.start, columns.start), shape, shape, region)
+    np.testing.assert_array_equal(found, planes[:, *region])
+
+
+@given(st.data(), st.tuples(*[st.integers(1, 9)] * 3), st.integers(0, 2), st.floats(0, 5), st.booleans(), SEEDS)
+def test_sections_are_smoothed_as_in_the_whole_view(data, shape, across, sigma, wide, seed):
+    view = np.random.default_rng(seed).normal(size=(3, *shape)).astype(np.float32)
+    count = shape[across]
+    first, last = sorted(data.draw(st.sets(st.integers(0, count), min_size=2, max_size=2)))
+    reach = smoothing_reach(sigma, count) + wide
+    held = range(max(0, first - reach), min(last + reach, count))
+    found = smooth_sections(np.take(view, held, 1 + across), across, sigma, held, range(first, last), count)
+    np.testing.assert_array_equal(found, np.take(smooth_view(view, across, sigma), range(first, last), 1 + across))
 
 
 @given(st.data(), st.tuples(st.integers(1, 2**20), LENGTHS), st.tuples(st.integers(1, 2**20), LENGTHS))

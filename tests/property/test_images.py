@@ -1,7 +1,8 @@
 """What must hold of every image on its way into the network and of every map on its way out."""
 
 import numpy as np
-from cellserve_postprocess import MapSums, RecoveryParams, recover_masks
+from cellserve_postprocess import MapSums, RecoveryParams, recover_masks, tile_weights
+from cellserve_postprocess.reassemble import UNIT, taper
 from cellserve_preprocess import MARGIN, TILE, Normalization, TileGrid, normalize, select_channels
 from cellserve_preprocess.border import border_fill
 from cellserve_training.targets import masks_to_flows
@@ -83,6 +84,20 @@ def test_what_is_cut_goes_together_again(height, width, overlap, augment, seed):
 
 
 @settings(max_examples=50)
+@given(length=LENGTHS, overlap=st.floats(0, 0.5), augment=st.booleans(), data=st.data())
+def test_weights_of_a_part_are_those_of_the_whole(length, overlap, augment, data):
+    """The weights are a tile's taper over the sum of all tapers, whatever the part."""
+    grid = TileGrid.cover((length, 1), overlap, augment)
+    first = data.draw(st.integers(0, len(grid.rows) - 1))
+    rows = range(first, data.draw(st.integers(first + 1, len(grid.rows))))
+    total = np.zeros(grid.frame[0])
+    for start in grid.starts_y:
+        total[start : start + TILE] += taper()
+    plain = np.stack([taper() / total[start : start + TILE] for start in grid.starts_y]).astype(np.float32)
+    weights, _ = tile_weights(grid.part(rows, grid.columns))
+    np.testing.assert_array_equal(weights, (plain / np.float32(UNIT))[rows.start : rows.stop])
+
+
 @given(
     maps=hnp.arrays(
         np.float32,

@@ -50,8 +50,11 @@ def maps_of(flow, logit):
 
 def expected_ends(maps, params):
     flow, indices = reference.keep(maps, params.cellprob_threshold)
+    stretched = params.interpolation == "bilinear" and params.mask_rules == "cellpose3"
     with np.errstate(invalid="ignore", over="ignore"):
-        return getattr(reference, f"follow_{params.interpolation}")(flow, indices, params.niter)
+        return getattr(reference, f"follow_{'stretched' if stretched else params.interpolation}")(
+            flow, indices, params.niter
+        )
 
 
 def follow(maps, params, origin=(0, 0, 0), shape=None, core=None):
@@ -67,11 +70,18 @@ def follow(maps, params, origin=(0, 0, 0), shape=None, core=None):
     return ends
 
 
-@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+FOLLOWING = pytest.mark.parametrize(
+    "rules",
+    [{"interpolation": "bilinear"}, {"interpolation": "nearest"}, {"mask_rules": "cellpose3"}],
+    ids=["trilinear", "nearest", "stretched"],
+)
+
+
+@FOLLOWING
 @given(flow=flow_fields(), niter=st.integers(1, 90), seed=st.integers(0, 2**32 - 1))
-def test_voxels_end_where_every_step_takes_them(interpolation, flow, niter, seed):
+def test_voxels_end_where_every_step_takes_them(rules, flow, niter, seed):
     logit = np.random.default_rng(seed).normal(2, 1, flow.shape[1:]).astype(np.float32)
-    params = RecoveryParams(niter=niter, interpolation=interpolation).resolved(3)
+    params = RecoveryParams(niter=niter, **rules).resolved(3)
     maps = maps_of(flow, logit)
     np.testing.assert_array_equal(follow(maps, params), expected_ends(maps, params))
 
@@ -106,17 +116,17 @@ def test_boxes_hold_what_enters(sink, slope, seed, skew, away):
     np.testing.assert_array_equal(follow(maps, params), expected_ends(maps, params))
 
 
-@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+@FOLLOWING
 @given(
     flow=flow_fields(hnp.array_shapes(min_dims=3, max_dims=3, min_side=3, max_side=12)),
     niter=st.integers(1, 60),
     corners=st.tuples(*[st.tuples(st.integers(0, 11), st.integers(1, 12))] * 3),
 )
-def test_a_path_in_a_window_ends_where_it_ends_in_the_whole_volume(interpolation, flow, niter, corners):
+def test_a_path_in_a_window_ends_where_it_ends_in_the_whole_volume(rules, flow, niter, corners):
     shape = flow.shape[1:]
     origin = tuple(min(first, length - 1) for (first, _), length in zip(corners, shape, strict=True))
     size = tuple(min(side, length - first) for (_, side), length, first in zip(corners, shape, origin, strict=True))
-    params = RecoveryParams(niter=niter, interpolation=interpolation).resolved(3)
+    params = RecoveryParams(niter=niter, **rules).resolved(3)
     maps = maps_of(flow, np.ones(shape, np.float32))
     whole = expected_ends(maps, params)[tuple(slice(f, f + s) for f, s in zip(origin, size, strict=True))]
     ends = follow(maps, params, origin, size)

@@ -35,6 +35,8 @@ STALL_S = 1.0
 """A quiet machine stays below .2 s (docs/decisions/0017). Tests run beside others on two cores."""
 WORKING = 28
 """Bytes for each pixel of an image in work."""
+TILES = 32 * 224 * 224 * 5 * 4
+"""Bytes of the tiles of a request at Triton, and of their maps."""
 TOKEN = "a-token-of-some-length"
 
 
@@ -127,16 +129,33 @@ def test_packed_messages_are_not_unpacked(target):
         assert set(attacks.gzip_bombs(target.address, 8, 30 * MIB)) == {unimplemented}
 
 
-@pytest.mark.parametrize("make", [attacks.many_outputs, attacks.long_shape])
-def test_repeated_fields_are_bounded(target, make):
+@pytest.mark.parametrize(
+    ("make", "path"),
+    [
+        (attacks.many_outputs, attacks.SEGMENT),
+        (attacks.long_shape, attacks.SEGMENT),
+        (attacks.many_starts, attacks.NETWORKS),
+    ],
+)
+def test_repeated_fields_are_bounded(target, make, path):
     message = make(20_000_000)
     with (
         costing(target, 3 * len(message)),
         grpc.insecure_channel(target.address, attacks.UNLIMITED) as channel,
         pytest.raises(grpc.RpcError) as error,
     ):
-        channel.unary_unary(attacks.SEGMENT)(message)
+        channel.unary_unary(path)(message)
     assert error_info(error.value).reason == "MESSAGE_TOO_COMPLEX"
+
+
+def test_packed_planes_are_weighed_before_they_are_unpacked(target, in_flight):
+    """Twelve small messages of planes that take 55 MB each in work: two of them are let in."""
+    message = attacks.packed_planes(1100)
+    assert len(message) < 10_000
+    with costing(target, IN_FLIGHT + 2 * TILES):
+        codes = attacks.send_many(target.address, message, 12, attacks.NETWORKS)
+    assert set(codes) == {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
+    assert in_flight(target) == {"requests": 0, "pixels": 0, "bytes": 0}
 
 
 def test_answers_that_nobody_reads_count_until_they_are_gone(target, in_flight):

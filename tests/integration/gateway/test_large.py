@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import cellserve
 import grpc
@@ -14,7 +14,9 @@ from cellserve_proto import v1 as pb
 from cellserve_proto.v1 import segmentation_pb2_grpc
 
 from .conftest import Gateway
+from .dropping import dropping
 from .messages import FAST, array_of, error_info, raw
+from .test_cancellation import used
 
 MIB = 1 << 20
 ARRAYS = {
@@ -63,6 +65,8 @@ def segment(stub, pixels: np.ndarray, size: int = MIB, **request: object) -> pb.
     messages = [header(pixels, **request), *chunks(pixels.tobytes(), size)]
     first, *parts = stub.SegmentLarge(iter(messages))
     assert first.upload.received_bytes == 0
+    assert parts[0].work.stage == pb.WORK_STAGE_PREPROCESS
+    parts = [part for part in parts if not part.HasField("work")]
     answer, data = parts[0].result, {}
     for part in parts[1:]:
         if part.HasField("objects"):
@@ -179,13 +183,85 @@ def test_an_abandoned_upload_frees_its_memory(stub, small, in_flight):
     held = in_flight(small)["bytes"]
     assert len(DATA) <= held <= len(DATA) + 2 * MIB, "the image and one message"
     call.cancel()
-    end = time.monotonic() + 5
-    while in_flight(small)["bytes"]:
+    wait_until(lambda: not in_flight(small)["bytes"], 5)
+
+
+def test_an_upload_goes_on_after_its_connection_broke(small, pixels, in_flight):
+    """5 MB of 11.5 MB arrive before the connection is reset, and 2 MB more before it is reset again."""
+    image = np.tile(pixels, (2, 2))
+    seen: list[cellserve.Progress] = []
+    with dropping(small.address, 5_000_000, 2_000_000) as proxy, cellserve.Client(proxy.address) as client:
+        broken = client.segment(image, **FAST | {"diameter": 60}, progress=seen.append)
+    with cellserve.Client(small.address) as client:
+        whole = client.segment(image, **FAST | {"diameter": 60})
+    np.testing.assert_array_equal(broken.labels, whole.labels)
+    assert [progress.stage for progress in seen].count("upload") == 3
+    first, second, third = proxy.sent
+    assert first + second + third < image.nbytes + 2.5 * MIB, "a chunk is lost at most, and what was on its way"
+    assert third < image.nbytes - 5_000_000
+    assert in_flight(small) == {"requests": 0, "pixels": 0, "bytes": 0}
+
+
+def test_the_memory_of_a_broken_upload_is_freed_after_the_stated_time(triton, start_gateway, in_flight):
+    gateway = start_gateway(triton.grpc, upload_resume_s=0.5)
+    with grpc.insecure_channel(gateway.address) as channel:
+        call = segmentation_pb2_grpc.SegmentationServiceStub(channel).SegmentLarge(abandoned("key"))
+        assert next(call).HasField("upload")
+        time.sleep(0.1)
+        call.cancel()
+        wait_until(lambda: in_flight(gateway)["bytes"] == len(DATA), 1)
+        wait_until(lambda: in_flight(gateway)["bytes"] == 0, 2)
+
+
+def test_progress_and_cancellation_in_the_middle_of_the_work(slow_gateway, in_flight, scrape):
+    stack = np.random.default_rng(0).integers(0, 1000, (24, 300, 300), np.uint16)
+    reports = []
+    with grpc.insecure_channel(slow_gateway.address) as channel:
+        call = segmentation_pb2_grpc.SegmentationServiceStub(channel).SegmentLarge(iter(volume(stack)))
+        next(call)
+        for part in call:
+            reports.append((time.monotonic(), part.work))
+            if part.work.HasField("left_s"):
+                break
+        assert in_flight(slow_gateway)["bytes"] > 48 * stack.size
+        call.cancel()
+        begun = time.monotonic()
+        wait_until(lambda: not any(in_flight(slow_gateway).values()), 1)
+        wait_until(lambda: not at_triton(scrape(slow_gateway)), begun + 1 - time.monotonic())
+    assert min(np.diff([at for at, _ in reports])) > 0.3
+    last = reports[-1][1]
+    assert (last.stage, last.sections_total) == (pb.WORK_STAGE_INFERENCE, 624)
+    assert last.tiles_done < last.tiles_total > 624
+    assert last.left_s > 1
+    before = used(slow_gateway)
+    time.sleep(0.5)
+    assert used(slow_gateway) - before < 0.15, "no thread works on"
+
+
+def volume(stack: np.ndarray) -> Iterator[pb.SegmentLargeRequest]:
+    params = {"diameter": 30, "ensemble": False, "stack_mode": pb.STACK_MODE_VOLUME, "anisotropy": 1}
+    segment = pb.SegmentRequest(image=raw(stack, "ZYX"), params=params)
+    segment.image.raw.pixels.ClearField("data")
+    yield pb.SegmentLargeRequest(header=pb.SegmentLargeHeader(segment=segment, image_bytes=stack.nbytes))
+    yield from chunks(stack.tobytes())
+
+
+def at_triton(metrics: dict[str, float]) -> float:
+    """Returns the tiles that wait for Triton or are there."""
+    names = "cellserve_triton_requests_in_flight{", "cellserve_triton_requests_waiting{"
+    return sum(value for name, value in metrics.items() if name.startswith(names))
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
         assert time.monotonic() < end
         time.sleep(0.02)
 
 
-def abandoned() -> Iterator[pb.SegmentLargeRequest]:
-    yield header(GOOD)
+def abandoned(key: str = "") -> Iterator[pb.SegmentLargeRequest]:
+    first = header(GOOD)
+    first.header.idempotency_key = key
+    yield first
     yield chunk(0, DATA[:1000])
     time.sleep(3)

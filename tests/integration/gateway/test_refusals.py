@@ -75,8 +75,7 @@ CASES = {
     "unknown dtype": ({"image": pixels(data_type=77)}, "INVALID_ARGUMENT", "DATA_TYPE_UNSUPPORTED"),
     "unknown axes": ({"image": raw(np.zeros((8, 8), np.uint8), "XY")}, "INVALID_ARGUMENT", "AXES_UNKNOWN"),
     "volume": ({"image": raw(np.zeros((4, 8, 8), np.uint8), "ZYX")}, "INVALID_ARGUMENT", "STACK_MODE_MISSING"),
-    "time series": ({"image": raw(np.zeros((4, 8, 8), np.uint8), "TYX")}, "UNIMPLEMENTED", "NOT_IMPLEMENTED"),
-    "block": ({"image": pb.Image(raw=GOOD.raw, block={"offset": {"y": 8}})}, "UNIMPLEMENTED", "NOT_IMPLEMENTED"),
+    "time series": ({"image": raw(np.zeros((4, 8, 8), np.uint8), "TYX")}, "INVALID_ARGUMENT", "AXES_UNKNOWN"),
     "pixel size": ({"image": pb.Image(raw=GOOD.raw, pixel_size={"y_um": 1})}, "INVALID_ARGUMENT", "PIXEL_SIZE_INVALID"),
     "outlines of maps": ({"image": GOOD, "maps_only": True, "outputs": [1]}, "INVALID_ARGUMENT", "FIELD_INVALID"),
     "no work allowed": ({"image": GOOD, "work_budget_s": 0.0}, "INVALID_ARGUMENT", "FIELD_INVALID"),
@@ -128,18 +127,101 @@ CASES = {
 }
 
 
+ONE_TILE = {
+    "height": 8,
+    "width": 8,
+    "starts_y": [-8],
+    "starts_x": [-8],
+    "rows": {"first": 0, "end": 1},
+    "columns": {"first": 0, "end": 1},
+}
+
+
+def planes(zeros: tuple[int, ...] = (1, 1, 8, 8), dtype: type = np.float32, **changes) -> dict:
+    array = {"data_type": pb.DATA_TYPE_FLOAT32, "shape": zeros, "data": np.zeros(zeros, dtype).tobytes()}
+    return {"planes": array | changes}
+
+
+def grid(**changes) -> dict:
+    return {"grid": ONE_TILE | changes}
+
+
+def rows(count: int) -> dict:
+    """So many rows of tiles, all at the same place."""
+    return grid(starts_y=[-8] * count, rows={"first": 0, "end": count})
+
+
+NETWORKS_CASES = {
+    "no planes": ({"planes": {}}, "INVALID_ARGUMENT", "DATA_TYPE_UNSUPPORTED"),
+    "zero planes": (planes((0, 1, 8, 8)), "INVALID_ARGUMENT", "IMAGE_EMPTY"),
+    "doubles": (planes(dtype=np.float64, data_type=6), "INVALID_ARGUMENT", "DATA_TYPE_UNSUPPORTED"),
+    "whole numbers": (planes(dtype=np.int32, data_type=8), "INVALID_ARGUMENT", "DATA_TYPE_UNSUPPORTED"),
+    "two axes": (planes((8, 8)), "INVALID_ARGUMENT", "IMAGE_SIZE_MISMATCH"),
+    "three channels": (planes((1, 3, 8, 8)), "INVALID_ARGUMENT", "IMAGE_SIZE_MISMATCH"),
+    "not the extent of the tiles": (planes((1, 1, 8, 9)), "INVALID_ARGUMENT", "IMAGE_SIZE_MISMATCH"),
+    "one byte short": (planes(data=bytes(255)), "INVALID_ARGUMENT", "IMAGE_SIZE_MISMATCH"),
+    "zlib bomb": (planes(compression=2, data=BOMB.data), "INVALID_ARGUMENT", "IMAGE_SIZE_MISMATCH"),
+    "NaN": (planes(data=np.full(64, np.nan, np.float32).tobytes()), "INVALID_ARGUMENT", "PIXELS_NOT_FINITE"),
+    "infinity": (planes(data=np.full(64, np.inf, np.float32).tobytes()), "INVALID_ARGUMENT", "PIXELS_NOT_FINITE"),
+    "huge planes": (planes(shape=(1, 1, 1 << 40, 1 << 40), data=b""), "INVALID_ARGUMENT", "IMAGE_TOO_LARGE"),
+    "too many planes": (planes((1025, 1, 8, 8)), "INVALID_ARGUMENT", "IMAGE_TOO_LARGE"),
+    "too many tiles of a plane": (rows(501), "INVALID_ARGUMENT", "IMAGE_TOO_LARGE"),
+    "too many tiles of all planes": (planes((101, 1, 8, 8)) | rows(200), "INVALID_ARGUMENT", "IMAGE_TOO_LARGE"),
+    "too many sums": (
+        planes((1024, 1, 8, 107)) | grid(width=107),
+        "INVALID_ARGUMENT",
+        "ANSWER_TOO_LARGE",
+    ),
+    "no grid": ({"grid": {}}, "INVALID_ARGUMENT", "FIELD_INVALID"),
+    "no tiles": (grid(starts_x=[]), "INVALID_ARGUMENT", "FIELD_INVALID"),
+    "a row of tiles too early": (grid(starts_y=[-9]), "INVALID_ARGUMENT", "FIELD_INVALID"),
+    "a row of tiles too late": (grid(starts_y=[0]), "INVALID_ARGUMENT", "FIELD_INVALID"),
+    "tiles that end too early": (grid(width=800, starts_x=[-8, 192, 392]), "INVALID_ARGUMENT", "FIELD_INVALID"),
+    "tiles that end too late": (grid(width=800, starts_x=[-8, 192, 392, 600]), "INVALID_ARGUMENT", "FIELD_INVALID"),
+    "tiles out of order": (grid(width=800, starts_x=[-8, 392, 192, 584]), "INVALID_ARGUMENT", "FIELD_INVALID"),
+    "tiles that leave out pixels": (grid(width=800, starts_x=[-8, 217, 392, 584]), "INVALID_ARGUMENT", "FIELD_INVALID"),
+    "a huge image of one tile": (grid(height=1 << 62), "INVALID_ARGUMENT", "FIELD_INVALID"),
+    "a negative image": (grid(height=-8), "INVALID_ARGUMENT", "FIELD_INVALID"),
+    "a part of no tile": (grid(rows={"first": 0, "end": 0}), "INVALID_ARGUMENT", "FIELD_INVALID"),
+    "a part that is not there": (grid(rows={"first": 0, "end": 2}), "INVALID_ARGUMENT", "FIELD_INVALID"),
+    "a part before the first tile": (grid(columns={"first": -1, "end": 1}), "INVALID_ARGUMENT", "FIELD_INVALID"),
+    "unknown model": ({"model": "x"}, "NOT_FOUND", "MODEL_UNKNOWN"),
+    "unknown priority": ({"priority": 9}, "INVALID_ARGUMENT", "FIELD_INVALID"),
+    "no work allowed": ({"work_budget_s": 0.0}, "INVALID_ARGUMENT", "FIELD_INVALID"),
+    "long id": ({"request_id": "x" * 129}, "INVALID_ARGUMENT", "FIELD_INVALID"),
+}
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_refused(stub, case):
     request, code, reason = CASES[case]
+    check_refused(lambda: stub.Segment(pb.SegmentRequest(**request)), code, reason)
+
+
+@pytest.mark.parametrize("case", NETWORKS_CASES)
+def test_planes_refused(stub, gateway, scrape, case):
+    request, code, reason = NETWORKS_CASES[case]
+    tiles = 'cellserve_tiles_total{network="generalist"}'
+    before = scrape(gateway).get(tiles)
+    message = pb.RunNetworksRequest(**planes() | grid() | request)
+    info = check_refused(lambda: stub.RunNetworks(message), code, reason)
+    if "grid" in request and reason == "FIELD_INVALID":
+        assert info.metadata["field"].startswith("grid.")
+    assert scrape(gateway).get(tiles) == before, "before any work"
+
+
+def check_refused(call, code: str, reason: str):
+    """Checks that a call is refused at once and in words; returns the facts."""
     start = time.perf_counter()
     with pytest.raises(grpc.RpcError) as error:
-        stub.Segment(pb.SegmentRequest(**request))
+        call()
     assert time.perf_counter() - start < 2, "at once"
     assert error.value.code().name == code
     info = error_info(error.value)
     assert info.reason == reason
     assert len(error.value.details()) > 20, "a sentence for a person"
     assert "Traceback" not in error.value.details()
+    return info
 
 
 def test_whole_message_too_large(triton, start_gateway):

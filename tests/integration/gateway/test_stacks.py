@@ -135,3 +135,23 @@ def test_the_command_line_writes_stacks(gateway, tmp_path):
     refused = CliRunner().invoke(app, ["segment", str(path), "--address", gateway.address])
     assert refused.exit_code == 1
     assert all(choice in refused.stderr for choice in ("--volume", "--stitch", "--planes"))
+
+
+def test_each_time_point_of_a_series_is_segmented_as_a_stack(gateway, client, tmp_path):
+    points = [stack()[:12], np.roll(stack()[4:16], 5, axis=2)]
+    metadata = {"axes": "TZYX", "spacing": 1.0, "unit": "um", "finterval": 60.0}
+    path = tmp_path / "movie.tif"
+    tifffile.imwrite(path, np.stack(points), imagej=True, resolution=(1, 1), metadata=metadata)
+    arguments = ["segment", str(path), "--stitch", "--diameter", "17", "--min-size", "15", "--address", gateway.address]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    alone = [client.segment(point, axes="ZYX", stack_mode="stitch", **OPTIONS).labels for point in points]
+    assert all(labels.max() > 0 for labels in alone)
+    with tifffile.TiffFile(tmp_path / "movie_cp_masks.tif") as file:
+        assert (file.series[0].axes, file.imagej_metadata["finterval"]) == ("TZYX", 60.0)
+        np.testing.assert_array_equal(file.asarray(), alone)
+    series = client.segment_series(path, stack_mode="stitch", **OPTIONS)
+    np.testing.assert_array_equal([one.labels for one in series], alone)
+    answer = httpx.post(f"http://{gateway.http}/v1/segment", content=path.read_bytes(), timeout=60)
+    assert (answer.status_code, answer.json()["reason"]) == (400, "AXES_UNKNOWN")
+    assert "segment_series" in answer.json()["detail"]

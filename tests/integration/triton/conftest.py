@@ -88,6 +88,7 @@ def convolutions(launch, tmp_path_factory) -> str:
     repository = tmp_path_factory.mktemp("repository")
     write_model(repository, "exact")
     write_model(repository, "auto", precision="auto")
+    write_model(repository, "any_size", sides="-1, -1")
     return launch(repository).wait_ready()["grpc"]
 
 

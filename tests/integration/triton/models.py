@@ -12,8 +12,8 @@ CONFIG = """
 name: "{name}"
 backend: "onnxruntime"
 max_batch_size: 8
-input [ {{ name: "image" data_type: TYPE_FP32 dims: [ 2, 16, 16 ] }} ]
-output [ {{ name: "{output}" data_type: TYPE_FP32 dims: [ {channels}, 16, 16 ] }} ]
+input [ {{ name: "image" data_type: TYPE_FP32 dims: [ 2, {sides} ] }} ]
+output [ {{ name: "{output}" data_type: TYPE_FP32 dims: [ {channels}, {sides} ] }} ]
 output [ {{ name: "provenance" data_type: {statement} dims: [ 1 ] }} ]
 dynamic_batching {{ max_queue_delay_microseconds: {delay_us} }}
 instance_group [ {{ kind: KIND_CPU count: 1 }} ]
@@ -33,6 +33,7 @@ def write_model(repository: Path, name: str, *, content: bytes | None = None, **
     defaults = {
         "output": "flows",
         "channels": 3,
+        "sides": "16, 16",
         "statement": "TYPE_STRING",
         "delay_us": 50_000,
         "accelerator": "openvino",
@@ -44,11 +45,11 @@ def write_model(repository: Path, name: str, *, content: bytes | None = None, **
     return model
 
 
-def graph() -> bytes:
-    """The convolution as ONNX."""
+def graph(height: int = 16, width: int = 16) -> bytes:
+    """The convolution as ONNX, for tiles of these sides."""
     weights = np.random.default_rng(0).standard_normal((3, 2, 3, 3)).astype(np.float16)
-    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 2, 16, 16])
-    flows = helper.make_tensor_value_info("flows", TensorProto.FLOAT, ["batch", 3, 16, 16])
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 2, height, width])
+    flows = helper.make_tensor_value_info("flows", TensorProto.FLOAT, ["batch", 3, height, width])
     nodes = [
         helper.make_node("Cast", ["stored"], ["weights"], to=TensorProto.FLOAT),
         helper.make_node("Conv", ["image", "weights"], ["flows"], pads=[1, 1, 1, 1]),

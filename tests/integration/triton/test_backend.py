@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -130,6 +131,40 @@ def test_bad_requests_do_not_disturb_the_others(server, reference, random):
             with pytest.raises(InferenceServerException) as error:
                 refused.result()
             assert error.value.status() == str(grpc.StatusCode.INVALID_ARGUMENT)
+
+
+def test_tiles_of_other_sizes_are_taken_where_the_configuration_leaves_the_size_open(server, random):
+    sizes = [(16, 16), (8, 24), (24, 8), (16, 16), *((8, 8 * side) for side in range(1, 9)), (8, 24)]
+    for rows, (height, width) in enumerate(sizes):
+        tiles = random.standard_normal((rows % 3 + 1, 2, height, width), np.float32)
+        expected = onnxruntime.InferenceSession(graph(height, width)).run(None, {"image": tiles})[0]
+        answer = infer(server, "any_size", tiles)
+        np.testing.assert_allclose(answer.as_numpy("flows"), expected, rtol=0, atol=1e-4)
+        assert len(answer.as_numpy("provenance")) == len(tiles)
+
+
+def test_new_sizes_of_tiles_are_not_compiled(generalist_triton, random):
+    """Compiling takes many times as long as computing, and no tile of any caller runs meanwhile."""
+    with client.InferenceServerClient(generalist_triton.grpc) as server:
+
+        def seconds(sizes):
+            start = time.perf_counter()
+            for height, width in sizes:
+                infer(server, "generalist_single", random.standard_normal((1, 2, height, width), np.float32))
+            return time.perf_counter() - start
+
+        seconds([(32, 40)])  # compiles the network for any size
+        sizes = [(height, width) for height in (32, 40, 48, 56) for width in (48, 56, 64, 72)]
+        assert seconds(sizes) < 5 * seconds([sizes[-1]] * len(sizes)) + 0.5
+
+
+def test_a_size_that_the_network_cannot_take_is_refused(generalist_triton, random):
+    tiles = random.standard_normal((1, 2, 80, 96), np.float32)
+    with client.InferenceServerClient(generalist_triton.grpc) as server:
+        before = infer(server, "generalist_single", tiles).as_numpy("flows")
+        with pytest.raises(InferenceServerException, match="cannot run on tiles"):
+            infer(server, "generalist_single", tiles[:, :, :, :90])
+        np.testing.assert_array_equal(infer(server, "generalist_single", tiles).as_numpy("flows"), before)
 
 
 def test_generalist_is_near_onnx_runtime(generalist_triton, random):

@@ -92,7 +92,7 @@ class Waiting:
             finally:
                 await asyncio.to_thread(results.close)
 
-        return iterate if name in ("segment_many", "segment_stream") else call
+        return iterate if name in ("segment_many", "segment_series", "segment_stream") else call
 
 
 @pytest.fixture(params=["Client", "AsyncClient"])

@@ -48,9 +48,9 @@ def test_metadata_of_an_error_are_words(tmp_path):
     ("axes", "shape", "word", "choices"),
     [
         ("ZYX", (5, 20, 30), "z stack", "--volume.*--stitch.*--planes"),
-        ("TYX", (5, 20, 30), "time series", "segmented: each plane alone .--planes."),
+        ("TYX", (5, 20, 30), "time series", "segment_series"),
         ("ZCYX", (5, 2, 20, 30), "ZCYX", "--volume.*--stitch.*--planes"),
-        ("TZYX", (2, 3, 20, 30), "and", "--volume.*--stitch.*--planes"),
+        ("TZYX", (2, 3, 20, 30), "time series", "segment_series"),
     ],
 )
 def test_stacks_are_refused_by_name(tmp_path, axes, shape, word, choices):

@@ -24,6 +24,8 @@ def folder(tmp_path, monkeypatch, image):
     (tmp_path / "plate").mkdir()
     for path in ("cells.tif", "plate/a.tif", "plate/b.tif"):
         tifffile.imwrite(tmp_path / path, image)
+    facts = {"imagej": True, "metadata": {"axes": "TYX"}}
+    tifffile.imwrite(tmp_path / "movie.tif", np.stack([image, image]), **facts)
     return tmp_path
 
 
@@ -39,7 +41,14 @@ def test_the_examples_run_one_after_the_other(folder, image, capsys):
     assert "change the request: PARAMETER_OUT_OF_RANGE" in output
     assert "failed:" not in output
     names = {path.name for path in (folder / "results").iterdir()}
-    assert {"cells.csv", "cells_overlay.png", "cells_flows.png", "a_cp_masks.tif", "b_objects.csv"} <= names
+    assert {
+        "cells.csv",
+        "cells_overlay.png",
+        "cells_flows.png",
+        "a_cp_masks.tif",
+        "b_objects.csv",
+        "movie_objects.csv",
+    } <= names
     assert scope["picture"].shape == (*image.shape, 3)
 
 

@@ -40,8 +40,15 @@ def test_axes_that_do_not_exist(axes):
 
 @pytest.mark.parametrize("axes", ["ZYX", "TCZYX", "YXS", "XY", "SYX"])
 def test_axes_of_all_letters_are_sent(axes):
-    message = encode_image(np.zeros((2, 3, 4, 5, 6)[: len(axes)], np.uint8), axes, "none")
+    message = encode_image(np.zeros((1, 3, 4, 5, 6)[: len(axes)], np.uint8), axes, "none")
     assert message.raw.axes == axes
+
+
+@pytest.mark.parametrize("axes", ["TYX", "TZYX"])
+def test_time_series_are_refused_here(axes):
+    with pytest.raises(cellserve.InvalidRequestError, match=r"a time series .*segment_series") as caught:
+        encode_image(np.zeros((2, 3, 4, 5)[: len(axes)], np.uint8), axes, "none")
+    assert caught.value.reason == "AXES_UNKNOWN"
 
 
 def test_axes_that_do_not_match():

@@ -58,7 +58,7 @@ async def test_an_answer_over_the_limit_is_fetched_in_chunks(either, service, im
     service.failures.append(TOO_LARGE)
     result = await either.segment(image, request_id="r-9")
     assert [type(request) for request in service.requests] == [pb.SegmentRequest, pb.SegmentLargeHeader]
-    assert (len(result.objects), result.request_id, service.requests[-1].idempotency_key) == (3, "r-9", "r-9")
+    assert (len(result.objects), result.request_id) == (3, "r-9")
 
 
 @pytest.mark.parametrize(

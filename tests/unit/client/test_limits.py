@@ -60,6 +60,7 @@ def gray(rows: int, columns: int, dtype: str = "u1") -> Image:
         gray(250, 400, "?"),
         gray(250, 400, "f4"),
         Image(np.zeros((1, 4, 1, 250, 400), "u1"), "TCZYX"),
+        Image(np.zeros((30, 250, 400), "u1"), "TYX"),  # each time point is a request
         Image(np.zeros((250, 400, 4), "u1"), "YXS"),
         EncodedImage(bytes(400_000)),
     ],
@@ -77,6 +78,7 @@ def test_an_image_at_the_limits_passes(image):
         (Image(np.zeros((11, 300, 310), "u1"), "ZYX"), True, "voxels", 1_023_000, 1_000_000),
         (gray(250, 401, "f4"), False, "bytes", 401_000, 400_000),
         (Image(np.zeros((2, 250, 400), "f4"), "CYX"), True, "bytes", 800_000, 600_000),
+        (Image(np.zeros((2, 41, 9, 9), "u1"), "TZYX"), False, "planes", 41, 40),
         (EncodedImage(bytes(400_001)), False, "bytes", 400_001, 400_000),
     ],
 )

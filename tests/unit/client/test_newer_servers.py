@@ -7,7 +7,9 @@ import zlib
 import cellserve
 import cellserve.large
 import grpc
+import numpy as np
 import pytest
+from cellserve_preprocess import TileGrid
 from cellserve_proto import v1 as pb
 
 from .scripted_server import LIMITS, Service, failure
@@ -39,6 +41,12 @@ class Newer(Service):
         answer = super().EstimateDiameter(request, context)
         answer.MergeFromString(NEW_FIELD)
         answer.source = NEW
+        return answer
+
+    def RunNetworks(self, request, context):
+        answer = super().RunNetworks(request, context)
+        answer.MergeFromString(NEW_FIELD)
+        answer.model.precision = NEW
         return answer
 
     def ListModels(self, request, context):
@@ -83,6 +91,8 @@ async def test_other_answers(either, image):
     assert (await either.estimate_diameter(image)).source == ""
     (model,) = (await either.models()).models
     assert (model.name, model.versions[0].precision) == ("generalist", "")
+    grid = TileGrid.cover((30, 40))
+    assert (await either.run_networks(np.ones((1, 2, 30, 40), np.float32), grid)).model.precision == ""
     limits = await either.limits()
     assert (limits.max_tiles, limits.max_planes) == (0, LIMITS.max_planes)
 

@@ -12,6 +12,7 @@ import grpc
 import numpy as np
 import pytest
 from cellserve import check_limits
+from cellserve_preprocess import TileGrid
 from cellserve_proto.v1 import segmentation_pb2
 from google.protobuf.message_factory import GetMessageClass
 
@@ -85,6 +86,12 @@ async def test_other_calls(either, image):
     assert (await either.estimate_diameter(image)).diameter == 30.1
     assert [model.name for model in await either.models()] == ["generalist"]
     assert (await either.model("generalist")).tile_size == 224
+
+
+async def test_networks(either):
+    grid = TileGrid.cover((30, 40))
+    result = await either.run_networks(np.ones((1, 2, 30, 40), np.float32), grid, priority="acquisition")
+    assert (result.sums.shape, result.sums.max(), result.server_version) == ((1, 3, 30, 40), 3 << 20, "9.9")
 
 
 async def test_limits_are_unknown_if_the_release_does_not_tell_them(either, contract, image):

@@ -13,6 +13,7 @@ from cellserve.testing.answers import consecutive
 from cellserve_contract.objects import columns
 from cellserve_contract.reasons import ErrorReason
 from cellserve_formats.png import png_bytes
+from cellserve_preprocess import TileGrid
 
 LABELS = np.zeros((60, 80), np.int64)
 LABELS[4:14, 6:26], LABELS[30:50, 50:80] = 7, 3
@@ -100,6 +101,12 @@ def test_the_diameter(client):
     assert unset == of_stacks, "all others are resolved"
 
 
+def test_there_are_no_networks(client):
+    with pytest.raises(cellserve.InvalidRequestError, match="no networks to run") as caught:
+        client.run_networks(np.zeros((1, 1, 60, 80), np.float32), TileGrid.cover((60, 80)))
+    assert (caught.value.reason, caught.value.metadata["feature"]) == ("NOT_IMPLEMENTED", "RunNetworks")
+
+
 def test_nothing_found():
     with FakeServer(np.zeros((9, 9), int)) as server, Client(server.address) as client:
         result = client.segment(np.zeros((9, 9)))
@@ -145,7 +152,7 @@ def test_what_was_received(fake):
         client.estimate_diameter(PIXELS)
     first, second = fake.received
     np.testing.assert_array_equal(first.image.pixels, PIXELS)
-    assert (first.params.diameter, first.params.niter) == (30, 200)
+    assert (first.params.diameter, first.params.niter) == (30, None)
     assert (first.request_id, first.priority, second.priority) == ("r-1", "acquisition", "batch")
     assert first.metadata["authorization"] == "Bearer secret"
 

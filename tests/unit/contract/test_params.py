@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import pickle
 import typing
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from cellserve_contract import wire
 from cellserve_contract.declarations import ParameterError, parameters
 from cellserve_contract.fields import ParamFields
-from cellserve_contract.params import PARAMETERS, Normalization, RecoveryParams, SegmentParams
+from cellserve_contract.params import PARAMETERS, PRESETS, Normalization, RecoveryParams, SegmentParams
 from cellserve_proto import v1 as pb
 from hypothesis import given
 from hypothesis import strategies as st
@@ -157,14 +158,31 @@ def test_wrong_types(wrong):
 
 def test_defaults_are_those_of_the_contract():
     params = SegmentParams()
-    assert (params.cellprob_threshold, params.flow_threshold, params.niter) == (None, None, 200)
+    assert (params.cellprob_threshold, params.flow_threshold, params.niter) == (None, None, None)
     assert (params.interpolation, params.min_size, params.max_size_fraction) == ("bilinear", None, 0.4)
     assert (params.fill_holes, params.exclude_on_edges, params.mask_rules) == (True, False, "paper")
     image, volume = params.resolved(2), params.resolved(3)
     assert (image.cellprob_threshold, image.flow_threshold, image.min_size) == (0.0, 0.4, 15)
-    assert (volume.cellprob_threshold, volume.flow_threshold, volume.min_size) == (-0.75, 0.7, 15)
-    chosen = SegmentParams(cellprob_threshold=1, flow_threshold=0, min_size=3)
+    assert (volume.cellprob_threshold, volume.flow_threshold, volume.min_size, volume.niter) == (-0.75, 0.7, 15, 200)
+    chosen = SegmentParams(cellprob_threshold=1, flow_threshold=0, min_size=3, niter=7)
     assert chosen.resolved(3) == chosen
+
+
+def test_a_preset_is_a_set_of_values_and_given_values_win():
+    preset = SegmentParams.preset("cellpose3")
+    assert preset != SegmentParams()
+    assert preset == SegmentParams(**PRESETS["cellpose3"])
+    chosen = SegmentParams.preset("cellpose3", tile_margin="fixed", diameter=12, normalization="off")
+    assert (chosen.tile_margin, chosen.diameter, chosen.normalization.rule) == ("fixed", 12, "off")
+    assert replace(chosen, tile_margin="cellpose3", diameter=None, normalization=preset.normalization) == preset
+    with pytest.raises(ParameterError, match="preset is 'cellpose4'; allowed: cellpose3"):
+        SegmentParams.preset("cellpose4")
+
+
+def test_cellpose_measures_no_flow_errors_of_volumes():
+    image, volume = (SegmentParams.preset("cellpose3").resolved(axes) for axes in (2, 3))
+    assert (image.cellprob_threshold, image.flow_threshold) == (0, 0.4)
+    assert (volume.cellprob_threshold, volume.flow_threshold) == (0, 0)
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,13 @@
 
 import copy
 
-import cellserve_preprocess
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
 from cellserve_export.errors import ExportError
-from cellserve_export.graph import IR_VERSION, OPSET, TILE, ensemble_graph, stored, style_graph
+from cellserve_export.graph import IR_VERSION, OPSET, ensemble_graph, stored, style_graph
 from cellserve_networks.network import CPnet, Ensemble
 from numpy.typing import NDArray
 from onnx import numpy_helper
@@ -94,7 +93,6 @@ def test_interface_is_that_of_the_model_configuration(network: CPnet) -> None:
     assert shapes(list(model.graph.input)) == {"image": ["batch", 2, 224, 224]}
     assert shapes(list(model.graph.output)) == {"flows": ["batch", 3, 224, 224], "style": ["batch", 256]}
     assert (model.ir_version, [opset.version for opset in model.opset_import]) == (IR_VERSION, [OPSET])
-    assert cellserve_preprocess.TILE == TILE
 
 
 def test_refuses_weights_beyond_half_precision(network: CPnet) -> None:

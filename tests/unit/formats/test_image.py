@@ -6,7 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
-from cellserve_formats import Image, ImageError, check_pixels, guess_axes, planes
+from cellserve_formats import Image, ImageError, PixelSize, check_pixels, guess_axes, planes, time_points
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,6 +66,24 @@ def test_planes_of_more_than_two_dimensions(axes, word):
     with pytest.raises(ImageError, match=word) as caught:
         planes(Image(np.zeros((2, 3, 4, 5)[: len(axes)]), axes))
     assert caught.value.reason == "AXES_UNKNOWN"
+
+
+@pytest.mark.parametrize("axes", ["TYX", "YXT", "ZTYX", "TZCYX"])
+def test_time_points_are_views_in_order_of_time(axes):
+    shape = tuple({"T": 3, "Z": 2, "C": 2, "Y": 4, "X": 5}[letter] for letter in axes)
+    pixels = np.arange(np.prod(shape)).reshape(shape)
+    series = Image(pixels, axes, PixelSize(0.5, 0.5), "movie.tif", frame_interval_s=2.0)
+    points = list(time_points(series))
+    assert len(points) == 3
+    for number, point in enumerate(points):
+        assert (point.axes, point.pixel_size, point.name) == (axes.replace("T", ""), series.pixel_size, series.name)
+        np.testing.assert_array_equal(point.pixels, pixels.take(number, axes.index("T")))
+        assert np.shares_memory(point.pixels, pixels)
+
+
+def test_an_image_without_time_is_its_only_time_point():
+    image = Image(np.zeros((4, 5)), "YX")
+    assert list(time_points(image)) == [image]
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e31, -1e31])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import tifffile
 from cellserve_contract.warnings import WarningKind
 from cellserve_formats import ImageError, PixelSize
 from cellserve_formats.lazy import open_image
@@ -157,7 +159,7 @@ def test_arrays_in_memory_of_the_program(tmp_path):
     dask = pytest.importorskip("dask.array")
     pixels = pixels_of("ZYX")
     arrays = {
-        "numpy": (pixels, (3, 12, 18)),
+        "numpy": (pixels, (1, 1, 18)),
         "dask": (dask.from_array(pixels, chunks=((2, 1), 8, 16)), (2, 8, 16)),
         "zarr": (zarr.create_array({}, data=pixels, chunks=(1, 8, 8)), (1, 8, 8)),
     }
@@ -348,3 +350,19 @@ def test_a_missing_library_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "cellserve_formats.lazy.zarr_source", raising=False)
     with pytest.raises(extras.MissingExtraError, match=r"image\.zarr needs zarr.*\n.*pip install 'cellserve\[large\]'"):
         open_image(path)
+
+
+def test_another_file_of_the_same_path_is_opened_again(tmp_path):
+    """A worker of a cluster serves one run after another."""
+    for value in (1, 2):
+        path = tmp_path / f"{value}.tif"
+        tifffile.imwrite(path, np.full((20, 30), value, np.uint16))
+        path.replace(tmp_path / "image.tif")
+        with open_image(tmp_path / "image.tif") as image:
+            copy = pickle.loads(pickle.dumps(image))
+        assert copy.read([slice(0, 1), slice(0, 1)]) == value
+
+
+def test_an_array_of_dask_has_no_name_that_changes():
+    dask = pytest.importorskip("dask.array")
+    assert open_image(dask.random.random((20, 30))).name == ""

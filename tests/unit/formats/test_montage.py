@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 from cellserve_formats.limits import DEFAULT_LIMITS
-from cellserve_formats.montage import montage, write_montage
+from cellserve_formats.montage import montage, spread, time_montage, write_montage
+from cellserve_formats.overlay import PALETTE
 from cellserve_formats.png_reader import read_png
 
 TRUTH, FOUND = (0, 213, 255), (255, 61, 0)
@@ -97,3 +98,30 @@ def test_arrays_that_do_not_fit_are_refused():
     for options in ({"anisotropy": 0}, {"anisotropy": float("nan")}, {"planes": 0}):
         with pytest.raises(ValueError, match="positive"):
             montage(image, labels, **options)
+
+
+def test_time_points_lie_in_rows_of_four():
+    labels = np.zeros((6, 40, 60), np.uint16)
+    for number in range(6):
+        labels[number, 15:30, 5 * number : 5 * number + 20] = 1
+    image = 40 + 160 * np.uint8(labels > 0)
+    picture = time_montage(image[:, np.newaxis], labels * 0, range(6))
+    scale, gap = 320 // 60, 10
+    height, width = 40 * scale + 2 * gap, 60 * scale + 2 * gap
+    assert picture.shape == (2 * height, 4 * width, 3)
+    for number in range(6):
+        row, column = divmod(number, 4)
+        panel = picture[row * height + gap :, column * width + gap :][: 40 * scale, : 60 * scale, 0]
+        bright = (labels[number] > 0).repeat(scale, axis=0).repeat(scale, axis=1)
+        np.testing.assert_array_equal(panel[20:] > 100, bright[20:])  # above are the numbers
+    assert has(time_montage(image[:, np.newaxis], labels, range(6)), tuple(PALETTE[1].astype(np.uint8)))
+
+
+@pytest.mark.parametrize(("count", "most"), [(1, 8), (3, 8), (8, 8), (9, 8), (1000, 8), (5, 1)])
+def test_numbers_are_spread(count, most):
+    numbers = spread(count, most)
+    assert numbers[0] == 0
+    assert len(set(numbers)) == len(numbers) == min(count, most)
+    if most > 1:
+        assert numbers[-1] == count - 1
+        assert np.ptp(np.diff(numbers)) <= 1 if count > 1 else True

@@ -95,13 +95,24 @@ def test_tiff_with_jpeg_inside(layout):
     assert np.abs(image.pixels.astype(int) - pixels).mean() < 2
 
 
-@pytest.mark.parametrize(("axes", "choices"), [("ZYX", ("--volume", "--stitch", "--planes")), ("TYX", ("--planes",))])
-def test_stacks_are_refused_where_they_are_not_wanted(axes, choices):
-    data = tiff(np.zeros((5, 20, 30), np.uint16), imagej=True, metadata={"axes": axes})
+@pytest.mark.parametrize("axes", ["ZYX", "TZYX"])
+def test_stacks_are_refused_where_they_are_not_wanted(axes):
+    data = tiff(np.zeros((2, 5, 20, 30)[-len(axes) :], np.uint16), imagej=True, metadata={"axes": axes})
     assert read_image(data).axes == axes
     error = refused(data, stacks=False)
     assert error.reason == "AXES_UNKNOWN"
-    assert tuple(word.strip("()") for word in re.findall(r"\(--\w+\)", error.message)) == choices
+    choices = [word.strip("()") for word in re.findall(r"\(--\w+\)", error.message)]
+    assert choices == ["--volume", "--stitch", "--planes"]
+
+
+@pytest.mark.parametrize("axes", ["TYX", "TZYX"])
+def test_time_series_are_refused_where_they_are_not_wanted(axes, monkeypatch):
+    data = tiff(np.zeros((2, 5, 20, 30)[-len(axes) :], np.uint16), imagej=True, metadata={"axes": axes})
+    assert read_image(data).axes == axes
+    monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", None)  # before the pixels are read
+    error = refused(data, time_series=False)
+    assert error.reason == "AXES_UNKNOWN"
+    assert "segment_series" in error.message
 
 
 @pytest.mark.parametrize("options", [{}, {"metadata": None}])
@@ -112,7 +123,10 @@ def test_pages_without_names_are_a_z_stack(options):
     assert read_image(data, axes="CYX", stacks=False).axes == "CYX"
     error = refused(data, stacks=False)
     assert error.reason == "AXES_UNKNOWN"
-    assert all(choice in error.message for choice in ("--volume", "--stitch", "--planes", "--axes CYX"))
+    assert all(
+        choice in error.message
+        for choice in ("--volume", "--stitch", "--planes", "channels (--axes CYX)", "time points (--axes TYX)")
+    )
     assert refused(data, axes="YX").reason == "AXES_UNKNOWN"
     assert refused(data, axes="QYX").reason == "AXES_UNKNOWN"
 

@@ -150,6 +150,16 @@ def test_table_of_a_volume():
     assert read == {name: str(value) for name, value in row.items()} | sizes
 
 
+@pytest.mark.parametrize("axes", ["TYX", "TZYX"])
+def test_table_of_a_time_series(axes):
+    names = [column.name for column in columns(axes)]
+    assert names == ["frame", *(column.name for column in columns(axes[1:]))]
+    row = {name: number for number, name in enumerate(names)}
+    (read,) = csv.DictReader(io.StringIO(table_csv_bytes([row], axes, PixelSize(0.5, 0.25, 2)).decode()))
+    assert {name: read.pop(name) for name in names} == {name: str(value) for name, value in row.items()}
+    assert list(read) == [f"pixel_size_{axis.lower()}_um" for axis in axes[1:]]
+
+
 @pytest.mark.parametrize("axes", ["YX", "ZYX"])
 def test_columns_have_the_names_of_scikit_image(axes):
     measure = pytest.importorskip("skimage.measure")

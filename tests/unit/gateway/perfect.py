@@ -61,11 +61,15 @@ class Triton:
 
     Attributes:
         sees: Diameters in pixels of a tile. Bright spots of other sizes are foreground, but no flows lead anywhere.
+        any_size: Whether the networks take tiles of any size.
+        sizes: Sides of the tiles that came.
     """
 
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.sees = 0.0, 1000.0
+        self.any_size = False
+        self.sizes: set[tuple[int, int]] = set()
         self.style = np.eye(1, STYLE_SIZE, dtype=np.float32)
 
     def ready(self, name: str) -> bool:
@@ -81,10 +85,11 @@ class Triton:
         return 16
 
     def network(self, name: str) -> Network:
-        return Network(name, "1", "0" * 64, 8)
+        return Network(name, "1", "0" * 64, 8, any_size=self.any_size)
 
     async def infer(self, name: str, tiles: np.ndarray, outputs, context: RequestContext) -> TileOutputs:
         self.calls.append(name)
+        self.sizes.add(tiles.shape[2:])
         network = replace(self.network(name), precision=Precision.BFLOAT16)  # known from answers alone
         if name == "cells_style":
             assert outputs == ("style",)

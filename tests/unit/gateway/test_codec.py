@@ -9,11 +9,12 @@ import pytest
 from cellserve_contract.arrays import PACK_LABELS_ABOVE, fill_array, view_array
 from cellserve_contract.model_card import Family, NetworkFile
 from cellserve_contract.params import ParameterError, SegmentParams
+from cellserve_contract.sizes import with_recovery_defaults
 from cellserve_contract.warnings import WarningKind
 from cellserve_gateway.app.context import Priority
 from cellserve_gateway.app.decode import limits_of
 from cellserve_gateway.app.networks import Network, Precision
-from cellserve_gateway.app.params import DiameterSource, resolve, with_recovery_defaults
+from cellserve_gateway.app.params import DiameterSource, resolve
 from cellserve_gateway.app.results import Segmentation
 from cellserve_gateway.errors import InvalidImage, InvalidRequest, NotImplementedYet
 from cellserve_gateway.fronts.grpc import answers, codec
@@ -34,7 +35,7 @@ FAMILY = Family(
     networks={"generalist": NetworkFile("0" * 64, "fp16")},
 )
 NETWORK = Network("generalist", "1", "0" * 64, 8, "openvino 1.2.3", Precision.BFLOAT16)
-PARAMS = with_recovery_defaults(resolve(SegmentParams(model="generalist"), 1, FAMILY)[0])
+PARAMS = with_recovery_defaults(resolve(SegmentParams(model="generalist"), 1, FAMILY)[0], 30)
 LIMITS = limits_of(Settings())
 
 
@@ -177,9 +178,9 @@ def test_axes(axes, shape, expected):
 
 @pytest.mark.parametrize(("axes", "shape"), [("TYX", (3, 4, 5)), ("TZYX", (3, 2, 4, 5))])
 def test_time_series_are_refused_by_name(axes, shape):
-    with pytest.raises(NotImplementedYet) as error:
+    with pytest.raises(InvalidImage, match=r"a time series .* a request holds one time point") as error:
         codec.to_image(raw(np.zeros(shape, np.uint8), axes), NO_PAYLOAD, LIMITS, no_file)
-    assert error.value.metadata["feature"] == "time series"
+    assert error.value.reason == "AXES_UNKNOWN"
 
 
 @pytest.mark.parametrize(
@@ -226,13 +227,6 @@ def raw_request() -> pb.SegmentRequest:
     request = pb.SegmentRequest(image=raw(np.zeros((4, 5), np.uint8), "YX"), outputs=[pb.OUTPUT_FLOWS])
     request.params.normalization.percentiles.low = 1
     return request
-
-
-def test_blocks_are_refused():
-    image = raw(np.zeros((4, 5), np.uint8), "YX", block=pb.Block(offset=pb.Position(y=4)))
-    with pytest.raises(NotImplementedYet) as error:
-        codec.to_image(image, NO_PAYLOAD, LIMITS, no_file)
-    assert error.value.metadata == {"feature": "Image.block"}
 
 
 @pytest.mark.parametrize(

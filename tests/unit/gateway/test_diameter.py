@@ -16,11 +16,16 @@ from cellserve_gateway.app.results import Wanted
 from cellserve_gateway.errors import DeadlinePassed, ImageTooLarge, InternalError, Overloaded
 from cellserve_gateway.settings import Settings
 from cellserve_postprocess import STYLE_SIZE
-from cellserve_preprocess import TILE, Normalization, TileGrid
+from cellserve_preprocess import TILE, Normalization
 from hypothesis import given
 from hypothesis import strategies as st
 
 from .perfect import SHAPE, disks, setup
+
+
+def tiles(made, shape, params):
+    """Tiles of an image of that shape."""
+    return made.planner.sections(shape, params)[0].tiles(params)
 
 
 @pytest.mark.parametrize("predicted", [28.0, 40.0, 80.0])
@@ -56,11 +61,11 @@ async def test_prediction_stays_where_nothing_is_found():
 async def test_a_prediction_that_is_far_off_starts_a_search(diameter, predicted, shape):
     with setup(predicted) as made:
         made.triton.sees = 12, 45
-        first = TileGrid.count(made.planner.scaled(shape, SegmentParams(model="cells", diameter=predicted)))
+        first = tiles(made, shape, SegmentParams(model="cells", diameter=predicted))
         estimate = await made.estimate(disks(diameter, shape))
         assert estimate.diameter == pytest.approx(diameter, rel=0.05)
         assert [kind for kind, _ in estimate.warnings] == ([WarningKind.SIZE_UNTESTED] if diameter > 160 else [])
-        last = TileGrid.count(made.planner.scaled(shape, SegmentParams(model="cells", diameter=diameter * 0.95)))
+        last = tiles(made, shape, SegmentParams(model="cells", diameter=diameter * 0.95))
         assert made.triton.calls.count("cells_single") <= first + 24 + last
 
 
@@ -149,8 +154,8 @@ async def test_an_estimate_never_exceeds_the_limits(limits, augment):
         params, source = await made.resolve(disks(40, shape), augment=augment)
         plan = made.planner.plan(shape, params, source, made.context)
         assert len(plan.grid) <= 50
-        smaller = made.planner.scaled(shape, replace(params, diameter=params.diameter / RAISE**2))
-        assert TileGrid.count(smaller, augment=augment) > 50, "raised no further than needed"
+        smaller = replace(params, diameter=params.diameter / RAISE**2)
+        assert tiles(made, shape, smaller) > 50, "raised no further than needed"
 
 
 @given(st.floats(0, 1e6), st.tuples(st.integers(1, 10**6), st.integers(1, 10**6)), st.floats(0, 0.5), st.booleans())
@@ -159,8 +164,7 @@ async def test_estimates_of_any_image_are_in_range(diameter, shape, overlap, aug
         params = SegmentParams(model="cells", tile_overlap=overlap, augment=augment)
         fitting = made.diameters._with_diameter(params, diameter, shape)
         assert 5 <= fitting.diameter <= 10_000
-        tiles = TileGrid.count(made.planner.scaled(shape, fitting), overlap, augment)
-        assert tiles <= Settings().max_tiles or fitting.diameter == 10_000
+        assert tiles(made, shape, fitting) <= Settings().max_tiles or fitting.diameter == 10_000
 
 
 async def test_styles_of_a_huge_image_come_from_a_part_of_its_tiles():

@@ -38,7 +38,7 @@ SMALL = {
 async def asked(**settings) -> cellserve.Limits:
     """What a client learns of a gateway of some settings."""
     with setup(None, **settings) as made:
-        service = SegmentationService(Settings(**settings), made.segmenter)
+        service = SegmentationService(Settings(**settings), made.segmenter, made.admission)
         request = Received(pb.GetLimitsRequest(), NO_PAYLOAD, made.admission.reservation())
         answer = await service.GetLimits(request, made.context)
     return decode_limits(pb.GetLimitsResponse.FromString(answer.SerializeToString()))
@@ -86,9 +86,9 @@ async def send(image: Any, method: str = "segment", *, packed: bool = False, **p
         setattr(request.message.params, name, value)
     settings = Settings(**SMALL)
     with setup(None, **SMALL) as made:
-        service = SegmentationService(settings, made.segmenter)
+        service = SegmentationService(settings, made.segmenter, made.admission)
         call = Call(SERVICE.methods_by_name["SegmentLarge"], {}, made.context.deadline, None, settings, made.workers)
-        header = LargeCall(request).header().serialize()
+        header = LargeCall(request, "key").header().serialize()
         async for _ in service.SegmentLarge(HeaderOnly(header, made), call):
             pass
 

@@ -120,7 +120,8 @@ async def test_large(caller, work):
     ]
     parts = [caller.new("SegmentLargeRequest", header=header)]
     parts += [caller.new("SegmentLargeRequest", chunk=chunk) for chunk in chunks]
-    first, answer, *rest = [part async for part in caller.call("SegmentLarge")(iter(parts))]
+    received = [part async for part in caller.call("SegmentLarge")(iter(parts))]
+    first, answer, *rest = [part for part in received if part.WhichOneof("part") != "work"]
     assert first.upload.received_bytes == 0
     if work == "estimate_diameter":
         assert answer.diameter.diameter == 30
@@ -134,6 +135,21 @@ async def test_diameter(caller):
     answer = await caller.call("EstimateDiameter")(caller.request(caller.image(), "EstimateDiameterRequest"))
     assert answer.diameter == 30
     assert answer.source == caller.contract.number("DiameterSource", "DIAMETER_SOURCE_CALLER")
+
+
+async def test_networks(caller):
+    tiles = {"first": 0, "end": 1}
+    grid = {"height": 50, "width": 60, "starts_y": [-8], "starts_x": [-8], "rows": tiles, "columns": tiles}
+    bright = np.ones((2, 1, 50, 60), np.float32)
+    number = caller.contract.number("DataType", "DATA_TYPE_FLOAT32")
+    array = {"data_type": number, "shape": bright.shape, "data": bright.tobytes()}
+    request = caller.new("RunNetworksRequest", request_id="r-2", grid=grid, planes=array)
+    answer = await caller.call("RunNetworks")(request)
+    assert (answer.request_id, answer.model.name, bool(answer.server_version)) == ("r-2", "cells", True)
+    assert answer.sums.data_type == caller.contract.number("DataType", "DATA_TYPE_INT32")
+    sums = np.frombuffer(answer.sums.data, "<i4").reshape(answer.sums.shape)
+    assert sums.shape == (2, 3, 50, 60)
+    np.testing.assert_allclose(sums[:, 2] / 2**20, 5, rtol=1e-5)  # logit of what is bright
 
 
 async def test_models(caller):

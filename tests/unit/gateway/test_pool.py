@@ -14,8 +14,9 @@ from cellserve_gateway.backends.triton.client import NotSent
 from cellserve_gateway.backends.triton.pool import ATTEMPTS, BackendPool
 from cellserve_gateway.errors import BackendUnavailable, InternalError, Overloaded
 from cellserve_gateway.ops.metrics import Metrics
+from cellserve_preprocess import TILE
 
-TILE = np.zeros((1, 2, 4, 4), np.float32)
+WHOLE, SMALL = (np.zeros((1, 2, side, side), np.float32) for side in (TILE, 32))
 
 
 class Server:
@@ -91,9 +92,9 @@ def server(pool: BackendPool, name: str) -> Server:
     return pool._servers[name]
 
 
-async def infer(pool: BackendPool, patience_s: float = 10) -> TileOutputs:
+async def infer(pool: BackendPool, patience_s: float = 10, tile: np.ndarray = WHOLE) -> TileOutputs:
     context = RequestContext(deadline=asyncio.get_running_loop().time() + patience_s)
-    return await pool.infer("cells", TILE, ("style",), context)
+    return await pool.infer("cells", tile, ("style",), context)
 
 
 async def test_the_least_loaded_one_takes_it(make_pool):
@@ -187,6 +188,28 @@ async def test_the_least_time_comes_from_the_speed_of_every_server(make_pool):
     server(made, "b").up = False
     await made.refresh()
     assert made.least_seconds("cells", 100, Priority.BATCH) == pytest.approx(100 / 10)
+
+
+@pytest.mark.parametrize(("sizes", "any_size"), [((True, True), True), ((True, False), False)])
+async def test_tiles_have_any_size_if_every_server_takes_them(make_pool, sizes, any_size):
+    made = await make_pool("a", "b")
+    for name, size in zip("ab", sizes, strict=True):
+        server(made, name).networks["cells"] = Network("cells", "1", "0" * 64, 8, any_size=size)
+    assert made.network("cells").any_size is any_size
+
+
+async def test_a_small_tile_goes_to_servers_that_take_it(make_pool):
+    """The servers may change between the plan of an image and its last tile."""
+    made = await make_pool("a", "b")
+    server(made, "b").networks["cells"] = Network("cells", "1", "0" * 64, 8, any_size=True)
+    server(made, "b").held = 100
+    await infer(made, tile=SMALL)
+    await infer(made)
+    assert [server(made, name).taken for name in "ab"] == [1, 1]
+    server(made, "b").ready = False
+    with pytest.raises(BackendUnavailable, match="replaced"):
+        await infer(made, tile=SMALL)
+    await infer(made)
 
 
 @pytest.mark.parametrize("error", [Overloaded("full"), InternalError("broken")])

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from typing import Any
 
+import numpy as np
 import pytest
+from cellserve.networks import networks_request
 from cellserve_contract.arrays import Detached
 from cellserve_contract.chunks import Assembly, cut
 from cellserve_gateway.app import diameter as diameter_module
 from cellserve_gateway.app import pipeline as pipeline_module
+from cellserve_gateway.app import tile_sums
 from cellserve_gateway.app.context import RequestContext
 from cellserve_gateway.errors import NotImplementedYet
 from cellserve_gateway.fronts.grpc import answers, codec, large
@@ -42,7 +46,7 @@ async def test_the_service_says_where_a_diameter_comes_from(predicted, stated, e
     params = pb.SegmentParams(model="cells", diameter=stated)
     diameter, source, network = expected
     with setup(predicted) as made:
-        service = SegmentationService(Settings(), made.segmenter)
+        service = SegmentationService(Settings(), made.segmenter, made.admission)
         request = Received(
             pb.EstimateDiameterRequest(image=image, params=params), NO_PAYLOAD, made.admission.reservation()
         )
@@ -81,9 +85,8 @@ class Chunks:
         yield
 
 
-@pytest.mark.parametrize("chunks", [False, True])
-async def test_our_code_copies_no_pixels_on_the_event_loop(monkeypatch, chunks):
-    """Everything that copies pixels or computes on pixels runs on worker threads; from the payload to the answer."""
+def observe(monkeypatch, functions: dict[Any, tuple[str, ...]]) -> dict[str, set[str]]:
+    """Notes the threads that functions run on, by the name of the function."""
     threads: dict[str, set[str]] = {}
 
     def observed(name, function):
@@ -93,8 +96,23 @@ async def test_our_code_copies_no_pixels_on_the_event_loop(monkeypatch, chunks):
 
         return call
 
+    for module, names in functions.items():
+        for name in names:
+            monkeypatch.setattr(module, name, observed(f"{module.__name__}.{name}", getattr(module, name)))
+    return threads
+
+
+def check_observed(threads: dict[str, set[str]], functions: int) -> None:
+    assert len(threads) == functions, "each was called"
+    kinds = {name.partition("-")[0] for names in threads.values() for name in names}
+    assert kinds <= {"decoding", "images"}
+
+
+@pytest.mark.parametrize("chunks", [False, True])
+async def test_our_code_copies_no_pixels_on_the_event_loop(monkeypatch, chunks):
+    """Everything that copies pixels or computes on pixels runs on worker threads; from the payload to the answer."""
     packing = {Assembly: ("add",), large: ("describe_array",), Detached: ("serialize",)} if chunks else {}
-    for module, names in {
+    functions = {
         codec: ("to_image",),
         answers: () if chunks else ("fill_response",),
         pipeline_module: ("select_channels", "normalize", "resize", "recover_masks", "measure_objects"),
@@ -102,30 +120,47 @@ async def test_our_code_copies_no_pixels_on_the_event_loop(monkeypatch, chunks):
         diameter_module: ("resize", "recover_masks"),
         TileGrid: ("cut",),
         **packing,
-    }.items():
-        for name in names:
-            monkeypatch.setattr(module, name, observed(f"{module.__name__}.{name}", getattr(module, name)))
+    }
+    threads = observe(monkeypatch, functions)
     pixels = disks(40)[0]
     array = pb.Array(data_type=pb.DATA_TYPE_UINT8, shape=pixels.shape)
     message = pb.SegmentRequest(image=pb.Image(raw=pb.RawImage(pixels=array, axes="YX")), params={"model": "cells"})
     with setup(60.0) as made:
-        service = SegmentationService(Settings(), made.segmenter)
+        service = SegmentationService(Settings(), made.segmenter, made.admission)
         if chunks:
             call = Call(METHOD, {}, made.context.deadline, None, Settings(), made.workers)
             requests = Chunks(message, pixels.tobytes(), made)
             parts = [
                 pb.SegmentLargeResponse.FromString(part.data) async for part in service.SegmentLarge(requests, call)
             ]
-            assert [part.WhichOneof("part") for part in parts] == ["upload", "result", "objects", "chunk"]
-            found = parts[2].objects.objects
+            kinds = [part.WhichOneof("part") for part in parts]
+            assert kinds[:2] + kinds[-3:] == ["upload", "work", "result", "objects", "chunk"]
+            found = parts[-2].objects.objects
         else:
             payload = Payload("image.raw.pixels.data", memoryview(pixels.tobytes()))
             received = Received(message, payload, made.admission.reservation())
             found = (await service.Segment(received, made.context)).objects
     assert len(found) > 0
-    assert len(threads) == (15 if chunks else 13), "each was called"
-    kinds = {name.partition("-")[0] for names in threads.values() for name in names}
-    assert kinds <= {"decoding", "images"}
+    check_observed(threads, 15 if chunks else 13)
+
+
+async def test_nor_does_it_copy_planes_there(monkeypatch):
+    functions = {
+        codec: ("to_planes",),
+        answers: ("fill_sums",),
+        tile_sums: ("_filled_up", "tile_weights"),
+        MapSums: ("add",),
+        TileGrid: ("cut",),
+    }
+    threads = observe(monkeypatch, functions)
+    planes = np.ones((2, 1, 50, 60), np.float32)
+    sent = networks_request(planes, TileGrid.cover((50, 60)), "", True, "batch", "r")
+    with setup(None) as made:
+        service = SegmentationService(Settings(), made.segmenter, made.admission)
+        received = Received(sent.message, Payload("planes.data", sent.data), made.admission.reservation())
+        answer = await service.RunNetworks(received, made.context)
+    assert list(answer.sums.shape) == [2, 3, 50, 60]
+    check_observed(threads, 6)
 
 
 async def test_nothing_that_a_newer_caller_asks_for_is_ignored():
@@ -135,11 +170,15 @@ async def test_nothing_that_a_newer_caller_asks_for_is_ignored():
     array = pb.Array(data_type=pb.DATA_TYPE_UINT8, shape=pixels.shape, data=pixels.tobytes())
     image, params = pb.Image(raw=pb.RawImage(pixels=array, axes="YX")), pb.SegmentParams.FromString(newer)
     with setup(60.0) as made:
-        service = SegmentationService(Settings(), made.segmenter)
+        service = SegmentationService(Settings(), made.segmenter, made.admission)
         for method, kind in (("Segment", pb.SegmentRequest), ("EstimateDiameter", pb.EstimateDiameterRequest)):
             request = Received(kind(image=image, params=params), NO_PAYLOAD, made.admission.reservation())
             with pytest.raises(NotImplementedYet, match="field 1000 of SegmentParams"):
                 await getattr(service, method)(request, made.context)
+        grid = pb.TileGrid.FromString(newer)
+        request = Received(pb.RunNetworksRequest(grid=grid), NO_PAYLOAD, made.admission.reservation())
+        with pytest.raises(NotImplementedYet, match="field 1000 of TileGrid"):
+            await service.RunNetworks(request, made.context)
         call = Call(METHOD, {}, made.context.deadline, None, Settings(), made.workers)
         chunks = Chunks(pb.SegmentRequest(image=image, params=params), pixels.tobytes(), made)
         with pytest.raises(NotImplementedYet, match="field 1000 of SegmentParams"):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from cellserve_contract.params import SegmentParams
+from cellserve_contract.sizes import with_recovery_defaults
 from cellserve_contract.warnings import WarningKind
 from cellserve_gateway.app.decode import Decoded
-from cellserve_gateway.app.params import with_recovery_defaults
 from cellserve_gateway.app.results import Wanted
 
 from .perfect import setup
@@ -84,7 +84,7 @@ async def test_where_masks_are_recovered(params, recovered):
     ],
 )
 def test_no_default_drops_objects_of_half_the_diameter(params, min_size):
-    assert with_recovery_defaults(SegmentParams(**params)).min_size == min_size
+    assert with_recovery_defaults(SegmentParams(**params), 30).min_size == min_size
 
 
 @pytest.mark.parametrize(("diameter", "warned"), [(2.9, True), (3, False), (160, False), (161, True)])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
-from cellserve_gateway.backends.triton.speed import STALLED_BATCHES, STALLED_S, Progress, Speed
+from cellserve_gateway.backends.triton.speed import STALLED_BATCHES, STALLED_S, ModelWork, Progress, Speed
 
 
 def test_the_best_measurement_counts():
@@ -29,6 +31,20 @@ def test_a_server_that_starts_anew_counts_from_nothing():
     for batches, seconds in [(100, 100.0), (3, 0.3), (5, 4.3)]:
         speed.observe(batches, seconds)
     assert speed.tiles_per_s == pytest.approx(2 / 4)
+
+
+def test_small_tiles_tell_nothing_of_the_speed():
+    work = ModelWork(batch_size=4, instances=1)
+
+    def observe(batches: int, seconds: float) -> float | None:
+        batch = SimpleNamespace(batch_size=4, compute_infer=SimpleNamespace(count=batches, ns=seconds * 1e9))
+        work.observe(SimpleNamespace(batch_stats=[batch], execution_count=batches), at_model=0, now=0.0)
+        return work.tiles_per_s
+
+    observe(0, 0.0)
+    work.note_small()
+    assert observe(10, 0.1) is None
+    assert observe(12, 2.1) == pytest.approx(4)
 
 
 @pytest.mark.parametrize("batch_s", [0.1, 4.0])

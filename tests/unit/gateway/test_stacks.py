@@ -6,14 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import structlog
-from cellserve_contract.params import SegmentParams
+from cellserve_contract.params import PRESETS, SegmentParams
 from cellserve_contract.warnings import WarningKind
 from cellserve_formats import PixelSize
 from cellserve_gateway.app.decode import Decoded
 from cellserve_gateway.app.results import Wanted
 from cellserve_gateway.errors import ImageTooLarge, InvalidRequest
-from cellserve_preprocess import ParameterError
+from cellserve_preprocess import TILE, ParameterError
 
 from .perfect import setup
 
@@ -77,6 +76,38 @@ async def test_balls_are_found_in_three_dimensions(anisotropy):
         assert all((found.labels[z][tuple(points.T)] == number).all() for z, points in outlines.items())
 
 
+async def test_the_preset_finds_the_same_balls():
+    truth = balls(2.0)
+    wanted = Wanted(frozenset({"maps"}))
+    preset = {name: value for name, value in PRESETS["cellpose3"].items() if name != "normalization"}
+    with setup(None) as made:
+        found = await segment(made, image(truth), wanted, stack_mode="volume", anisotropy=2.0, **preset)
+        means = await segment(
+            made, image(truth), wanted, stack_mode="volume", anisotropy=2.0, **preset | {"sum_views": False}
+        )
+    assert found.labels.max() == len(CENTRES)
+    assert min(shares(truth, found.labels)) > 0.4, "sums of flows overshoot, and five rounds leave voxels out"
+    np.testing.assert_array_equal(found.maps[3] > 0, truth > 0)
+    assert (found.params.flow_threshold, found.params.niter, found.params.min_size) == (0, int(200 * BALL / 30), 15)
+    np.testing.assert_allclose(found.maps[:3], 2 * means.maps[:3], atol=1e-5)
+    np.testing.assert_allclose(found.maps[3], 3 * means.maps[3], atol=1e-5)
+
+
+async def test_small_sections_are_tiles_of_their_own_size():
+    """Cellpose fills no tiles. Networks of a fixed size get zeros."""
+    given = {"stack_mode": "volume", "anisotropy": 1.5, "tile_margin": "cellpose3"}
+    with setup(None) as made:
+        fixed = await segment(made, image(balls(1.5)), Wanted(maps_only=True), **given)
+        assert made.triton.sizes == {(TILE, TILE)}
+        made.triton.sizes.clear()
+        made.triton.any_size = True
+        found = await segment(made, image(balls(1.5)), Wanted(maps_only=True), **given)
+        assert made.triton.sizes == {(144, 144), (112, 144)}
+        await segment(made, image(balls(1.5)), Wanted(maps_only=True), **given | {"tile_margin": "fixed"})
+        assert (TILE, TILE) in made.triton.sizes
+    np.testing.assert_array_equal(found.maps, fixed.maps)
+
+
 async def test_planes_are_stitched():
     truth = balls()
     with setup(None) as made:
@@ -101,11 +132,12 @@ async def test_planes_alone_are_numbered_in_one_row():
     np.testing.assert_allclose(found.objects.equivalent_diameter_area, 2 * np.sqrt(found.objects.area / np.pi))
 
 
-async def test_the_same_stack_has_the_same_maps_every_time():
+@pytest.mark.parametrize("resampled", [False, True])
+async def test_the_same_stack_has_the_same_maps_every_time(resampled):
     """Sections are computed side by side, and end in any order."""
-    stack = image(balls())
+    stack, given = image(balls()), {"stack_mode": "volume", "resample_stack": resampled}
     with setup(None) as made:
-        first, second = [await segment(made, stack, Wanted(maps_only=True), stack_mode="volume") for _ in range(2)]
+        first, second = [await segment(made, stack, Wanted(maps_only=True), **given) for _ in range(2)]
     assert first.labels is None
     assert len(first.objects) == 0
     np.testing.assert_array_equal(first.maps, second.maps)
@@ -195,8 +227,7 @@ async def test_planes_are_limited_whatever_the_channels():
 async def test_the_log_has_the_shape_of_the_image(planes):
     with setup(None) as made:
         await segment(made, np.zeros((planes, 20, 30), np.uint8), stack_mode="planes")
-    shape = structlog.contextvars.get_contextvars()["shape"]
-    assert shape == ([1, 20, 30] if planes == 1 else [planes, 1, 20, 30])
+        assert made.context.facts["shape"] == ([1, 20, 30] if planes == 1 else [planes, 1, 20, 30])
 
 
 async def test_memory_is_reserved_before_the_work_and_freed_after_it():

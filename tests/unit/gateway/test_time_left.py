@@ -19,6 +19,7 @@ from cellserve_gateway.app.decode import Decoded
 from cellserve_gateway.app.families import Families
 from cellserve_gateway.app.files import ImageFiles
 from cellserve_gateway.app.networks import Network, TileOutputs
+from cellserve_gateway.app.params import DiameterSource
 from cellserve_gateway.app.results import Wanted
 from cellserve_gateway.app.segmenter import Segmenter
 from cellserve_gateway.app.threads import WorkerThreads
@@ -36,13 +37,15 @@ class Networks:
     """Networks of a stated speed that find nothing.
 
     Attributes:
-        tiles_per_s: None: not known.
+        tiles_per_s: Whole tiles; None: not known.
+        any_size: Whether the networks take tiles of any size.
         failure: What each tile raises.
         hold: Tiles wait for it.
     """
 
     def __init__(self) -> None:
         self.tiles_per_s: float | None = None
+        self.any_size = False
         self.tiles = 0
         self.failure: Exception | None = None
         self.hold = asyncio.Event()
@@ -55,7 +58,7 @@ class Networks:
         pass
 
     def network(self, name: str) -> Network:
-        return Network(name, "1", "0" * 64, 8)
+        return Network(name, "1", "0" * 64, 8, any_size=self.any_size)
 
     def tiles_ahead(self, network: Network) -> int:
         return 16
@@ -120,6 +123,18 @@ async def test_what_may_be_possible_is_tried(tiles_per_s):
     with segmenting(networks) as segmenter:
         await segment(segmenter, context, diameter=10)
     assert networks.tiles == context.timing.tiles > 1
+
+
+@pytest.mark.parametrize("any_size", [False, True])
+async def test_small_tiles_take_less_time(any_size):
+    """100 tiles of 48 x 48 pixels have the pixels of four whole tiles."""
+    networks, shape = Networks(), (100, 30, 30)
+    networks.tiles_per_s, networks.any_size = 1.0, any_size
+    params = SegmentParams(model="cells", diameter=30, stack_mode="planes", anisotropy=1, tile_margin="cellpose3")
+    context = RequestContext(deadline=seconds_left(50))
+    refused = contextlib.nullcontext() if any_size else pytest.raises(DeadlineTooNear)
+    with segmenting(networks) as segmenter, refused:
+        segmenter._stack_planner.plan(shape, params, DiameterSource.CALLER, context)
 
 
 async def test_without_a_deadline_nothing_is_too_late():

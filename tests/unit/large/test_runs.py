@@ -14,6 +14,8 @@ from cellserve_large import ArrayMaps, Box, DiskFullError, OtherRunError, recove
 from cellserve_large.store import Store
 from cellserve_postprocess import RecoveryParams, recover_masks
 
+from tests.clusters import dask_cluster
+
 from .fields import assert_recovered, crowd
 
 SHAPE = (120, 200)
@@ -77,11 +79,11 @@ def test_a_full_disk_leaves_nothing_half_written_and_the_run_goes_on(tmp_path, m
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
     try:
-        with pytest.raises(DiskFullError, match=rf"{tmp_path}.*\d+ bytes.*12 bytes for each pixel.*goes on"):
+        with pytest.raises(DiskFullError, match=rf"{tmp_path}.*\d+ bytes.*25 bytes for each pixel.*goes on"):
             recover(ArrayMaps(maps), RecoveryParams(), tmp_path, side=100)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert list(tmp_path.rglob("*.*")) == [tmp_path / "run.json"]
+    assert {path.name for path in tmp_path.rglob("*.*")} == {"run.json", "run.lock"}
     found = recover(ArrayMaps(maps), RecoveryParams(), tmp_path, side=100)
     np.testing.assert_array_equal(found.read(Box.whole(SHAPE)), expected)
 
@@ -100,33 +102,17 @@ def test_arrays_come_back_from_the_store(tmp_path):
 
 def test_two_workers_of_which_one_is_killed(tmp_path, maps, expected):
     """A real scheduler and real workers; the blocks of the dead worker go to the other."""
-    address = tmp_path / "scheduler.json"
-    quiet = {"env": ENVIRONMENT, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    dask = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]
-    processes = [subprocess.Popen([*dask, "--no-dashboard", "--scheduler-file", str(address)], **quiet)]
-    worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", str(address), "--nthreads", "1"]
-    try:
-        for _ in range(2):
-            processes.append(subprocess.Popen([*worker, "--no-nanny", "--no-dashboard"], **quiet))
-        killed = threading.Event()
+    killed = threading.Event()
+    with dask_cluster(tmp_path) as (scheduler, processes):
 
         def kill(stage, done, _):
             if stage == "follow" and done == 3:
                 processes[-1].kill()
                 killed.set()
 
-        from distributed import Client
-
-        with Client(scheduler_file=str(address), timeout=60, set_as_default=False) as client:
-            client.wait_for_workers(2, timeout=60)
-            scheduler = client.scheduler.address
         with workers(scheduler) as executor:
             found = recover(
                 ArrayMaps(maps), RecoveryParams(), tmp_path / "run", side=40, executor=executor, progress=kill
             )
-        assert killed.is_set()
-        np.testing.assert_array_equal(found.read(Box.whole(SHAPE)), expected)
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
+    assert killed.is_set()
+    np.testing.assert_array_equal(found.read(Box.whole(SHAPE)), expected)

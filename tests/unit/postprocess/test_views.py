@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from cellserve_postprocess import SECTION_AXES, ViewSums, smooth_view
+from cellserve_postprocess import ViewSums, smooth_view
+from cellserve_preprocess import SECTION_AXES
 from scipy.ndimage import gaussian_filter1d
 
 SHAPE = (5, 6, 7)
@@ -32,6 +33,15 @@ def test_views_have_weights():
     np.testing.assert_allclose(maps[0], (xz[0] + yz[0]) / 2, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(maps[1], (xy[0] + yz[1] / 2) / 1.5, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(maps[3], (xy[2] + xz[2] / 2 + yz[2] / 2) / 2, rtol=1e-5, atol=1e-6)
+
+
+def test_cellpose_adds_the_views():
+    xy, xz, yz = views()
+    sums = ViewSums(SHAPE)
+    for across, view in enumerate((xy, xz, yz)):
+        sums.add(view, across, 1.0)
+    expected = [xz[0] + yz[0], xy[0] + yz[1], xy[1] + xz[1], xy[2] + xz[2] + yz[2]]
+    np.testing.assert_allclose(sums.maps(mean=False), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_a_flow_that_no_view_shows_is_zero():

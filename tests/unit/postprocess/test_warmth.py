@@ -46,7 +46,7 @@ def test_no_request_compiles_a_kernel():
     warm_up()
     before = compiled()
     once = ["_tracking.follow_bilinear", "_tracking.follow_nearest", "_labels.fill_holes", "_labels.moments"]
-    once += ["_tracking3d.follow_trilinear", "_tracking3d.follow_nearest", "_diffusion.flow_errors"]
+    once += ["_tracking3d.follow_trilinear", "_tracking3d.follow_stepwise", "_diffusion.flow_errors"]
     once += ["_diffusion3d.flow_errors"]
     assert [before[tuple(name.split("."))] for name in once] == [1] * len(once)
     labels = disks((70, 100), [(30, 25), (30, 70)], 18)

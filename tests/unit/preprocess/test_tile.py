@@ -16,6 +16,32 @@ def test_starts_are_those_of_the_published_rule():
     assert TileGrid.cover((inner + TILE, inner + 1), overlap=0) == TileGrid((432, 209), (0, 224), (0, 1))
 
 
+@pytest.mark.parametrize(
+    ("length", "zeros", "starts"),
+    [
+        (208, (8, 8), (0,)),
+        (209, (15, 16), (0, 16)),
+        (301, (9, 10), (0, 96)),
+        (320, (8, 8), (0, 112)),
+        (3, (14, 15), (0,)),
+    ],
+)
+def test_cellpose_frames_an_image_to_a_multiple_of_16(length, zeros, starts):
+    grid = TileGrid.cover((length, 304), margin="cellpose3")
+    assert (grid.margins, grid.starts_y) == ((zeros, (8, 8)), starts)
+    assert grid.frame[0] == max(TILE, length + sum(zeros))
+    assert grid.sides == (min(TILE, length + sum(zeros)), TILE)
+    assert TileGrid.cover((length, 9)).sides == TileGrid.cover((length, 9), 0, True, "cellpose3").sides == (TILE, TILE)
+    image = np.random.default_rng(0).random((2, length, 304), dtype=np.float32)
+    tiles = grid.cut(image, 0, len(grid))
+    frame = np.pad(image, ((0, 0), zeros, (8, 8 + max(0, TILE - 320))))
+    frame = np.pad(frame, ((0, 0), (0, max(0, TILE - frame.shape[1])), (0, 0)))
+    for index, tile in enumerate(tiles):
+        y, x = starts[index // len(grid.starts_x)], grid.starts_x[index % len(grid.starts_x)]
+        np.testing.assert_array_equal(tile, frame[:, y : y + TILE, x : x + TILE])
+    assert TileGrid.count((length, 304), margin="cellpose3") == len(grid)
+
+
 @pytest.mark.parametrize("augment", [False, True])
 @pytest.mark.parametrize("overlap", [0, 0.1, 0.5])
 @pytest.mark.parametrize("shape", [(1, 1), (208, 209), (224, 5000), (496, 1)])

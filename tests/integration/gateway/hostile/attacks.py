@@ -9,11 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 
 import grpc
+import numpy as np
+from cellserve.networks import networks_request
+from cellserve_preprocess import TileGrid
 from cellserve_proto import v1 as pb
 
 from .http2 import Http2Caller
 
 SEGMENT = "/cellserve.v1.SegmentationService/Segment"
+NETWORKS = "/cellserve.v1.SegmentationService/RunNetworks"
 LARGE = "/cellserve.v1.SegmentationService/SegmentLarge"
 STREAM = "/cellserve.v1.SegmentationService/SegmentStream"
 WATCH = "/grpc.health.v1.Health/Watch"
@@ -32,10 +36,10 @@ def send_raw(address: str, message: bytes, path: str = SEGMENT, timeout_s: float
     return grpc.StatusCode.OK
 
 
-def send_many(address: str, message: bytes, calls: int) -> list[grpc.StatusCode]:
+def send_many(address: str, message: bytes, calls: int, path: str = SEGMENT) -> list[grpc.StatusCode]:
     """Sends the same message in many calls at a time, each over a connection of its own."""
     with ThreadPoolExecutor(calls) as pool:
-        return list(pool.map(lambda _: send_raw(address, message), range(calls)))
+        return list(pool.map(lambda _: send_raw(address, message, path), range(calls)))
 
 
 def file_message(size: int) -> bytes:
@@ -56,6 +60,20 @@ def many_outputs(count: int) -> bytes:
 def long_shape(count: int) -> bytes:
     """Returns a SegmentRequest whose array's `shape` has `count` entries."""
     return _field(2, _field(1, _field(1, packed(2, count))))
+
+
+def many_starts(count: int) -> bytes:
+    """Returns a RunNetworksRequest whose grid has `count` rows of tiles."""
+    return _field(2, packed(3, count))
+
+
+def packed_planes(edge: int) -> bytes:
+    """Returns a small RunNetworksRequest of one large plane of zeros: 12 bytes a pixel are the answer."""
+    grid = TileGrid.cover((edge, edge))
+    request = networks_request(np.zeros((1, 1, edge, edge), np.float32), grid, "", False, "batch", None).message
+    request.planes.compression = pb.COMPRESSION_ZLIB
+    request.planes.data = zlib.compress(bytes(4 * edge * edge), 9)
+    return request.SerializeToString()
 
 
 def gzip_bombs(address: str, calls: int, unpacked: int) -> list[str | None]:

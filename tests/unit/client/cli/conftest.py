@@ -5,8 +5,15 @@ from __future__ import annotations
 import imagecodecs
 import pytest
 import tifffile
+from cellserve import engines
 from cellserve.cli import app
 from typer.testing import CliRunner
+
+
+@pytest.fixture(autouse=True)
+def no_engine(monkeypatch):
+    """The extra `large` is not installed, as far as the command line sees."""
+    monkeypatch.setattr(engines, "GROUP", "cellserve.no_engines")
 
 
 @pytest.fixture

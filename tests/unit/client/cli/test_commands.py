@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.metadata import version
 
 import grpc
@@ -16,6 +17,8 @@ import pytest
 import tifffile
 from cellserve import read_image, retry
 from cellserve.cli import outputs
+from cellserve_contract import wire
+from cellserve_contract.params import SegmentParams
 
 from tests.unit.client.scripted_server import Service, failure, start
 
@@ -37,8 +40,8 @@ def test_one_file(run, service, files, image, tmp_path):
     overlay = imagecodecs.png_decode((tmp_path / "out" / "a_overlay.png").read_bytes())
     assert overlay.shape == (*image.shape, 3)
     assert "computed  in bfloat16, by onnxruntime\n" in result.stdout
-    assert service.requests[0].params.diameter == 25
-    assert len(service.requests[0].params.ListFields()) == 1, (
+    assert service.requests[0].segment.params.diameter == 25
+    assert len(service.requests[0].segment.params.ListFields()) == 1, (
         "defaults are not sent: older servers know fewer parameters"
     )
 
@@ -78,7 +81,8 @@ def test_errors_of_the_server(run, service, files):
     service.failures.append(failure(grpc.StatusCode.INVALID_ARGUMENT, "too many tiles", "IMAGE_TOO_LARGE"))
     result = run("segment", *files, "--no-overlay", "--concurrency", 1)
     assert result.exit_code == 1
-    assert f"error: {files[0]}: too many tiles [IMAGE_TOO_LARGE, request " in result.stderr
+    assert f"error: {files[0]}: too many tiles. Segmenting the image part by part needs " in result.stderr
+    assert "[IMAGE_TOO_LARGE, request " in result.stderr
     assert str(files[1]) in result.stdout
 
 
@@ -103,11 +107,11 @@ def test_all_parameters_arrive(run, service, files):
         "--normalization range:100,4000 --invert --tile-overlap 0.2 --augment --cellprob-threshold -1 "
         "--flow-threshold 0 --niter 50 --interpolation nearest --min-size 5 --max-size-fraction 0.9 "
         "--no-fill-holes --exclude-on-edges --mask-rules cellpose3 --stitch --anisotropy 2 "
-        "--min-volume-fraction 0 --view-weight 1 --view-smoothing 0 "
-        "--stitch-threshold 0.5 --priority acquisition --compression zlib"
+        "--min-volume-fraction 0 --view-weight 1 --view-smoothing 0 --tile-margin cellpose3 "
+        "--resample-stack --sum-views --stitch-threshold 0.5 --priority acquisition --compression zlib"
     )
     assert run("segment", files[0], *options.split()).exit_code == 0
-    (request,) = service.requests
+    request = service.requests[0].segment
     params = request.params
     assert len(params.ListFields()) == len(params.DESCRIPTOR.fields)
     assert (params.ensemble, params.nucleus_channel, params.cellprob_threshold, params.flow_threshold) == (
@@ -124,6 +128,15 @@ def test_all_parameters_arrive(run, service, files):
     assert (params.fill_holes, params.exclude_on_edges, params.augment) == (False, True, True)
     assert params.mask_rules == 2
     assert (request.priority, request.compression) == (1, 2)
+
+
+def test_options_win_over_the_preset(run, service, files):
+    assert run("segment", files[0], "--preset", "cellpose3", "--tile-margin", "fixed", "--invert").exit_code == 0
+    assert run("segment", files[0], "--preset", "cellpose3", "--normalization", "off").exit_code == 0
+    first, second = (wire.read_params(request.segment.params) for request in service.requests)
+    expected = SegmentParams.preset("cellpose3", tile_margin="fixed")
+    assert first == replace(expected, normalization=replace(expected.normalization, invert=True))
+    assert second == SegmentParams.preset("cellpose3", normalization="off")
 
 
 def test_parameters_out_of_range_are_wrong_usage(run, service, files):

@@ -63,7 +63,7 @@ def test_files_are_taken_whatever_their_names(tmp_path):
 @pytest.mark.parametrize(
     ("path", "said"),
     [
-        ("empty", r"the folder '.*empty' has no file that ends in \.tif, .* or \.jpeg; --recursive"),
+        ("empty", r"the folder '.*empty' has no file that ends in \.tif, .* or \.bif; --recursive"),
         ("empty/*.tif", r"no file matches '.*empty/\*\.tif'"),
         ("results", "no image among 2 files"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
+from cellserve import Progress
 from cellserve.cli.progress import Bar, LogLines, Pace, duration, progress
 from rich.console import Console
 
@@ -58,3 +59,40 @@ def test_a_terminal_has_a_bar():
 )
 def test_durations(seconds, text):
     assert duration(seconds) == text
+
+
+def work(done: int, stage: str = "inference", left_s: float | None = 90) -> Progress:
+    return Progress(stage, done // 10, 20, done, 200, left_s)
+
+
+def test_one_image_is_followed_in_a_log_if_it_takes_long():
+    clock, lines = Clock(), []
+    log = LogLines(Pace(1, clock), lines.append)
+    for second in range(70):
+        clock.now += 1
+        log.work(work(second))
+    log.work(work(200, "recovery", None))
+    log.advance(failed=False)
+    assert lines == [
+        "progress  the networks run, 30 of 200 tiles, 3 of 20 sections, about 2 min left",
+        "progress  the networks run, 60 of 200 tiles, 6 of 20 sections, about 2 min left",
+    ]
+
+
+def test_one_image_has_a_bar_of_its_tiles():
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=120)
+    with progress(console, 1) as bar:
+        for one in (Progress("upload"), Progress("diameter", tiles_done=3), work(50), work(200, "recovery", None)):
+            bar.work(one)
+            bar._bar.refresh()
+        assert bar._bar.tasks[0].percentage == 100
+        bar.advance(failed=False)
+    shown = screen.getvalue()
+    for text in (
+        "the image is sent",
+        "the diameter is estimated",
+        "the networks run, 50 of 200 tiles, 5 of 20 sections, about 2 min left",
+        "the masks are recovered",
+    ):
+        assert text in shown

@@ -31,7 +31,6 @@ def images(folder, image, names="abc"):
         (["--diameter", "nan"], "Invalid value for '--diameter': nan"),
         (["--model", "generalis"], "the server has no model 'generalis', only generalist; did you mean 'generalist'?"),
         (["--volume", "--planes"], "--volume and --planes exclude each other"),
-        (["--axes", "TYX"], "TYX is a time series"),
         (["--axes", "CYQ"], "allowed are distinct letters"),
         (["--axes", "C"], "Y and X must be among them"),
         (["--numbers", "--no-overlay"], "--numbers and --fill change the overlay"),

@@ -111,6 +111,17 @@ async def test_says_how_it_was_made(serve: Serve, client: httpx.AsyncClient, tif
         )
 
 
+async def test_parameters_win_over_the_preset(serve: Serve, client: httpx.AsyncClient, tiff: bytes):
+    async with serve() as running:
+        url = f"{running.url}{SEGMENT}?preset=cellpose3&diameter=30&tile_margin=fixed"
+        used = (await client.post(url, content=tiff, headers={"Accept": "application/json"})).json()["params"]
+        assert (used["mask_rules"], used["normalization"]) == ("cellpose3", "cellpose3:1,99")
+        assert (used["tile_margin"], used["niter"], used["flow_threshold"]) == ("fixed", 200, 0.4)
+        refused = await client.post(f"{running.url}{SEGMENT}?preset=cellpose4", content=tiff)
+        assert refused.status_code == 400
+        assert "preset is cellpose4; allowed: cellpose3" in refused.text
+
+
 @pytest.mark.parametrize(
     ("accept", "kind"),
     [
