@@ -18,6 +18,7 @@ from cellserve_formats.labels_png import MOST_OBJECTS
 from cellserve_formats.lazy.tiff_source import MOST_CHUNK_BYTES
 from cellserve_formats.limits import DEFAULT_LIMITS
 from cellserve_gateway.app.decode import MAX_TIFF_METADATA_BYTES, MAX_TIFF_PAGES, MAX_TIFF_STRIP_BYTES
+from cellserve_gateway.app.parking import MOST, MOST_OF_A_CALLER
 from cellserve_gateway.fronts.grpc.wire import MAX_STRUCTURE_BYTES
 from cellserve_gateway.fronts.http.connections import MAX_HEADER_BYTES
 from cellserve_gateway.settings import MIB, PREFIX, Settings
@@ -138,12 +139,15 @@ SECTIONS: dict[str, list[Limit | Fixed]] = {
         Limit("max_watchers", ErrorReason.GATEWAY_FULL, "watchers"),
         Limit("stream_window", "the gateway reads no further frame"),
         Limit("tiles_in_flight_per_image", "further tiles of the image wait"),
+        Fixed(f"{MOST_OF_A_CALLER}", "Broken uploads of one caller whose bytes are kept.", "the oldest is dropped"),
+        Fixed(f"{MOST}", "Broken uploads of all callers whose bytes are kept.", "the oldest is dropped"),
     ],
     "Time": [
         Limit("default_deadline_s", ErrorReason.DEADLINE_EXCEEDED),
         Limit("max_deadline_s", ErrorReason.DEADLINE_EXCEEDED),
         Limit("decode_s", ErrorReason.IMAGE_UNDECODABLE),
         Limit("upload_timeout_s", ErrorReason.UPLOAD_TOO_SLOW),
+        Limit("upload_resume_s", "the client sends the image from its first byte"),
         Limit("write_timeout_s", ErrorReason.ANSWER_NOT_TAKEN),
         Limit("handshake_timeout_s", "gRPC closes the connection"),
         Limit("max_connection_idle_s", "gRPC closes the connection; the client opens another one"),
