@@ -62,13 +62,15 @@ class Health:
         self._watchers += 1
         try:
             sent = None
-            while not (self._ending and sent is not None):
+            while True:
                 status, changed = self._status.get(request.message.service, _UNKNOWN), self._changed
                 if status != sent:
                     sent = status
                     yield Answer(health_pb2.HealthCheckResponse(status=status).SerializeToString())
-                    continue
-                await changed.wait()
+                elif self._ending:
+                    return
+                else:
+                    await changed.wait()
         finally:
             self._watchers -= 1
 
