@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from cellserve import CellServeError, Image, InvalidRequestError, SegmentParams, check_limits
 from cellserve.channel import DEFAULT_ADDRESS, addresses
-from cellserve.engines import LargeSegmentation, Tls
+from cellserve.engines import LargeSegmentation, Progress, Tls
 from cellserve.errors import from_image_error, refusal
 from cellserve.models import Model
 from cellserve.params import Priority
@@ -29,7 +29,7 @@ from cellserve_formats.lazy import LazyImage, open_image
 from .crops import fingerprint
 from .diameter import with_diameter
 from .errors import DiskFullError, ForeignFolderError, LargeError
-from .execution import Progress, workers
+from .execution import workers
 from .found import Found, result_warnings
 from .gateways import Connection, Gateways, family_of
 from .parameters import resolve

@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-Progress = Callable[[str, int, int], None]
-"""Called with the name of a stage, the blocks done, and all blocks."""
+from cellserve.engines import Progress
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cellserve.engines import Progress
 from cellserve_contract.params import RecoveryParams
 from cellserve_contract.warnings import Warnings
 from cellserve_postprocess import ObjectTable, stages
 from numpy.typing import NDArray
 
 from . import objects, regions, work
-from .execution import Progress, Runner
+from .execution import Runner
 from .geometry import Box, Grid
 from .regions import Regions
 from .run import Description

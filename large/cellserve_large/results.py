@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cellserve.engines import Progress
 from cellserve.saving import LABELS_IN_IMAGE, large_results, result_stem, run_folder
 from cellserve_contract.objects import columns
 from cellserve_formats import PixelSize
@@ -20,7 +21,6 @@ from cellserve_formats.table_parquet import TableParquetWriter
 from cellserve_postprocess import ObjectTable
 from numpy.typing import NDArray
 
-from .execution import Progress
 from .found import Found
 from .geometry import Grid
 from .picture import picture_bytes

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cellserve.engines import Progress
 from cellserve_contract.params import SegmentParams
 from cellserve_contract.sizes import with_recovery_defaults
 from cellserve_contract.warnings import Warned, WarningKind
@@ -15,7 +16,7 @@ from cellserve_formats.lazy import LazyImage
 from cellserve_preprocess import plan_sections
 
 from .errors import LargeError
-from .execution import Progress, Runner
+from .execution import Runner
 from .geometry import Grid
 from .intensities import NAME as SCALES
 from .intensities import Scales, described, find_scales, warnings_of
