@@ -23,7 +23,7 @@ from typing import Self, TypeVar
 
 import grpc
 
-from .errors import CellServeError, UnavailableError
+from .errors import CellServeError, DeadlineError, UnavailableError
 
 FIRST_BACKOFF_S = 0.2
 """Longest random part of the first pause. The part doubles with each failure."""
@@ -37,6 +37,8 @@ RETRIES_PER_S = 10.0
 """Retries of one client beyond these. The budget delays retries and ends no call."""
 MOST_BLIND_RETRIES = 4
 """Retries of one call after failures without a cause: `AsyncClient` cannot see why a server ends an upload."""
+BRIEF_S = 1.0
+"""An attempt that the deadline ends after less than this time tells less than the failure before it."""
 
 NEW_TURN_S = 1.0
 """Longest random pause of a new call while others wait."""
@@ -82,7 +84,7 @@ class Retries:
             in_line: False: the call neither waits for others nor do others wait for it.
 
         Raises:
-            CellServeError: The last failure.
+            CellServeError: The last failure; the one before if the deadline ended the last attempt within BRIEF_S.
         """
         with Attempts(self, deadline_s, in_line) as attempts:
             while True:
@@ -92,11 +94,12 @@ class Retries:
                 try:
                     result = attempt(attempts.left_s)
                 except CellServeError as error:
-                    if not attempts.goes_on(error):
-                        raise
+                    if attempts.goes_on(error):
+                        continue
                 else:
                     self.reached = True
                     return result
+                raise attempts.failure
 
     async def call_async(
         self,
@@ -115,11 +118,12 @@ class Retries:
                 try:
                     result = await attempt(attempts.left_s)
                 except CellServeError as error:
-                    if not attempts.goes_on(error):
-                        raise
+                    if attempts.goes_on(error):
+                        continue
                 else:
                     self.reached = True
                     return result
+                raise attempts.failure
 
     def book(self, earliest: float, latest: float) -> float | None:
         """Takes one retry out of the budget. The caller holds the lock.
@@ -138,14 +142,14 @@ class Attempts:
     """The attempts of one call. Left as a context manager when the call is over.
 
     Attributes:
-        failure: The last failure.
+        failure: The last failure that tells something.
     """
 
     def __init__(self, retries: Retries, deadline_s: float, in_line: bool = True) -> None:
         self.failure: CellServeError = UnavailableError("the client was closed", grpc.StatusCode.CANCELLED)
         self._retries = retries
         self._in_line = in_line
-        self._begin = self._at = retries.clock()
+        self._begin = self._at = self._attempt_began = retries.clock()
         self._end = self._begin + deadline_s
         self._failed = self._blind = 0
         with retries.lock:
@@ -181,13 +185,16 @@ class Attempts:
                     raise self.failure
                 return min(self._at - now, self._end - now, LOOK_S if waits_in_line else math.inf)
             self._leave()
+            self._attempt_began = now
             return 0.0
 
     def goes_on(self, error: CellServeError) -> bool:
         """Takes a failure. Tells whether there is another attempt, after `pause_s`."""
         retries = self._retries
         self._failed += 1
-        self.failure, error.attempts = error, self._failed
+        if not (self._failed > 1 and self._was_brief(error)):
+            self.failure = error
+        self.failure.attempts = self._failed
         retries.reached |= bool(error.reason)
         self._blind += error.code is grpc.StatusCode.INTERNAL
         if not is_transient(error) or self._blind > MOST_BLIND_RETRIES:
@@ -205,6 +212,9 @@ class Attempts:
                 bisect.insort(retries.line, self, key=lambda waiting: waiting._begin)
         log.info("attempt %d failed, next in %.1f s: %s", self._failed, at - now, error)
         return True
+
+    def _was_brief(self, error: CellServeError) -> bool:
+        return isinstance(error, DeadlineError) and self._retries.clock() - self._attempt_began < BRIEF_S
 
     def _leave(self) -> None:
         if self in self._retries.line:

@@ -179,7 +179,7 @@ def _gaussian(sigma: float, count: int) -> NDArray[np.float32]:
     """Returns the weights of a section and its neighbours on each side; of the section alone if nothing changes."""
     reach = min(math.ceil(_REACH * sigma), count - 1)
     offsets = np.arange(-reach, reach + 1)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         weights = np.exp(-0.5 * (offsets / sigma) ** 2) if sigma > 0 else np.ones(1)
     weights = (weights / weights.sum()).astype(np.float32)
     return np.ones(1, np.float32) if weights.max() == 1 else weights

@@ -85,6 +85,21 @@ def test_a_pause_that_ends_after_the_deadline_is_not_begun():
     assert not Attempts(Retries(clock), 5).goes_on(full(retry_after_s=5.1))
 
 
+@pytest.mark.parametrize(("last_s", "expected"), [(0.001, OverloadedError), (30, cellserve.DeadlineError)])
+def test_an_attempt_that_had_no_time_does_not_hide_the_failure_before(last_s, expected):
+    clock = Time()
+
+    def attempt(left_s: float) -> None:
+        if left_s > 60 - last_s:
+            raise full(retry_after_s=60 - last_s)
+        clock.wait(left_s)
+        raise cellserve.DeadlineError("late", grpc.StatusCode.DEADLINE_EXCEEDED)
+
+    with pytest.raises(expected) as caught:
+        Retries(clock, jitter=lambda: 0.0).call(attempt, 60, clock.wait)
+    assert caught.value.attempts == 2
+
+
 @pytest.mark.parametrize(
     "error",
     [
