@@ -86,7 +86,7 @@ class EngineOptions(TypedDict, total=False):
         series: As in `SegmentOptions`.
         csv: Whether to write the table as CSV, too.
         overlay: Whether to write the picture.
-        concurrency: Blocks in work at a time, on threads of this process.
+        concurrency: Calls to the servers at a time. Other work takes one thread for each processor.
         scheduler: Address of a Dask scheduler, whose workers do the work instead.
         run_folder: Folder of what is half done. Default: `.IMAGE.cellserve` beside the results.
         block_size: Side of a block, pixels.

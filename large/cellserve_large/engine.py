@@ -82,7 +82,7 @@ def segment_image(
         pixel_size: Micrometres; used instead of what the file states.
         csv: Whether to write the table as CSV, too, while it has fewer than a million rows.
         overlay: Whether to write a picture.
-        concurrency: Blocks in work at a time, on threads of this process.
+        concurrency: Calls to the servers at a time. Other work takes one thread for each processor.
         scheduler: Address of a Dask scheduler. Its workers do the work. They need the extra `large`, the image and the
             run folder under the same paths, and reach the servers under the same addresses.
         run_folder: Folder of what is half done; None: `.NAME.cellserve` beside the results. New, empty,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from cellserve.engines import Progress
+
+Call = tuple[Callable[..., None], Any, int]
+"""A function, its job, and a block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,23 +27,48 @@ class Runner:
     executor: Executor | None
     progress: Progress | None
 
-    def each(self, stage: str, function: Callable[..., None], arguments: Sequence[tuple[Any, ...]]) -> None:
-        """Call a function with each of some arguments."""
+    def each(
+        self,
+        stage: str,
+        function: Callable[..., None],
+        arguments: Sequence[tuple[Any, ...]],
+        *,
+        waits: bool = False,
+        then: Callable[[int], Iterable[Call]] | None = None,
+    ) -> None:
+        """Call a function with each of some arguments.
+
+        Threads make as many calls at a time as there are processors: more would take memory, and drive each other out
+        of the caches. Calls that wait for a server are made by all threads of the executor, and leave processors idle.
+        Threads then begin a later stage early. Its failures, and what is left of it, are that stage's.
+
+        Args:
+            stage: For the progress.
+            function: The function.
+            arguments: Of each call.
+            waits: Whether a call waits for a server most of the time.
+            then: Takes the number of a call that has ended; returns the calls of a later stage that can begin now.
+        """
         report = self.progress or (lambda *_: None)
         if self.executor is None:
             for done, some in enumerate(arguments):
                 report(stage, done, len(arguments))
                 function(*some)
         else:
-            futures = [self.executor.submit(function, *some) for some in arguments]
-            try:
-                for done, future in enumerate(as_completed(futures)):
-                    report(stage, done, len(arguments))
-                    future.result()
-            except BaseException:
-                for future in futures:
-                    future.cancel()
-                raise
+            threads = isinstance(self.executor, ThreadPoolExecutor)
+            with ThreadPoolExecutor(os.cpu_count()) if threads else nullcontext(self.executor) as processors:
+                calls = self.executor if waits else processors
+                numbers = {calls.submit(function, *some): number for number, some in enumerate(arguments)}
+                early: list[Future[None]] = []
+                try:
+                    for done, future in enumerate(as_completed(numbers)):
+                        report(stage, done, len(arguments))
+                        future.result()
+                        if then and threads:
+                            early += [processors.submit(do, job, block) for do, job, block in then(numbers[future])]
+                finally:
+                    for future in (*numbers, *early):
+                        future.cancel()
         report(stage, len(arguments), len(arguments))
 
 

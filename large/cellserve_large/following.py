@@ -55,23 +55,25 @@ def follow_block(maps: MapSource, box: Box, params: RecoveryParams) -> Ends:
         ends = stages.follow(maps.read(window), window.start, tuple(maps.shape), params, part.within(window))
         mine = sinks[part.within(box)]
         open_ = mine == stages.ESCAPED
-        ends = np.where(open_, ends[part.within(window)], -1)
-        index = stages.count(ends, window.shape)
+        ends = np.ascontiguousarray(ends[part.within(window)])
+        if not open_.all():
+            ends = np.where(open_, ends, -1)
+        index = stages.count(ends, window.shape).ravel()
         places = np.flatnonzero(index)
         positions.append(window.to_image(places, maps.shape))
-        counts.append(index.ravel()[places])
-        index.ravel()[places] = np.arange(found, found + places.size)
+        counts.append(index[places])
+        index[places] = np.arange(found, found + places.size)
         found += places.size
-        mine[open_] = np.where(ends < 0, ends, index.ravel()[ends])[open_]
+        np.copyto(mine, np.where(ends < 0, ends, index[ends]), where=open_)
         todo += [(tile, 2 * halo) for tile in _escaped(mine, part)]
     return Ends(sinks, np.concatenate(positions), np.concatenate(counts))
 
 
 def _escaped(sinks: NDArray[np.int32], part: Box) -> list[Box]:
     """Boxes around the pixels whose paths left their window, one for each tile that has any."""
-    escaped = np.argwhere(sinks == stages.ESCAPED)
-    if not escaped.size:
+    if stages.ESCAPED not in sinks:
         return []
+    escaped = np.argwhere(sinks == stages.ESCAPED)
     side = TILE[sinks.ndim]
     tiles = np.ravel_multi_index(tuple((escaped // side).T), tuple(-(-length // side) for length in part.shape))
     boxes = []

@@ -47,7 +47,7 @@ class MapJob:
         params: Resolved.
         views: In the order in which their maps are added.
         networks: Runs the networks.
-        grid: Blocks of the maps: [Y, X], or [Z, Y, X] of a volume.
+        grid: Blocks of the maps of a volume.
     """
 
     pixels: Pixels
@@ -112,16 +112,6 @@ def _scaled(job: MapJob, sections: Sections, some: range, region: Region) -> NDA
     return resize_region(window, (rows.start, columns.start), sections.shape, sections.scaled, region)
 
 
-def add_image(job: MapJob, number: int, block: int) -> None:
-    """Write a block of the maps of an image, which has one view."""
-    if job.store.has(maps_stage(number), block):
-        return
-    box = job.grid.box(block)
-    rows, columns = (slice(*ends) for ends in zip(box.start, box.stop, strict=True))
-    (maps,) = _recovered(job, number, range(1), (rows, columns))
-    job.store.save(maps_stage(number), block, maps=maps)
-
-
 def add_view(job: MapJob, number: int, block: int) -> None:
     """Add a block of the maps of a view to those of the views before; the last view completes the maps."""
     stage = maps_stage(number)
@@ -139,7 +129,7 @@ def add_view(job: MapJob, number: int, block: int) -> None:
     band = max(1, int(BAND_BYTES / (window[0].nbytes * scale)))
     for first in range(0, len(held), band):
         part = slice(first, first + band)
-        window[part] = _recovered(job, number, held[part], (rows, columns))
+        window[part] = _recovered(job.store, job.views[number], number, held[part], (rows, columns))
     view = np.moveaxis(window, (1, 0), (0, 1 + across))
     smoothed = smooth_sections(view, across, sigma, held, wanted, sections.count)
     depth, height, width = box.shape
@@ -153,12 +143,11 @@ def add_view(job: MapJob, number: int, block: int) -> None:
         job.store.save(stage, block, maps=sums.maps())
 
 
-def _recovered(job: MapJob, number: int, some: range, region: Region) -> NDArray[np.float32]:
+def _recovered(store: Store, view: View, number: int, some: range, region: Region) -> NDArray[np.float32]:
     """Returns a region of the maps of some sections, float32 [N, 3, rows, columns], at the scale of the recovery."""
-    view = job.views[number]
     scaled, recovered = view.sections.scaled, view.sections.recovered
     rows, columns = source_region(scaled, recovered, region)
-    maps = to_maps(view.blocks.read(job.store, sums_stage(number), some, (rows, columns)))
+    maps = to_maps(view.blocks.read(store, sums_stage(number), some, (rows, columns)))
     return resize_region(maps, (rows.start, columns.start), scaled, recovered, region)
 
 
@@ -170,8 +159,38 @@ def _box(across: int, some: range, region: Region) -> Box:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredMaps:
-    """Maps in the run folder.
+class ImageMaps:
+    """Maps of an image, made of the sums in the run folder whenever they are read: storing them would take longer.
+
+    Attributes:
+        store: The run folder.
+        view: The only one.
+    """
+
+    store: Store
+    view: View
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(Y, X) of the maps."""
+        return self.view.sections.recovered
+
+    def blocks(self, box: Box) -> list[int]:
+        """Returns the blocks of tiles whose sums the maps of a box are made of."""
+        rows, columns = box.slices
+        region = source_region(self.view.sections.scaled, self.shape, (rows, columns))
+        return self.view.blocks.near(range(1), region)
+
+    def read(self, box: Box) -> NDArray[np.float32]:
+        """Returns the maps of a box."""
+        rows, columns = box.slices
+        maps: NDArray[np.float32] = _recovered(self.store, self.view, 0, range(1), (rows, columns))[0]
+        return maps
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeMaps:
+    """Maps of a volume in the run folder.
 
     Attributes:
         store: The run folder.
@@ -185,12 +204,12 @@ class StoredMaps:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(Y, X) or (Z, Y, X) of the maps."""
+        """(Z, Y, X) of the maps."""
         return self.grid.shape
 
     def read(self, box: Box) -> NDArray[np.float32]:
         """Returns the maps of a box."""
-        return self.store.read(self.stage, "maps", self.grid, box, np.float32, (len(self.shape) + 1,))
+        return self.store.read(self.stage, "maps", self.grid, box, np.float32, (4,))
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,7 +137,7 @@ class _Run:
         job, store, blocks = self.job, self.job.store, range(len(self.job.grid))
         self._each("follow", work.follow, [(block,) for block in blocks])
         targets = [store.load("sinks", block, "blocks")[0].tolist() for block in blocks]
-        ending_in = _inverse(targets)
+        ending_in = inverse(targets)
         halo = regions.halo(job.rule)
         sources = [
             sorted({s for near in self._near(job.grid.box(block), halo) for s in ending_in[near]}) for block in blocks
@@ -211,7 +211,7 @@ class _Run:
         job, store, blocks = self.job, self.job.store, range(len(self.job.grid))
         offsets, boxes = store.load("objects", "large enough", "offsets", "boxes")
         holes = [store.load("measured", b, "blocks")[0].tolist() if offsets[b] < offsets[b + 1] else [] for b in blocks]
-        sources = _inverse(holes)
+        sources = inverse(holes)
         self._each("finish", work.finish, [(block, sources[block]) for block in blocks])
         wanted, errors, probabilities = store.load("objects", "kept", "wanted", "errors", "sums")
         axes = len(job.grid.shape)
@@ -233,7 +233,7 @@ class _Run:
         store.save("result", "objects", **{name: getattr(table, name) for name in ObjectTable.__slots__})
 
 
-def _inverse(targets: Iterable[Sequence[int]]) -> defaultdict[int, list[int]]:
+def inverse(targets: Iterable[Iterable[int]]) -> defaultdict[int, list[int]]:
     """Returns for each target the sources that name it, ascending."""
     sources: defaultdict[int, list[int]] = defaultdict(list)
     for source, some in enumerate(targets):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,18 +17,20 @@ from cellserve_formats.lazy import LazyImage
 from cellserve_preprocess import plan_sections
 
 from .errors import LargeError
-from .execution import Runner
+from .execution import Call, Runner
+from .following import HALO
 from .geometry import Grid
 from .intensities import NAME as SCALES
 from .intensities import Scales, described, find_scales, warnings_of
-from .maps import MapJob, NoMaps, StoredMaps, View, add_image, add_tiles, add_view, maps_stage, sums_stage
+from .maps import ImageMaps, MapJob, NoMaps, View, VolumeMaps, add_tiles, add_view, maps_stage, sums_stage
 from .networks import Networks
 from .pixels import Channels, Pixels, read_block
-from .recovery import SIDE, Recovery, recover_all
+from .recovery import SIDE, Recovery, inverse, recover_all
 from .run import Description
+from .sources import MapSource
 from .store import Store
 from .tiles import TileBlocks
-from .work import Job, read_logit
+from .work import Job, follow, read_logit
 
 ONE_REQUEST = ("tile_margin", "resample_stack", "sum_views")
 """Parameters that cannot be changed here."""
@@ -52,8 +55,8 @@ def segment(
     mean probabilities differ by less than 1e-6.
 
     The stage "read" copies the planes for the networks into the run folder. Each chunk of the storage is read once.
-    The stages "percentiles" and "border" pass over the copy again if the intensities need it. The stages "networks" and
-    "maps" follow, for each view of a volume, and then the stages of `recover`.
+    The stages "percentiles" and "border" pass over the copy again if the intensities need it. The stage "networks"
+    follows, and the stage "maps" of a volume, both for each view; then the stages of `recover`.
 
     Memory is bounded. Each thread takes up to 200 MB, the largest chunk of the storage, and the bytes that `recover`
     states. The folder takes about 25 bytes for each pixel of an image while the run lasts, and 60 for each voxel of a
@@ -100,8 +103,8 @@ def segment(
     with Description(about, maps_shape, shape, params, side).opened(Store(folder)) as store:
         store.sweep("")
         pixels = Pixels(store, channels.grid(), channels.count, channels.dtype)
-        run = _Run(pixels, params, views, networks, Grid.regular(maps_shape, side), Runner(executor, progress))
-        return run.result(channels, shape)
+        run = _Run(pixels, params, views, networks, Grid.regular(maps_shape, side), shape, Runner(executor, progress))
+        return run.result(channels)
 
 
 def _channels(image: LazyImage, params: SegmentParams) -> Channels:
@@ -133,6 +136,7 @@ class _Run:
     views: tuple[View, ...]
     networks: Networks
     grid: Grid
+    shape: tuple[int, ...]
     runner: Runner
 
     @property
@@ -141,15 +145,14 @@ class _Run:
 
     @property
     def last(self) -> str:
-        """The stage of the maps that masks are recovered from."""
-        return maps_stage(len(self.views) - 1)
+        """The stage that masks are recovered from: the maps of a volume, or the sums of an image."""
+        return maps_stage(len(self.views) - 1) if self.params.stack_mode else sums_stage(0)
 
-    def result(self, channels: Channels, shape: tuple[int, ...]) -> Recovery:
-        """Returns the result for an image of that shape."""
+    def result(self, channels: Channels) -> Recovery:
         store, grid = self.store, self.grid
         noted = store.noted("warnings")
         maps = NoMaps(grid.shape) if noted is not None else self._maps(channels)
-        job = Job(store, maps, self.params, grid, grid.sampled(shape))
+        job = self._recovery(maps)
         found = recover_all(job, self.runner)
         if noted is None:
             nothing = () if len(found.objects) else (self._nothing_found(job),)
@@ -159,7 +162,7 @@ class _Run:
             store.drop(stage)
         return replace(found, warnings=warnings_of(noted))
 
-    def _maps(self, channels: Channels) -> StoredMaps | NoMaps:
+    def _maps(self, channels: Channels) -> ImageMaps | VolumeMaps | NoMaps:
         """Returns the maps that masks are recovered from."""
         store = self.store
         if store.noted(self.last) is None:
@@ -168,8 +171,11 @@ class _Run:
             for stage in store.stages(name):
                 if stage != self.last:
                     store.drop(stage)
-        seen = store.noted(self.last)["seen"]
-        return StoredMaps(store, self.last, self.grid) if seen else NoMaps(self.grid.shape)
+        if not store.noted(self.last)["seen"]:
+            return NoMaps(self.grid.shape)
+        if self.params.stack_mode is None:
+            return ImageMaps(store, self.views[0])
+        return VolumeMaps(store, self.last, self.grid)
 
     def _scales(self, channels: Channels) -> Scales:
         """Returns the maps of the intensities."""
@@ -179,24 +185,56 @@ class _Run:
         return find_scales(self.pixels, self.params.normalization, self.runner)
 
     def _make_maps(self, channels: Channels) -> None:
-        """Run the networks on the sections of all views, one view after another."""
-        store, volume = self.store, self.params.stack_mode == "volume"
+        """Run the networks on the image, or on the sections of all views of a volume, one view after another."""
         job = MapJob(self.pixels, self._scales(channels), self.params, self.views, self.networks, self.grid)
-        if not volume and not any(job.scales.scales):
-            store.note(self.last, {"seen": False})  # the networks are not asked about an image of zeros
+        if self.params.stack_mode:
+            self._make_volume_maps(job)
             return
-        for number, view in enumerate(self.views):
-            stage, blocks = maps_stage(number), range(len(view.blocks))
+        seen = any(job.scales.scales)  # the networks are not asked about an image of zeros
+        if seen:
+            self._run_networks(job, 0, "networks", self._followed())
+            sums = (self.store.load(sums_stage(0), block, "seen") for block in range(len(self.views[0].blocks)))
+            seen = any(some.any() for (some,) in sums)
+        if not seen:
+            self.store.drop("sinks")
+        self.store.note(self.last, {"seen": seen})
+
+    def _followed(self) -> Callable[[int], Iterator[Call]]:
+        """Returns which blocks of the image can be followed once the sums of one more block of tiles are there."""
+        maps = ImageMaps(self.store, self.views[0])
+        job = self._recovery(maps)
+        windows = [self.grid.box(block).grown(HALO[2], self.grid.shape) for block in range(len(self.grid))]
+        missing = [set(maps.blocks(window)) if window.size else set() for window in windows]
+        waiting = inverse(missing)
+
+        def ready(tiles: int) -> Iterator[Call]:
+            for block in waiting[tiles]:
+                missing[block].remove(tiles)
+                if not missing[block]:
+                    yield follow, job, block
+
+        return ready
+
+    def _make_volume_maps(self, job: MapJob) -> None:
+        store = self.store
+        for number in range(len(self.views)):
+            stage, axes = maps_stage(number), "xyz".replace("zyx"[number], "")
             if store.noted(stage) is None:
-                name = f" {'xyz'.replace('zyx'[number], '')}" if volume else ""
-                self.runner.each(f"networks{name}", add_tiles, [(job, number, block) for block in blocks])
-                seen = volume or any(store.load(sums_stage(number), block, "seen")[0].any() for block in blocks)
-                add = [(job, number, block) for block in range(len(self.grid))]
-                self.runner.each(f"maps{name}", add_view if volume else add_image, add)
-                store.note(stage, {"seen": bool(seen)})
+                self._run_networks(job, number, f"networks {axes}")
+                self.runner.each(f"maps {axes}", add_view, [(job, number, block) for block in range(len(self.grid))])
+                store.note(stage, {"seen": True})
             store.drop(sums_stage(number))
             if number:
                 store.drop(maps_stage(number - 1))
+
+    def _run_networks(
+        self, job: MapJob, number: int, name: str, then: Callable[[int], Iterator[Call]] | None = None
+    ) -> None:
+        blocks = range(len(self.views[number].blocks))
+        self.runner.each(name, add_tiles, [(job, number, block) for block in blocks], waits=True, then=then)
+
+    def _recovery(self, maps: MapSource) -> Job:
+        return Job(self.store, maps, self.params, self.grid, self.grid.sampled(self.shape))
 
     def _nothing_found(self, job: Job) -> Warned:
         """Returns the warning about a result without objects."""

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 from cellserve_contract.params import SegmentParams
-from cellserve_preprocess import TILE, Region, Sections, TileGrid
+from cellserve_preprocess import Region, Sections, TileGrid
 from numpy.typing import NDArray
 
 from .store import Store
 
-MOST_TILES = 64
-"""Most tiles of a block."""
-MOST_BYTES = 32 << 20
-"""Most bytes of the sums of a block."""
+MOST_TILES = 16
+"""Most tiles of a block: their sums fit into one message of a server with the default limits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +41,10 @@ class TileBlocks:
     def of(cls, sections: Sections, params: SegmentParams) -> Self:
         """Returns blocks of about equal sides, as large as the limits allow."""
         grid = sections.grid(params)
-        most = min(MOST_TILES, MOST_BYTES // (3 * 4 * TILE * TILE))
         height, width = len(grid.starts_y), len(grid.starts_x)
-        rows = min(height, max(math.isqrt(most), most // width))
-        columns = min(width, most // rows)
-        depth = most // (rows * columns)
+        rows = min(height, max(math.isqrt(MOST_TILES), MOST_TILES // width))
+        columns = min(width, MOST_TILES // rows)
+        depth = MOST_TILES // (rows * columns)
         return cls(grid, _cut(sections.count, depth), _cut(height, rows), _cut(width, columns))
 
     def __len__(self) -> int:
@@ -73,16 +71,10 @@ class TileBlocks:
         """
         rows, columns = region
         sums = np.zeros((len(sections), 3, rows.stop - rows.start, columns.stop - columns.start), np.int32)
-        every = range(len(self.grid.starts_y)), range(len(self.grid.starts_x))
-        down = [(at, self.grid.part(some, every[1]).extent[0]) for at, some in enumerate(self.rows)]
-        across = [(at, self.grid.part(every[0], some).extent[1]) for at, some in enumerate(self.columns)]
-        along = [(at, slice(some.start, some.stop)) for at, some in enumerate(self.sections)]
         wanted = slice(sections.start, sections.stop), rows, columns
-        near = (_overlapping(parts, own) for parts, own in zip((along, down, across), wanted, strict=True))
-        for held in itertools.product(*near):
-            block = int(np.ravel_multi_index([at for at, _ in held], self._counts))
+        for block, held in self._near(wanted):
             place, source = [], []
-            for (_, part), own in zip(held, wanted, strict=True):
+            for part, own in zip(held, wanted, strict=True):
                 first, last = max(part.start, own.start), min(part.stop, own.stop)
                 place.append(slice(first - own.start, last - own.start))
                 source.append(slice(first - part.start, last - part.start))
@@ -90,6 +82,20 @@ class TileBlocks:
                 index.insert(1, slice(None))
             sums[tuple(place)] += store.map(stage, block, "sums")[tuple(source)]
         return sums
+
+    def near(self, sections: range, region: Region) -> list[int]:
+        """Returns the blocks whose sums are needed for a region of some sections."""
+        return [block for block, _ in self._near((slice(sections.start, sections.stop), *region))]
+
+    def _near(self, wanted: tuple[slice, slice, slice]) -> Iterator[tuple[int, list[slice]]]:
+        """Yields the blocks that share something with some sections, rows and columns, and what each holds."""
+        every = range(len(self.grid.starts_y)), range(len(self.grid.starts_x))
+        down = [(at, self.grid.part(some, every[1]).extent[0]) for at, some in enumerate(self.rows)]
+        across = [(at, self.grid.part(every[0], some).extent[1]) for at, some in enumerate(self.columns)]
+        along = [(at, slice(some.start, some.stop)) for at, some in enumerate(self.sections)]
+        near = (_overlapping(parts, own) for parts, own in zip((along, down, across), wanted, strict=True))
+        for held in itertools.product(*near):
+            yield int(np.ravel_multi_index([at for at, _ in held], self._counts)), [part for _, part in held]
 
 
 def _overlapping(parts: list[tuple[int, slice]], wanted: slice) -> list[tuple[int, slice]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -44,6 +46,31 @@ def test_pandas_reads_what_was_written_in_parts(tmp_path, monkeypatch, axes, reg
     assert [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)] == [14, 14, 7]
     assert file.schema_arrow.field("area").metadata[b"meaning"] == b"Number of pixels."
     assert json.loads(file.schema_arrow.metadata[b"PANDAS_ATTRS"])["axes"] == axes
+
+
+def test_pandas_is_not_imported_to_write(tmp_path):
+    """Its import takes half a second."""
+    program = (
+        "import sys\n"
+        "import numpy as np\n"
+        "from cellserve_contract.objects import columns\n"
+        "from cellserve_formats.table_parquet import TableParquetWriter\n"
+        "with TableParquetWriter(sys.argv[1], region='cells') as table:\n"
+        "    table.write({column.name: np.ones(3) for column in columns('YX')})\n"
+        "assert 'pandas' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "objects.parquet")], check=True)
+    assert len(pandas.read_parquet(tmp_path / "objects.parquet")) == 3
+
+
+def test_columns_of_unequal_lengths_are_refused(tmp_path):
+    values = objects(1, 3)
+    values["area"] = np.arange(2)
+    with (
+        pytest.raises(ValueError, match="length"),
+        TableParquetWriter(tmp_path / "objects.parquet", region="cells") as table,
+    ):
+        table.write(values)
 
 
 def test_a_table_without_objects(tmp_path):
