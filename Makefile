@@ -4,7 +4,7 @@
 #   make with CMD='...'   run a command beside the same servers, on free ports; it finds CELLSERVE_ADDRESS and CELLSERVE_HTTP_URL set
 #   make test    all checks and tests                                 make down    stop them
 #   make check   formatting, lint, types, architecture, contract      make proto   generate stubs, keywords and reference pages anew
-#   make bench   the figures of docs/performance.md; ONLY=name: one of them     make nightly the property tests, with fifty times the examples, chaos with 1,000 images, and a volume of 17 million voxels
+#   make bench   the figures of docs/performance.md; ONLY=name: one of them     make nightly the property tests, with fifty times the examples, chaos with 1,000 images, a volume of 17 million voxels, and ten kills of a run
 #   make docs    build the site into build/docs, and check its links
 #   make contract-freeze  the contract as it is becomes that of the version in pyproject.toml, which later versions must not break
 #   make chart-test, make rules-test                                  the parts of `make test` for the Helm chart and for the alerts
@@ -79,6 +79,7 @@ nightly: .venv/dev.done .venv-triton/done
 	HYPOTHESIS_PROFILE=nightly .venv/bin/python -m pytest tests/property tests/unit/formats tests/unit/gateway/test_codec.py --timeout=3600
 	CHAOS_IMAGES=1000 .venv/bin/python -m pytest tests/integration/gateway/test_chaos.py -s
 	LARGE_VOLUME=1 .venv/bin/python -m pytest tests/integration/gateway/test_large_volume.py -s
+	.venv/bin/python benchmarks/any_size.py kills --side 6000
 
 up: .venv/gateway.done .venv-triton/done
 	.venv/bin/python devtools/stack.py up

@@ -2,11 +2,13 @@
 
     python benchmarks/any_size.py memory --data DIR/data --side 20000
     python benchmarks/any_size.py kills --data DIR/data --side 8000 --kills 10
-    python benchmarks/any_size.py workers --data DIR/data --side 7000
+    python benchmarks/any_size.py blocks --data DIR/data --side 6000
+    python benchmarks/any_size.py workers --side 7000
 
 `memory` prints the peak memory of the whole process. `kills` ends a run by SIGKILL at random moments, starts it again
-each time, and compares the labels with those of an undisturbed run. The networks are tiny. `workers` compares
-one worker of a Dask cluster with three, beside a scripted server that takes a fixed time for each call.
+each time, and compares the labels with those of an undisturbed run. `blocks` compares the labels of several block
+sizes with those of one request. The networks are tiny, and compute in float32. `workers` compares one worker of a Dask
+cluster with three, beside a scripted server that takes a fixed time for each call.
 """
 
 from __future__ import annotations
@@ -26,18 +28,22 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
+import imagecodecs  # noqa: E402
 import numpy as np  # noqa: E402
 import zarr  # noqa: E402
+from cellserve import Client  # noqa: E402
 from cellserve_formats.ome_zarr import OmeZarrWriter  # noqa: E402
 from cellserve_proto import v1 as pb  # noqa: E402
 
-from large import CHUNK, command, tiny_service, write_mosaic  # noqa: E402
+from large import CHUNK, DIAMETER, command, tiny_service, write_mosaic  # noqa: E402
 from tests.clusters import dask_cluster  # noqa: E402
 from tests.unit.client.scripted_server import Service, start  # noqa: E402
 
 LABELS = "large_cp_masks.ome.zarr"
+SIDES = (256, 500, 1024)
+"""Of blocks, in pixels."""
 POLL_S = 0.1
-START_S = 2.0
+START_S = 1.0
 """Seconds before a run works on its first block."""
 DELAY_S = 3.0
 """Of the scripted server, for each call."""
@@ -46,8 +52,10 @@ DELAY_S = 3.0
 def main() -> int:
     """Command line; the exit status tells whether the promise is kept."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("memory", "kills", "workers"))
-    parser.add_argument("--data", type=Path, required=True, help="labelled data sets: <set>/train/<name>_img.png")
+    parser.add_argument("what", choices=("memory", "kills", "blocks", "workers"))
+    parser.add_argument(
+        "--data", type=Path, help="labelled data sets: <set>/train/<name>_img.png. Without: an example, repeated"
+    )
     parser.add_argument("--side", type=int, default=8000, help="of the image, in pixels")
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0, help="of the moments of the kills")
@@ -60,8 +68,13 @@ def main() -> int:
         if options.what == "workers":
             _write_squares(image, options.side)
             return _workers(folder, image)
-        write_mosaic(image, options.data, options.side)
+        if options.data:
+            write_mosaic(image, options.data, options.side)
+        else:
+            _write_example(image, options.side)
         with tiny_service(folder) as address:
+            if options.what == "blocks":
+                return _blocks(address, folder, image)
             run = command(address, image, folder / "undisturbed")
             seconds, peak = _watched(run)
             print(json.dumps({"side": options.side, "seconds": round(seconds, 1), "peak_gib": round(peak, 3)}))
@@ -70,12 +83,31 @@ def main() -> int:
             moments = random.Random(options.seed)
             disturbed = command(address, image, folder / "disturbed")
             for number in range(options.kills):
-                wait = START_S + moments.uniform(0, 1.4) * seconds / options.kills  # in all, less than one run
+                # In all, less than one run.
+                wait = START_S + moments.uniform(0, 1.4) * max(0.0, seconds - START_S) / options.kills
                 print(f"kill {number + 1} after {wait:.1f} s: {_killed(disturbed, wait)}", flush=True)
             subprocess.run(disturbed, check=True)
             different = _differences(folder / "undisturbed" / LABELS, folder / "disturbed" / LABELS)
             print(f"{different} pixels differ")
             return int(different > 0)
+
+
+def _blocks(address: str, folder: Path, image: Path) -> int:
+    """Compares the labels of one request with those of blocks of several sizes; returns 1 if a pixel differs."""
+    pixels = np.asarray(zarr.open_array(image / "0", mode="r"))
+    with Client(address, deadline_s=600) as client:
+        result = client.segment(pixels, diameter=DIAMETER)
+    print(f"one request: {len(result.objects)} objects", flush=True)
+    whole = folder / "whole"
+    zarr.create_array(whole / "0", data=result.labels, chunks=(CHUNK, CHUNK))
+    different = 0
+    for side in SIDES:
+        out = folder / f"blocks-{side}"
+        seconds, _ = _watched([*command(address, image, out), "--no-overlay", "--block-size", str(side)])
+        some = _differences(whole, out / LABELS)
+        print(f"blocks of {side} px: {seconds:.1f} s, {some} pixels differ", flush=True)
+        different += some
+    return int(different > 0)
 
 
 class Slow(Service):
@@ -89,6 +121,20 @@ class Slow(Service):
         """Answers after the fixed time."""
         time.sleep(DELAY_S)
         return super().RunNetworks(request, context)
+
+
+def _write_example(path: Path, side: int) -> None:
+    """Writes an example image, repeated."""
+    example = imagecodecs.imread(ROOT / "examples" / "images" / "nuclei_fluorescence.png")
+    writer = OmeZarrWriter(path, "YX", (side, side), example.dtype, chunks=(CHUNK, CHUNK))
+    for y in range(0, side, CHUNK):
+        for x in range(0, side, CHUNK):
+            region = slice(y, min(y + CHUNK, side)), slice(x, min(x + CHUNK, side))
+            rows, columns = (
+                np.arange(part.start, part.stop) % length for part, length in zip(region, example.shape, strict=True)
+            )
+            writer.write(region, example[np.ix_(rows, columns)])
+    writer.finish()
 
 
 def _write_squares(path: Path, side: int) -> None:
