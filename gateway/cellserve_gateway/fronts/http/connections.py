@@ -7,7 +7,7 @@ deadlines, and `guard` puts the same deadlines around the messages of an applica
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, get_args
 
@@ -106,6 +106,7 @@ class Connection(HttpToolsProtocol):
         self._alarm: asyncio.TimerHandle | None = None
         self._requests = 0  # more than one if the caller does not wait for answers (pipelining)
         self._allowed_bytes = MAX_HEADER_BYTES
+        self._granted = False  # whether the bytes of the next request are among those allowed
         self._written = asyncio.Event()
         self._written.set()
 
@@ -146,6 +147,13 @@ class Connection(HttpToolsProtocol):
         self._allowed_bytes -= len(data)
         super().data_received(data)
 
+    def on_headers_complete(self) -> None:
+        """Allows the body that a header declares: more of the body can come before the task of the request runs."""
+        super().on_headers_complete()
+        if not self._requests and not self._granted:
+            self._allowed_bytes = declared_bytes(self.scope) + MAX_HEADER_BYTES
+            self._granted = True
+
     def pause_writing(self) -> None:
         """Notes that bytes wait for the caller."""
         self._written.clear()
@@ -179,7 +187,9 @@ class Connection(HttpToolsProtocol):
         """Notes that a header is complete, and how long a body the header declares."""
         self._requests += 1
         self._end_idle()
-        self._allowed_bytes = body_bytes + MAX_HEADER_BYTES
+        if not self._granted:
+            self._allowed_bytes = body_bytes + MAX_HEADER_BYTES
+        self._granted = False
 
     def end_request(self) -> None:
         """Notes that a request has been answered."""
@@ -204,7 +214,7 @@ def is_last(message: Message) -> bool:
     return message["type"] == "http.response.body" and not message.get("more_body", False)
 
 
-def declared_bytes(scope: Scope) -> int:
+def declared_bytes(scope: Mapping[str, Any]) -> int:
     """Returns the declared length of a request's body: 0 if the header declares none."""
     return next((int(value) for name, value in scope["headers"] if name == b"content-length"), 0)
 

@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 import tifffile
-from cellserve_gateway.fronts.http.connections import Connections, Receive, Scope, Send
+from cellserve_gateway.fronts.http.connections import Connection, Connections, Receive, Scope, Send
 from cellserve_gateway.fronts.http.listener import HttpListener
 from cellserve_gateway.ops.metrics import Metrics
 
@@ -170,6 +170,37 @@ async def test_the_last_byte_of_an_answer_is_waited_for():
     assert not returned.is_set()
     await reader.readexactly(REFUSED)
     await asyncio.wait_for(returned.wait(), 5)
+    writer.close()
+    await listener.stop(1)
+
+
+async def test_a_body_that_comes_before_its_task_runs_is_not_greedy():
+    """TLS hands over what came behind the handshake in one step of the loop."""
+    body = b"a" * 100_000
+    received = bytearray()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        more = True
+        while more:
+            message = await receive()
+            received.extend(message.get("body", b""))
+            more = message.get("more_body", False)
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    def in_one_step(connection: Connection) -> None:
+        connection.data_received(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n" + body[:70_000])
+        connection.data_received(body[70_000:])
+
+    connections = Connections("http", Metrics(), limit=4, idle_s=5, stall_s=5)
+    listener = HttpListener(app, "127.0.0.1", 0, connections)
+    listener.start()
+    await until(lambda: listener._server.started)
+    reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+    await until(lambda: connections.idle)
+    in_one_step(next(iter(connections.idle)))
+    assert (await asyncio.wait_for(reader.readline(), 5)).startswith(b"HTTP/1.1 200")
+    assert received == body
     writer.close()
     await listener.stop(1)
 
