@@ -28,6 +28,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 from cellserve import Client, SegmentParams  # noqa: E402
 from cellserve_contract.model_card import Family  # noqa: E402
 from cellserve_contract.params import SegmentParams as Params  # noqa: E402
+from cellserve_contract.payload import NO_PAYLOAD  # noqa: E402
 from cellserve_gateway.app.decode import limits_of  # noqa: E402
 from cellserve_gateway.app.families import Families  # noqa: E402
 from cellserve_gateway.app.files import ImageFiles  # noqa: E402
@@ -36,7 +37,6 @@ from cellserve_gateway.app.params import DiameterSource  # noqa: E402
 from cellserve_gateway.app.results import Segmentation, Wanted  # noqa: E402
 from cellserve_gateway.fronts.grpc import codec  # noqa: E402
 from cellserve_gateway.fronts.grpc.answers import Result, fill_response  # noqa: E402
-from cellserve_gateway.fronts.grpc.wire import NO_PAYLOAD  # noqa: E402
 from cellserve_gateway.settings import Settings  # noqa: E402
 from cellserve_postprocess import (  # noqa: E402
     MapSums,

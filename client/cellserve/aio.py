@@ -10,7 +10,7 @@ from typing import Any, Never, Self, TypeVar, Unpack, overload
 
 import grpc
 import numpy as np
-from cellserve_contract.arrays import Detached
+from cellserve_contract.payload import Detached
 from cellserve_proto import v1 as pb
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub

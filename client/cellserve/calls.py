@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any, Protocol, TypeVar
 
-from cellserve_contract.arrays import Detached
+from cellserve_contract.payload import Detached
 from cellserve_proto import v1 as pb
 from cellserve_proto.v1 import segmentation_pb2
 
@@ -41,7 +41,7 @@ class ServiceCalls:
         self.run_networks = channel.unary_unary(
             f"/{SERVICE}/RunNetworks",
             request_serializer=Detached.serialize,
-            response_deserializer=pb.RunNetworksResponse.FromString,
+            response_deserializer=lambda data: Detached.parse(data, pb.RunNetworksResponse),
         )
         self.list_models = channel.unary_unary(
             f"/{SERVICE}/ListModels",

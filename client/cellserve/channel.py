@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from cellserve_contract.arrays import Detached
+from cellserve_contract.payload import Detached
 from google.protobuf.message import Message
 
 DEFAULT_ADDRESS = "localhost:50051"

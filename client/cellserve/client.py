@@ -9,7 +9,7 @@ from typing import Any, Never, Self, TypeVar, Unpack, overload
 
 import grpc
 import numpy as np
-from cellserve_contract.arrays import Detached
+from cellserve_contract.payload import Detached
 from cellserve_formats import Image
 from cellserve_proto import v1 as pb
 from grpc_health.v1 import health_pb2

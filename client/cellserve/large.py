@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 import grpc
-from cellserve_contract.arrays import Detached
 from cellserve_contract.chunks import LARGE_BYTES, Assembly, ChunkError, cut
+from cellserve_contract.payload import Detached
 from cellserve_proto import v1 as pb
 
 from . import messages

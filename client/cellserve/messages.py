@@ -10,8 +10,9 @@ from typing import Any, TypeVar, Unpack, cast
 
 import numpy as np
 from cellserve_contract import wire
-from cellserve_contract.arrays import Detached, Packing
+from cellserve_contract.arrays import Packing
 from cellserve_contract.params import PARAMETERS, ParameterError
+from cellserve_contract.payload import Detached
 from cellserve_contract.warnings import Warned, Warnings
 from cellserve_formats import EncodedImage, Image, PixelSize
 from cellserve_proto import v1 as pb

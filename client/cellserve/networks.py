@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from cellserve_contract.arrays import Detached, describe_array, view_array
+from cellserve_contract.arrays import describe_array, view_array
+from cellserve_contract.payload import Detached
 from cellserve_contract.tiles import MARGIN
 from cellserve_proto import v1 as pb
 from numpy.typing import NDArray
@@ -90,15 +91,16 @@ def networks_request(
     return Detached(message, ("planes", "data"), data)
 
 
-def decode_sums(message: pb.RunNetworksResponse, request: Detached[pb.RunNetworksRequest]) -> TileSums:
+def decode_sums(answer: Detached[pb.RunNetworksResponse], request: Detached[pb.RunNetworksRequest]) -> TileSums:
     """Unpacks the answer to a request.
 
     Raises:
         ServerError: The answer makes no sense.
     """
+    message = answer.message
     planes, _, height, width = request.message.planes.shape
     try:
-        sums: NDArray[Any] = view_array(message.sums)
+        sums: NDArray[Any] = view_array(message.sums, answer.data if answer.path else None)
     except ValueError as error:
         raise invalid_answer(str(error), message.request_id) from error
     if sums.dtype != np.int32 or sums.shape != (planes, 3, height, width):

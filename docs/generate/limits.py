@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cellserve_contract.chunks import CHUNK_BYTES, LARGE_BYTES
+from cellserve_contract.payload import MAX_STRUCTURE_BYTES
 from cellserve_contract.reasons import ErrorReason
 from cellserve_formats.image import MAX_INTENSITY
 from cellserve_formats.labels_png import MOST_OBJECTS
@@ -19,7 +20,6 @@ from cellserve_formats.lazy.tiff_source import MOST_CHUNK_BYTES
 from cellserve_formats.limits import DEFAULT_LIMITS
 from cellserve_gateway.app.decode import MAX_TIFF_METADATA_BYTES, MAX_TIFF_PAGES, MAX_TIFF_STRIP_BYTES
 from cellserve_gateway.app.parking import MOST, MOST_OF_A_CALLER
-from cellserve_gateway.fronts.grpc.wire import MAX_STRUCTURE_BYTES
 from cellserve_gateway.fronts.http.connections import MAX_HEADER_BYTES
 from cellserve_gateway.settings import MIB, PREFIX, Settings
 

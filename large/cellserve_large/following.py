@@ -54,18 +54,19 @@ def follow_block(maps: MapSource, box: Box, params: RecoveryParams) -> Ends:
         window = part.grown(halo, maps.shape)
         ends = stages.follow(maps.read(window), window.start, tuple(maps.shape), params, part.within(window))
         mine = sinks[part.within(box)]
-        open_ = mine == stages.ESCAPED
         ends = np.ascontiguousarray(ends[part.within(window)])
-        if not open_.all():
-            ends = np.where(open_, ends, -1)
-        index = stages.count(ends, window.shape).ravel()
-        places = np.flatnonzero(index)
+        if found:  # the others are known from a smaller window
+            known = mine != stages.ESCAPED
+            ends[known] = -1
+        places, pixels = stages.sinks(ends, window.shape)
         positions.append(window.to_image(places, maps.shape))
-        counts.append(index[places])
-        index[places] = np.arange(found, found + places.size)
+        counts.append(pixels)
+        if found:
+            ends[ends >= 0] += found
+            ends[known] = mine[known]
+        mine[...] = ends
         found += places.size
-        np.copyto(mine, np.where(ends < 0, ends, index[ends]), where=open_)
-        todo += [(tile, 2 * halo) for tile in _escaped(mine, part)]
+        todo += [(tile, 2 * halo) for tile in _escaped(ends, part)]
     return Ends(sinks, np.concatenate(positions), np.concatenate(counts))
 
 

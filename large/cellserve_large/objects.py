@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from cellserve_contract.params import RecoveryParams
 from cellserve_postprocess import stages
 from numpy.typing import NDArray
 
@@ -28,15 +27,30 @@ class Extents:
     boxes: NDArray[np.int32]
 
 
-def measure_block(labels: NDArray[np.int32], box: Box) -> Extents:
-    """Returns the extents of the objects of a block of the label image, as far as they lie in the block."""
-    first = int(labels.min(initial=np.iinfo(np.int32).max, where=labels > 0))
-    last = int(labels.max(initial=0))
-    # Numbers of one block lie close together.
-    areas, boxes = stages.measure_extents(np.maximum(labels - (first - 1), 0), max(0, last - first + 1))
+def local_numbers(numbers: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Returns the objects of a block, int32 [n], ascending, and for each of some numbers its place there, from 1.
+
+    Args:
+        numbers: int32, objects; 0 for none, whose place is 0.
+    """
+    present = np.unique(numbers)
+    places = np.searchsorted(present, numbers)
+    if present.size and present[0] == 0:
+        return present[1:], places.astype(np.int32)
+    return present, (places + 1).astype(np.int32)
+
+
+def measure_block(labels: NDArray[np.int32], numbers: NDArray[np.int32], box: Box) -> Extents:
+    """Returns the extents of the objects of a block of the label image, as far as they lie in the block.
+
+    Args:
+        labels: int32, the block; an object has its place in `numbers`, from 1.
+        numbers: int32, the objects.
+        box: of the block.
+    """
+    areas, boxes = stages.measure_extents(labels, numbers.size)
     present = np.flatnonzero(areas)
-    boxes = boxes[present] + np.array(2 * box.start, np.int32)
-    return Extents((present + first).astype(np.int32), areas[present], boxes)
+    return Extents(numbers[present], areas[present], boxes[present] + np.array(2 * box.start, np.int32))
 
 
 def join_extents(parts: Iterable[Extents], count: int, axes: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
@@ -74,34 +88,13 @@ class Sample:
 
     Attributes:
         box: of the part in the label image.
-        labels: int32, the objects before any is dropped.
+        labels: int32, some objects numbered 1..n; others are 0.
         logit: float32, logit of the cell probability at the centre of each pixel.
     """
 
     box: Box
     labels: NDArray[np.int32]
     logit: NDArray[np.float32]
-
-
-def flow_errors(
-    labels: NDArray[np.int32],
-    maps: NDArray[np.float32],
-    box: Box,
-    numbers: NDArray[np.int32],
-    spans: NDArray[np.int32],
-    params: RecoveryParams,
-) -> NDArray[np.float32]:
-    """Returns the flow errors of objects, float32 [n].
-
-    Args:
-        labels: int32, the objects in the box, at the scale of the maps.
-        maps: float32, the maps of the box.
-        box: contains all these objects.
-        numbers: int32 [n], objects.
-        spans: int32 [n, 2 * axes], their bounding boxes at the scale of the maps.
-        params: validated parameters.
-    """
-    return stages.flow_errors(_renumbered(labels, numbers), spans - np.array(2 * box.start, np.int32), maps, params)
 
 
 def measure_holes(
@@ -111,12 +104,12 @@ def measure_holes(
 
     Args:
         sample: contains all these objects.
-        numbers: int32 [n], objects, ascending.
+        numbers: int32 [n], the objects 1..n of the sample, ascending.
         boxes: int32 [n, 2 * axes], their bounding boxes in the label image.
         shape: of the label image.
         fill: whether holes are looked for.
     """
-    labels = _renumbered(sample.labels, numbers)
+    labels = sample.labels
     sums = stages.probability_sums(labels, sample.logit, numbers.size)
     if not fill:
         return sums, Holes(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0))
@@ -129,11 +122,12 @@ def measure_holes(
     return sums, Holes(sample.box.to_image(places, shape), numbers[filled.ravel()[places] - 1], probabilities)
 
 
-def _renumbered(labels: NDArray[np.int32], numbers: NDArray[np.int32]) -> NDArray[np.int32]:
-    """The label image with only these objects, numbered 1..n."""
+def select(labels: NDArray[np.int32], numbers: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Leaves only these objects in a label image, numbered 1..n, in place; returns the label image."""
     new = np.zeros(max(int(labels.max(initial=0)), int(numbers.max(initial=0))) + 1, np.int32)
     new[numbers] = np.arange(1, numbers.size + 1)
-    return new[labels]
+    stages.renumber(labels, new)
+    return labels
 
 
 def fill_block(
@@ -142,10 +136,10 @@ def fill_block(
     """Give background of a block to the objects that enclose it, in place.
 
     Args:
-        labels: int32, the block of the label image, objects by their final numbers.
+        labels: int32, the block of the label image.
         box: of the block.
         shape: of the label image.
-        holes: of all objects whose holes reach into the block, with final numbers; 0 where an object was dropped.
+        holes: of all objects whose holes reach into the block, numbered as the labels; 0 where an object was dropped.
         sizes: int64 [h], pixels of the bounding box of the object that encloses each; the smallest comes first.
 
     Returns:
@@ -162,12 +156,8 @@ def fill_block(
     return Holes(holes.positions[filled], holes.numbers[filled], holes.probabilities[filled])
 
 
-def sum_block(labels: NDArray[np.int32], box: Box) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Returns the objects of a block, int32 [n], and their pixels and sums of coordinates, int64 [n, 1 + axes]."""
-    first = int(labels.min(initial=np.iinfo(np.int32).max, where=labels > 0))
-    last = int(labels.max(initial=0))
-    sums = stages.place_sums(np.maximum(labels - (first - 1), 0), max(0, last - first + 1))
-    present = np.flatnonzero(sums[:, 0])
-    sums = sums[present]
+def sum_block(labels: NDArray[np.int32], count: int, box: Box) -> NDArray[np.int64]:
+    """Returns the pixels and the sums of coordinates of the objects 1..count of a block, int64 [count, 1 + axes]."""
+    sums = stages.place_sums(labels, count)
     sums[:, 1:] += sums[:, :1] * np.array(box.start)
-    return (present + first).astype(np.int32), sums
+    return sums

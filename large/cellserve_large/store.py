@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import math
+import mmap
 import os
 import shutil
 import uuid
@@ -72,13 +73,11 @@ class Store:
 
     def map(self, stage: str, name: int | str, key: str) -> NDArray[Any]:
         """Returns an array of a result, mapped from its file: only what is used of it is read."""
-        path = self._path(stage, name)
-        with path.open("rb") as file:
+        with self._path(stage, name).open("rb") as file:
             dtype, shape, place = json.loads(file.readline())[key]
-            first = file.tell()
-        if math.prod(shape) == 0:  # cannot be mapped
-            return np.empty(shape, dtype)
-        return np.memmap(path, dtype, "r", first + place, tuple(shape))
+            place += file.tell()
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return np.frombuffer(content, dtype, math.prod(shape), place).reshape(shape)
 
     def read(
         self, stage: str, key: str, grid: Grid, box: Box, dtype: Any, components: tuple[int, ...] = ()

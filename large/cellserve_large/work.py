@@ -101,19 +101,21 @@ def label(job: Job, block: int, targets: list[int]) -> None:
         )
         here = np.flatnonzero(blocks == target)
         numbers[here] = regions.look_up(positions[here], known, found)
-    labels = numbers[job.store.map("sinks", block, "sinks")]
-    box = job.grid.box(block)
-    extents = spans = objects.measure_block(labels, box)
-    sampled = {}
+    found, places = objects.local_numbers(numbers)
+    (labels,) = job.store.load("sinks", block, "sinks")
+    stages.renumber(labels, places)
+    box, images = job.grid.box(block), {"labels": labels}
+    extents = spans = objects.measure_block(labels, found, box)
     if job.sampled:
         small = job.label_grid.box(block)
-        sampled["sampled"] = labels[np.ix_(*_centres(job, small, box))]
-        extents = objects.measure_block(sampled["sampled"], small)
+        images["sampled"] = np.ascontiguousarray(labels[np.ix_(*_centres(job, small, box))])
+        extents = objects.measure_block(images["sampled"], found, small)
+    for image in images.values():
+        stages.renumber(image, np.concatenate([np.zeros(1, np.int32), found]))
     job.store.save(
         "labels",
         block,
-        labels=labels,
-        **sampled,
+        **images,
         numbers=extents.numbers,
         areas=extents.areas,
         boxes=extents.boxes,
@@ -157,16 +159,17 @@ def _measure(
     job: Job, numbers: NDArray[np.int32], spans: NDArray[np.int32], boxes: NDArray[np.int32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float64], Holes]:
     box = Box.around(spans)
-    labels = job.store.read("labels", "labels", job.grid, box, np.int32)
+    labels = objects.select(job.store.read("labels", "labels", job.grid, box, np.int32), numbers)
     maps = job.maps.read(box)
-    errors = objects.flow_errors(labels, maps, box, numbers, spans, job.params)
+    errors = stages.flow_errors(labels, spans - np.array(2 * box.start, np.int32), maps, job.params)
     assert job.params.flow_threshold is not None  # resolved
     kept = errors <= job.params.flow_threshold if job.params.flow_threshold > 0 else np.ones(numbers.size, np.bool_)
     sample = Sample(box, labels, maps[-1])
     if job.sampled:
         small = Box.around(boxes)
-        sampled = job.store.read("labels", "sampled", job.label_grid, small, np.int32)
+        sampled = objects.select(job.store.read("labels", "sampled", job.label_grid, small, np.int32), numbers)
         sample = Sample(small, sampled, read_logit(job, small))
+    objects.select(sample.labels, np.flatnonzero(kept).astype(np.int32) + 1)
     sums = np.zeros(numbers.size)
     sums[kept], holes = objects.measure_holes(
         sample, numbers[kept], boxes[kept], job.label_grid.shape, job.params.fill_holes
@@ -191,9 +194,8 @@ def finish(job: Job, block: int, sources: list[int]) -> None:
     if job.store.has("masks", block):
         return
     box, shape = job.label_grid.box(block), job.label_grid.shape
-    labels = job.store.map("labels", block, "sampled" if job.sampled else "labels")
+    labels, inside = job.store.load("labels", block, "sampled" if job.sampled else "labels", "numbers")
     final = job.store.map("objects", "kept", "final")
-    labels = np.array(final[: int(labels.max(initial=0)) + 1])[labels]
     tables = [job.store.load("measured", s, "hole_positions", "hole_numbers", "hole_probabilities") for s in sources]
     positions, numbers, probabilities = (
         np.concatenate([np.empty(0, dtype), *columns])
@@ -204,15 +206,20 @@ def finish(job: Job, block: int, sources: list[int]) -> None:
     boxes = job.store.map("objects", "large enough", "boxes")[numbers - 1].astype(np.int64)
     axes = len(shape)
     sizes = np.prod(boxes[:, axes:] - boxes[:, :axes], axis=1)
-    filled = objects.fill_block(labels, box, shape, Holes(positions, final[numbers], probabilities), sizes)
-    numbers, sums = objects.sum_block(labels, box)
+    found, places = objects.local_numbers(final[np.concatenate([inside, numbers])])
+    table = np.zeros(int(inside.max(initial=0)) + 1, np.int32)
+    table[inside] = places[: inside.size]
+    stages.renumber(labels, table)
+    filled = objects.fill_block(labels, box, shape, Holes(positions, places[inside.size :], probabilities), sizes)
+    sums = objects.sum_block(labels, found.size, box)
+    stages.renumber(labels, np.concatenate([np.zeros(1, np.int32), found]))
     job.store.save(
         "masks",
         block,
         masks=labels.astype(label_type(job.store.map("objects", "kept", "errors").size)),
-        numbers=numbers,
+        numbers=found,
         sums=sums,
-        filled=filled.numbers,
+        filled=found[filled.numbers - 1],
         probabilities=filled.probabilities,
     )
 

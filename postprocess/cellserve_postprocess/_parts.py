@@ -4,6 +4,38 @@ import numpy as np
 from cellserve_preprocess.jit import kernel
 from numpy.typing import NDArray
 
+from ._tracking import ESCAPED
+
+
+@kernel
+def mark_escaped(ends: NDArray[np.int32], outside: NDArray[np.bool_]) -> None:
+    """Write ESCAPED for the pixels that end at some positions, in place.
+
+    Args:
+        ends: int32 of any shape, flat indices; negative where no pixel was followed.
+        outside: bool, the positions.
+    """
+    flat_ends = ends.ravel()
+    flat_outside = outside.ravel()
+    for i in range(flat_ends.size):
+        if flat_ends[i] >= 0 and flat_outside[flat_ends[i]]:
+            flat_ends[i] = ESCAPED
+
+
+@kernel
+def number_ends(ends: NDArray[np.int32], numbers: NDArray[np.int32]) -> None:
+    """Give the pixels the numbers of the positions they end at, in place.
+
+    Args:
+        ends: int32 of any shape, flat indices; negative where no pixel was followed, which stays.
+        numbers: int32, of the positions.
+    """
+    flat_ends = ends.ravel()
+    flat_numbers = numbers.ravel()
+    for i in range(flat_ends.size):
+        if flat_ends[i] >= 0:
+            flat_ends[i] = flat_numbers[flat_ends[i]]
+
 
 @kernel
 def label_components(counts: NDArray[np.int32], least: int, labels: NDArray[np.int32]) -> int:

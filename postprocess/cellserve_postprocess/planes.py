@@ -8,7 +8,8 @@ from cellserve_parallel import ThreadGroup, bands
 from numpy.typing import NDArray
 
 from ._arrays import FLOW_SCALE
-from ._tracking import ESCAPED, SQUARE, find_traps, follow_bilinear, follow_nearest, keep
+from ._parts import mark_escaped
+from ._tracking import SQUARE, find_traps, follow_bilinear, follow_nearest, keep
 
 
 def follow_plane(maps: NDArray[np.float32], params: RecoveryParams, threads: ThreadGroup) -> NDArray[np.int32]:
@@ -70,7 +71,7 @@ def follow_window(
     if rim:
         outside = np.zeros(ends.shape, np.bool_)
         _fill(outside, ends.shape, rim, True)
-        ends[outside.ravel()[ends] & (ends >= 0)] = ESCAPED
+        mark_escaped(ends, outside)
     return ends
 
 

@@ -336,6 +336,19 @@ def label_components(counts: NDArray[np.int32], least: int) -> NDArray[np.int32]
         labels = lowest
 
 
+def mark_escaped(ends: NDArray[np.int32], outside: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """The ends of pixels; -2 where they lie at some positions."""
+    return np.where((ends >= 0) & outside.ravel()[np.maximum(ends, 0)], -2, ends).astype(np.int32)
+
+
+def sinks(ends: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int32]]:
+    """For each pixel the index of its sink, or what it has below 0; the positions of the sinks; the pixels of each."""
+    positions, indices, counts = np.unique(ends, return_inverse=True, return_counts=True)
+    none = np.searchsorted(positions, 0)
+    numbered = np.where(ends < 0, ends, indices.reshape(ends.shape) - none).astype(np.int32)
+    return numbered, positions[none:].astype(np.int64), counts[none:].astype(np.int32)
+
+
 def sum_places(labels: NDArray[np.int32], count: int) -> NDArray[np.int64]:
     """Pixels of each object, and the sums of their coordinates."""
     sums = np.zeros((count, 1 + labels.ndim), np.int64)

@@ -14,7 +14,8 @@ from ._clustering import REGION_COUNT, SEED_REACH, count_ends
 from ._clustering import find_seeds as seeds_in_rows
 from ._clustering import grow_rounds as grow_in_volume
 from ._labels import moments
-from ._parts import label_components, sum_places
+from ._labels import renumber as renumber_rows
+from ._parts import label_components, number_ends, sum_places
 from ._tracking import ESCAPED
 from ._window import window_of
 from .masks import SeedRule, seed_rule
@@ -25,7 +26,6 @@ __all__ = [
     "SEED_REACH",
     "SeedRule",
     "components",
-    "count",
     "equivalent_diameter",
     "fill_holes",
     "find_seeds",
@@ -36,7 +36,9 @@ __all__ = [
     "neighbours",
     "place_sums",
     "probability_sums",
+    "renumber",
     "seed_rule",
+    "sinks",
 ]
 
 
@@ -71,24 +73,34 @@ def follow(
     return volumes.follow_window(maps, window, params, threads, (planes_, rows, columns))
 
 
-def count(ends: NDArray[np.int32], shape: tuple[int, ...]) -> NDArray[np.int32]:
-    """Count the pixels that end at each position of a window of that shape; int32 of that shape.
+def sinks(ends: NDArray[np.int32], shape: tuple[int, ...]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Number the positions of a window at which pixels end.
 
     Args:
-        ends: int32 of any shape, flat indices in the window; negative where no pixel was followed.
+        ends: int32 of any shape, flat indices in the window; overwritten by the indices of the sinks. Negative values
+            mean that no pixel was followed, and stay.
         shape: of the window.
+
+    Returns:
+        int64 [n] flat index in the window of each sink, ascending; int32 [n] pixels that end in each.
     """
     counts = np.zeros(shape, np.int32)
     rows = as_rows(ends)
     count_ends(rows, 0, rows.shape[0], as_rows(counts))
-    return counts
+    flat = counts.ravel()
+    places = np.flatnonzero(flat)
+    pixels = flat[places]
+    flat[places] = np.arange(places.size)
+    number_ends(ends, flat)
+    return places, pixels
 
 
 def find_seeds(counts: NDArray[np.int32], rule: SeedRule) -> NDArray[np.int32]:
     """Flat indices of the positions that found objects, ascending.
 
     Args:
-        counts: int32, of `count`. Beyond the array no pixel ends: near its sides there may be seeds that are none.
+        counts: int32, number of pixels that end at each position. Beyond the array no pixel ends: near its sides there
+            may be seeds that are none.
         rule: how many pixels found an object.
     """
     volume = as_volume(counts)
@@ -99,7 +111,7 @@ def grow_rounds(counts: NDArray[np.int32], seeds: NDArray[np.int32], rule: SeedR
     """Let the region of each seed grow through its dense neighbours, the largest seed first (Cellpose).
 
     Args:
-        counts: int32, of `count`; overwritten.
+        counts: int32, as of `find_seeds`; overwritten.
         seeds: int32, flat indices, ascending.
         rule: how often regions grow.
 
@@ -150,6 +162,17 @@ def flow_errors(
     return masks.measure_errors(
         as_volume(labels), numbers, _volume_boxes(boxes), kernel_floats(maps), params, ThreadGroup()
     )
+
+
+def renumber(labels: NDArray[np.int32], numbers: NDArray[np.int32]) -> None:
+    """Give objects other numbers, in place.
+
+    Args:
+        labels: int32, -1..N; the last number is for -1.
+        numbers: int32 [N + 1] or longer, the new number of each; 0 drops an object.
+    """
+    rows = as_rows(labels)
+    renumber_rows(rows, numbers, 0, rows.shape[0])
 
 
 def fill_holes(labels: NDArray[np.int32], boxes: NDArray[np.int32]) -> None:

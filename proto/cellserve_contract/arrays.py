@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 import zlib
-from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 from cellserve_proto import v1 as pb
-from google.protobuf.message import Message
 from numpy.typing import NDArray
 
 from .packing import PackingError, inflate
 
 Packing = Literal["none", "zlib"]
-M = TypeVar("M", bound=Message)
 
 DTYPES: dict[int, np.dtype[Any]] = {
     pb.DATA_TYPE_UINT8: np.dtype("u1"),
@@ -35,7 +32,6 @@ PACK_LABELS_ABOVE = 1 << 20
 ZLIB_LEVEL = 1
 """Label images shrink twentyfold at the fastest level already; images gain 60 % of what level 9 gains."""
 
-_LENGTH_DELIMITED = 2  # wire type of bytes and messages
 _NUMBERS = {dtype.newbyteorder("="): number for number, dtype in DTYPES.items()}
 _PACKINGS: dict[Packing, pb.Compression] = {"none": pb.COMPRESSION_NONE, "zlib": pb.COMPRESSION_ZLIB}
 
@@ -50,37 +46,6 @@ class ArrayError(ValueError):
     def __init__(self, message: str, kind: Literal["type", "size", "packing"]) -> None:
         super().__init__(message)
         self.kind = kind
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Detached(Generic[M]):
-    """A message whose one large field is kept outside until the message is sent: its bytes are then copied once.
-
-    Attributes:
-        message: The message, complete but for the large field.
-        path: Names of the fields that lead from the message to the large field.
-        data: The content of the large field; the caller's own memory where possible.
-    """
-
-    message: M
-    path: tuple[str, ...]
-    data: bytes | memoryview
-
-    def serialize(self) -> bytes:
-        """Returns the bytes of the whole message.
-
-        The large field comes last in its message, and so does each message around it. Every message occurs once:
-        protobuf's parsers merge a message that occurs twice, but others keep the last one only (protobuf.js 7).
-        """
-        return b"".join((self._head(), self.data))
-
-    def byte_size(self) -> int:
-        """Returns the number of bytes of the whole message."""
-        return len(self._head()) + len(self.data)
-
-    def _head(self) -> bytes:
-        """Returns the bytes of the whole message before the content of the large field."""
-        return _head(self.message, self.path, len(self.data)) if self.path else self.message.SerializeToString()
 
 
 def describe_array(message: pb.Array, array: NDArray[Any], packing: Packing = "none") -> bytes | memoryview:
@@ -165,26 +130,3 @@ def packing_of_labels(compression: int, size: int) -> Packing:
     if compression == pb.COMPRESSION_UNSPECIFIED:
         return "zlib" if size >= PACK_LABELS_ABOVE else "none"
     return "zlib" if compression == pb.COMPRESSION_ZLIB else "none"
-
-
-def _head(message: Message, path: tuple[str, ...], size: int) -> bytes:
-    """Returns the bytes of a message before the content of the last field of a path, which has this size."""
-    name, *inner = path
-    rest, content = message, b""
-    if inner:
-        content = _head(getattr(message, name), tuple(inner), size)
-        rest = type(message)()
-        rest.CopyFrom(message)
-        rest.ClearField(name)
-    tag = message.DESCRIPTOR.fields_by_name[name].number << 3 | _LENGTH_DELIMITED
-    return rest.SerializeToString() + _varint(tag) + _varint(len(content) + size) + content
-
-
-def _varint(number: int) -> bytes:
-    """Returns a number as protobuf writes it: seven bits a byte, the lowest first."""
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)

@@ -3,6 +3,7 @@
 import numpy as np
 from cellserve_large.union import union
 from cellserve_postprocess import reference, stages
+from cellserve_postprocess._parts import mark_escaped
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -18,6 +19,28 @@ def test_components_of_dense_positions(counts):
 @given(labels=hnp.arrays(np.int32, SHAPES, elements=st.integers(0, 4)))
 def test_sums_of_places(labels):
     np.testing.assert_array_equal(stages.place_sums(labels, 4), reference.sum_places(labels, 4))
+
+
+@given(data=st.data(), shape=SHAPES)
+def test_ends_and_their_sinks(data, shape):
+    size = int(np.prod(shape))
+    ends = data.draw(hnp.arrays(np.int32, shape, elements=st.integers(-2, size - 1)))
+    outside = data.draw(hnp.arrays(np.bool_, shape))
+    expected = reference.mark_escaped(ends, outside)
+    mark_escaped(ends, outside)
+    np.testing.assert_array_equal(ends, expected)
+    numbered, *expected = reference.sinks(ends)
+    for found, array in zip(stages.sinks(ends, shape), expected, strict=True):
+        np.testing.assert_array_equal(found, array)
+    np.testing.assert_array_equal(ends, numbered)
+
+
+@given(labels=hnp.arrays(np.int32, SHAPES, elements=st.integers(-1, 4)))
+def test_other_numbers(labels):
+    numbers = np.array([0, 7, 0, 9, 1, 5], np.int32)
+    expected = numbers[labels]
+    stages.renumber(labels, numbers)
+    np.testing.assert_array_equal(labels, expected)
 
 
 @given(count=st.integers(1, 30), data=st.data())

@@ -12,7 +12,7 @@ import cellserve
 import httpx
 import imagecodecs
 import numpy as np
-from cellserve_contract.arrays import Detached
+from cellserve_contract.payload import Detached
 
 from .conftest import Gateway
 

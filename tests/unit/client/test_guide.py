@@ -72,4 +72,6 @@ def test_the_disk_shows_the_colours_of_flows():
     y, x = np.mgrid[-75:76, -75:76] / 70
     inside = np.hypot(y, x) <= 1
     expected = np.where(inside[..., np.newaxis], draw_flows(np.stack([y, x])), 255)
-    np.testing.assert_array_equal(read_image(PAGE.with_name("flow_colours.png")).pixels, expected)
+    # Processors differ in the last digit of an angle.
+    found = read_image(PAGE.with_name("flow_colours.png")).pixels
+    np.testing.assert_allclose(found.astype(int), expected, rtol=0, atol=1)

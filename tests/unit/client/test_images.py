@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from cellserve import EncodedImage, Image
 from cellserve.images import decode_array, describe_image, with_axes
-from cellserve_contract.arrays import Detached
+from cellserve_contract.payload import Detached
 from cellserve_formats import PixelSize
 from cellserve_proto import v1 as pb
 from hypothesis import given

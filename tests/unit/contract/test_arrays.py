@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
-from cellserve_contract.arrays import DTYPES, ArrayError, Detached, describe_array, fill_array, view_array
+from cellserve_contract.arrays import DTYPES, ArrayError, describe_array, fill_array, view_array
 from cellserve_contract.packing import PackingError, inflate
 from cellserve_proto import v1 as pb
 from hypothesis import given
@@ -64,22 +64,6 @@ def test_zlib_streams():
     for damaged in (packed[:-1], packed + b"more", b"no"):
         with pytest.raises(PackingError):
             inflate(damaged, 100)
-
-
-@given(st.binary(max_size=300) | st.integers(0, 3).map(lambda n: bytes(128**n)), st.text("ZYX", max_size=3))
-def test_a_detached_field_arrives_in_its_place(data, axes):
-    """Each message occurs once in the bytes, so that they are as long as protobuf's own."""
-    message = pb.SegmentStreamRequest(frame_id="f")
-    message.request.image.raw.axes = axes
-    message.request.image.raw.pixels.shape.extend([len(data)])
-    message.request.image.pixel_size.y_um = 2
-    detached = Detached(message, ("request", "image", "raw", "pixels", "data"), memoryview(data))
-    whole = detached.serialize()
-    assert detached.byte_size() == len(whole)
-    message.request.image.raw.pixels.data = data
-    assert pb.SegmentStreamRequest.FromString(whole) == message
-    if data:  # protobuf leaves out an empty field
-        assert len(whole) == message.ByteSize()
 
 
 def test_only_arrays_of_another_layout_are_copied():

@@ -9,6 +9,7 @@ import pytest
 from cellserve_contract.arrays import PACK_LABELS_ABOVE, fill_array, view_array
 from cellserve_contract.model_card import Family, NetworkFile
 from cellserve_contract.params import ParameterError, SegmentParams
+from cellserve_contract.payload import NO_PAYLOAD
 from cellserve_contract.sizes import with_recovery_defaults
 from cellserve_contract.warnings import WarningKind
 from cellserve_gateway.app.context import Priority
@@ -19,7 +20,6 @@ from cellserve_gateway.app.results import Segmentation
 from cellserve_gateway.errors import InvalidImage, InvalidRequest, NotImplementedYet
 from cellserve_gateway.fronts.grpc import answers, codec
 from cellserve_gateway.fronts.grpc.answers import Result
-from cellserve_gateway.fronts.grpc.wire import NO_PAYLOAD
 from cellserve_gateway.settings import Settings
 from cellserve_postprocess import ObjectTable, measure_objects
 from cellserve_proto import v1 as pb

@@ -14,12 +14,12 @@ import pytest
 import tifffile
 from cellserve import CellServeError, EncodedImage
 from cellserve.messages import Template
+from cellserve_contract.payload import NO_PAYLOAD
 from cellserve_formats import Limits
 from cellserve_gateway.app.decode import Decoded
 from cellserve_gateway.app.files import ImageFiles
 from cellserve_gateway.errors import ServiceError
 from cellserve_gateway.fronts.grpc.codec import ImageDecoder
-from cellserve_gateway.fronts.grpc.wire import NO_PAYLOAD
 from cellserve_gateway.fronts.http.uploads import Upload
 from cellserve_gateway.settings import Settings
 from cellserve_parallel import CancellationToken

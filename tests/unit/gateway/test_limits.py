@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from cellserve.large import LargeCall
 from cellserve.messages import Template, decode_limits
+from cellserve_contract.payload import NO_PAYLOAD
 from cellserve_gateway import __version__
 from cellserve_gateway.app.limits import ServiceLimits
 from cellserve_gateway.errors import ServiceError
 from cellserve_gateway.fronts.grpc.call import Call
 from cellserve_gateway.fronts.grpc.receiver import Received
 from cellserve_gateway.fronts.grpc.service import SERVICE, SegmentationService
-from cellserve_gateway.fronts.grpc.wire import NO_PAYLOAD
 from cellserve_gateway.settings import Settings
 from cellserve_preprocess import ParameterError
 from cellserve_proto import v1 as pb

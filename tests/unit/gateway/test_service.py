@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from cellserve.networks import networks_request
-from cellserve_contract.arrays import Detached
 from cellserve_contract.chunks import Assembly, cut
+from cellserve_contract.payload import NO_PAYLOAD, Detached, Payload
 from cellserve_gateway.app import diameter as diameter_module
 from cellserve_gateway.app import pipeline as pipeline_module
 from cellserve_gateway.app import tile_sums
@@ -20,7 +20,6 @@ from cellserve_gateway.fronts.grpc import answers, codec, large
 from cellserve_gateway.fronts.grpc.call import Call
 from cellserve_gateway.fronts.grpc.receiver import Received
 from cellserve_gateway.fronts.grpc.service import SERVICE, SegmentationService
-from cellserve_gateway.fronts.grpc.wire import NO_PAYLOAD, Payload
 from cellserve_gateway.settings import Settings
 from cellserve_postprocess import MapSums
 from cellserve_preprocess import TileGrid
@@ -147,7 +146,7 @@ async def test_our_code_copies_no_pixels_on_the_event_loop(monkeypatch, chunks):
 async def test_nor_does_it_copy_planes_there(monkeypatch):
     functions = {
         codec: ("to_planes",),
-        answers: ("fill_sums",),
+        answers: ("sums_response",),
         tile_sums: ("_filled_up", "tile_weights"),
         MapSums: ("add",),
         TileGrid: ("cut",),
@@ -159,7 +158,7 @@ async def test_nor_does_it_copy_planes_there(monkeypatch):
         service = SegmentationService(Settings(), made.segmenter, made.admission)
         received = Received(sent.message, Payload("planes.data", sent.data), made.admission.reservation())
         answer = await service.RunNetworks(received, made.context)
-    assert list(answer.sums.shape) == [2, 3, 50, 60]
+    assert list(answer.message.sums.shape) == [2, 3, 50, 60]
     check_observed(threads, 6)
 
 

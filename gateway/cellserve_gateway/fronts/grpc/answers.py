@@ -8,8 +8,9 @@ from importlib import metadata
 from typing import Any
 
 from cellserve_contract import wire
-from cellserve_contract.arrays import Packing, fill_array, packing_of_labels
+from cellserve_contract.arrays import Packing, describe_array, fill_array, packing_of_labels
 from cellserve_contract.model_card import Family
+from cellserve_contract.payload import Detached
 from cellserve_contract.warnings import WarningKind
 from cellserve_formats import PixelSize
 from cellserve_proto import v1 as pb
@@ -136,11 +137,12 @@ def diameter_response(estimate: DiameterEstimate, request_id: str) -> pb.Estimat
     return response
 
 
-def fill_sums(message: pb.RunNetworksResponse, found: TileSums) -> None:
-    """Fills an answer with the sums of tiles, complete but for its id; `message` is empty."""
-    message.model.CopyFrom(model_version(found.family, found.network))
-    message.server_version = SERVER_VERSION
-    fill_array(message.sums, found.sums)
+def sums_response(found: TileSums, request_id: str) -> Detached[pb.RunNetworksResponse]:
+    """Returns the answer with the sums of tiles."""
+    message = pb.RunNetworksResponse(
+        request_id=request_id, model=model_version(found.family, found.network), server_version=SERVER_VERSION
+    )
+    return Detached(message, ("sums", "data"), describe_array(message.sums, found.sums))
 
 
 def timing(seconds: Timing, total_s: float) -> pb.Timing:

@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
+from cellserve_contract.payload import Detached
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 
@@ -72,13 +74,14 @@ class Call:
         if self.observer:
             self.observer.failed(self.method.name, error)
 
-    async def encode(self, message: Message, context: RequestContext) -> bytes:
+    async def encode(self, message: Message | Detached[Any], context: RequestContext) -> bytes:
         """Returns a serialized answer.
 
         Raises:
             AnswerTooLarge: The answer exceeds the limit of a message.
         """
-        size, limit = message.ByteSize(), self.settings.max_message_bytes
+        whole = message if isinstance(message, Detached) else Detached(message, (), b"")
+        size, limit = whole.byte_size(), self.settings.max_message_bytes
         if size > limit:
             raise AnswerTooLarge(
                 f"the answer has {size:,} bytes; the limit is {limit:,}: ask for fewer outputs, or for compression",
@@ -86,8 +89,8 @@ class Call:
                 limit=limit,
             )
         if size <= INLINE_BYTES:
-            return message.SerializeToString()
-        return await self.workers.run(context, message.SerializeToString)
+            return whole.serialize()
+        return await self.workers.run(context, whole.serialize)
 
 
 class Sender:

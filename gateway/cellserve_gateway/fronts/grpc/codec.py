@@ -13,6 +13,7 @@ from cellserve_contract.arrays import DTYPES, ArrayError, is_packed
 from cellserve_contract.axes import axes_problem
 from cellserve_contract.packing import IMAGE_DTYPES
 from cellserve_contract.params import SegmentParams
+from cellserve_contract.payload import Payload
 from cellserve_formats import FileFormat, Limits, PixelSize, check_one_time_point
 from cellserve_preprocess import TileGrid
 from cellserve_proto import v1 as pb
@@ -25,8 +26,6 @@ from cellserve_gateway.app.decode import Decoded, Layout
 from cellserve_gateway.app.grids import part_of_grid
 from cellserve_gateway.app.results import Output, Wanted
 from cellserve_gateway.errors import InvalidImage, InvalidRequest, NotImplementedYet
-
-from .wire import Payload
 
 T = TypeVar("T")
 Work = pb.SegmentRequest | pb.EstimateDiameterRequest

@@ -7,8 +7,9 @@ import contextlib
 from collections.abc import Iterator
 
 from cellserve_contract import wire
-from cellserve_contract.arrays import Detached, describe_array
+from cellserve_contract.arrays import describe_array
 from cellserve_contract.chunks import Assembly, ChunkError, cut
+from cellserve_contract.payload import Detached, Payload
 from cellserve_formats import check_sent
 from cellserve_proto import v1 as pb
 
@@ -24,7 +25,6 @@ from cellserve_gateway.errors import InvalidImage, InvalidRequest, Overloaded
 from .answers import Result, fill_facts, fill_objects
 from .call import forget
 from .receiver import CallEndedError, Receiver
-from .wire import Payload
 
 BATCH = 128
 """Objects of a message."""

@@ -10,6 +10,14 @@ from typing import Generic, TypeVar, cast
 
 import grpc
 from cellserve_contract.chunks import CHUNK_BYTES
+from cellserve_contract.payload import (
+    MAX_DEPTH,
+    NO_PAYLOAD,
+    ComplexMessageError,
+    MalformedMessageError,
+    Payload,
+    take_payload,
+)
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
@@ -19,7 +27,6 @@ from cellserve_gateway.app.context import RequestContext
 from cellserve_gateway.errors import InvalidRequest, UploadTooSlow
 
 from .call import INLINE_BYTES, Call, forget
-from .wire import MAX_DEPTH, NO_PAYLOAD, ComplexMessageError, MalformedMessageError, Payload, take_payload
 
 M = TypeVar("M", bound=Message)
 DECLARED_SIZE = "cellserve-message-bytes"

@@ -11,6 +11,7 @@ from typing import Any
 
 from cellserve_contract.chunks import Assembly
 from cellserve_contract.params import SegmentParams
+from cellserve_contract.payload import Detached
 from cellserve_proto import v1 as pb
 
 from cellserve_gateway.app.admission import Admission, Reservation
@@ -144,7 +145,7 @@ class SegmentationService:
 
     async def RunNetworks(
         self, request: Received[pb.RunNetworksRequest], context: RequestContext
-    ) -> pb.RunNetworksResponse:
+    ) -> Detached[pb.RunNetworksResponse]:
         message = request.message
         self._begin(message, context)
         grid, layout = codec.to_grid(message.grid), codec.check_planes(message.planes, self._limits)
@@ -162,9 +163,7 @@ class SegmentationService:
             request.reservation,
             most_bytes=self._message_bytes - FACTS_BYTES,
         )
-        response = pb.RunNetworksResponse(request_id=context.request_id)
-        await self._segmenter.encode(context, answers.fill_sums, response, found)
-        return response
+        return await self._segmenter.encode(context, answers.sums_response, found, context.request_id)
 
     async def ListModels(
         self, request: Received[pb.ListModelsRequest], context: RequestContext

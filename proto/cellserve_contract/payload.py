@@ -1,4 +1,4 @@
-"""The wire format of protobuf: takes the pixels out of a message without a copy, and bounds all that is left.
+"""The one large value of a message: written behind the rest of the message, and taken out of it, without a copy.
 
 Parsing copies every bytes field, and reading the field copies it again, both while no other thread can run. A repeated
 field of a message of the greatest size has millions of entries, which stop the process for seconds.
@@ -7,8 +7,12 @@ field of a message of the greatest size has millions of entries, which stop the 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Generic, Self, TypeVar, cast
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+
+M = TypeVar("M", bound=Message)
 
 MAX_STRUCTURE_BYTES = 1 << 16
 """Most bytes of a message besides its payload: names, parameters, shapes."""
@@ -41,6 +45,47 @@ class Payload:
 
 
 NO_PAYLOAD = Payload("", memoryview(b""))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Detached(Generic[M]):
+    """A message whose one large field is kept outside: its bytes are copied once on the way out, never on the way in.
+
+    Attributes:
+        message: The message, complete but for the large field.
+        path: Names of the fields that lead from the message to the large field. Empty: there is none.
+        data: The content of the large field; the caller's own memory where possible.
+    """
+
+    message: M
+    path: tuple[str, ...]
+    data: bytes | memoryview
+
+    @classmethod
+    def parse(cls, data: bytes, kind: type[M]) -> Self:
+        """Returns a message of a type; arguments and errors otherwise as in `take_payload`.
+
+        Raises:
+            DecodeError: What is left of the bytes is not a message of the type.
+        """
+        rest, payload = take_payload(data, cast(Descriptor, kind.DESCRIPTOR))
+        return cls(kind.FromString(rest), tuple(filter(None, payload.path.split("."))), payload.data)
+
+    def serialize(self) -> bytes:
+        """Returns the bytes of the whole message.
+
+        The large field comes last in its message, and so does each message around it. Every message occurs once:
+        protobuf's parsers merge a message that occurs twice, but others keep the last one only (protobuf.js 7).
+        """
+        if not self.path:
+            return self.message.SerializeToString()
+        return b"".join((_head(self.message, self.path, len(self.data)), self.data))
+
+    def byte_size(self) -> int:
+        """Returns the number of bytes of the whole message."""
+        if not self.path:
+            return self.message.ByteSize()
+        return len(_head(self.message, self.path, len(self.data))) + len(self.data)
 
 
 def take_payload(data: bytes, descriptor: Descriptor) -> tuple[bytes, Payload]:
@@ -124,10 +169,24 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
     raise MalformedMessageError("a number is cut off, or has more than 64 bits")
 
 
-def _encode_varint(value: int) -> bytes:
+def _head(message: Message, path: tuple[str, ...], size: int) -> bytes:
+    """Returns the bytes of a message before the content of the last field of a path, which has this size."""
+    name, *inner = path
+    rest, content = message, b""
+    if inner:
+        content = _head(getattr(message, name), tuple(inner), size)
+        rest = type(message)()
+        rest.CopyFrom(message)
+        rest.ClearField(name)
+    tag = message.DESCRIPTOR.fields_by_name[name].number << 3 | _LENGTH
+    return rest.SerializeToString() + _encode_varint(tag) + _encode_varint(len(content) + size) + content
+
+
+def _encode_varint(number: int) -> bytes:
+    """Returns a number as protobuf writes it: seven bits a byte, the lowest first."""
     encoded = bytearray()
-    while value > 127:
-        encoded.append(value & 127 | 128)
-        value >>= 7
-    encoded.append(value)
+    while number > 127:
+        encoded.append(number & 127 | 128)
+        number >>= 7
+    encoded.append(number)
     return bytes(encoded)

@@ -1,14 +1,15 @@
-"""Large values are taken out of a serialized message, and all that is left is bounded."""
+"""Large values are put behind a message and taken out of a serialized one, and all that is left is bounded."""
 
 from __future__ import annotations
 
 import time
 
 import pytest
-from cellserve_gateway.fronts.grpc.wire import (
+from cellserve_contract.payload import (
     MAX_STRUCTURE_BYTES,
     MIN_PAYLOAD_BYTES,
     ComplexMessageError,
+    Detached,
     MalformedMessageError,
     take_payload,
 )
@@ -87,3 +88,23 @@ def test_unpacked_repeated_fields_and_several_large_values_are_bounded():
     twice = frame(bytes(MIN_PAYLOAD_BYTES)).request.SerializeToString() * 2
     with pytest.raises(ComplexMessageError):
         take_payload(twice, REQUEST)
+
+
+@given(st.binary(max_size=300) | st.integers(0, 3).map(lambda n: bytes(128**n)), st.text("ZYX", max_size=3))
+def test_a_detached_field_arrives_in_its_place(data, axes):
+    """Each message occurs once in the bytes, so that they are as long as protobuf's own."""
+    message = pb.SegmentStreamRequest(frame_id="f")
+    message.request.image.raw.axes = axes
+    message.request.image.raw.pixels.shape.extend([len(data)])
+    message.request.image.pixel_size.y_um = 2
+    detached = Detached(message, ("request", "image", "raw", "pixels", "data"), memoryview(data))
+    whole = detached.serialize()
+    assert detached.byte_size() == len(whole)
+    message.request.image.raw.pixels.data = data
+    assert pb.SegmentStreamRequest.FromString(whole) == message
+    if data:  # protobuf leaves out an empty field
+        assert len(whole) == message.ByteSize()
+    parsed = Detached.parse(whole, pb.SegmentStreamRequest)
+    if len(data) >= MIN_PAYLOAD_BYTES:
+        assert (parsed.path, bytes(parsed.data)) == (detached.path, data)
+    assert parsed.serialize() == whole if parsed.path else parsed.message == message
