@@ -54,13 +54,15 @@ def resize(
 
 
 def source_region(source: tuple[int, int], target: tuple[int, int], region: Region) -> Region:
-    """Region of an image that a region of the resized image is computed from.
+    """Region of an image that a region of the resized image is computed from: the same, if the shapes are.
 
     Args:
         source: (Y, X) of the image.
         target: (Y', X') of the resized image.
         region: rows and columns of the resized image, not empty.
     """
+    if source == target:
+        return region
     positions = _positions(source, target, region)
     rows, columns = (_needed(near, length) for (near, _), length in zip(positions, source, strict=True))
     return rows, columns
@@ -113,14 +115,13 @@ def resize_region(
         WorkCancelledError: the work was cancelled.
     """
     threads, own = threads or ThreadGroup(), window.shape[-2:]
-    (near_y, parts_y), (near_x, parts_x) = _positions(source, target, region)
-    for near, length, first, held in zip((near_y, near_x), source, corner, own, strict=True):
-        needed = _needed(near, length)
+    for needed, first, held in zip(source_region(source, target, region), corner, own, strict=True):
         if needed.start < first or needed.stop > first + held:
             raise ValueError(f"a window at {corner} of shape {own} lacks pixels {needed.start} to {needed.stop}")
     if source == target:
         rows, columns = (slice(r.start - first, r.stop - first) for r, first in zip(region, corner, strict=True))
         return window[..., rows, columns]
+    (near_y, parts_y), (near_x, parts_x) = _positions(source, target, region)
     near_y, near_x = near_y - corner[0], near_x - corner[1]
     straight = source[1] == target[1] and corner[1] == region[1].start and own[1] == near_x.size
     inner = int(np.searchsorted(near_x, own[1] - 1))  # the pixels of these columns have a right neighbour
