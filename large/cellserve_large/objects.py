@@ -33,11 +33,8 @@ def local_numbers(numbers: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArra
     Args:
         numbers: int32, objects; 0 for none, whose place is 0.
     """
-    present = np.unique(numbers)
-    places = np.searchsorted(present, numbers)
-    if present.size and present[0] == 0:
-        return present[1:], places.astype(np.int32)
-    return present, (places + 1).astype(np.int32)
+    present = np.unique(numbers[numbers > 0])
+    return present, np.where(numbers > 0, np.searchsorted(present, numbers) + 1, 0).astype(np.int32)
 
 
 def measure_block(labels: NDArray[np.int32], numbers: NDArray[np.int32], box: Box) -> Extents:

@@ -101,17 +101,17 @@ def label(job: Job, block: int, targets: list[int]) -> None:
         )
         here = np.flatnonzero(blocks == target)
         numbers[here] = regions.look_up(positions[here], known, found)
-    found, places = objects.local_numbers(numbers)
+    present, places = objects.local_numbers(numbers)
     (labels,) = job.store.load("sinks", block, "sinks")
     stages.renumber(labels, places)
     box, images = job.grid.box(block), {"labels": labels}
-    extents = spans = objects.measure_block(labels, found, box)
+    extents = spans = objects.measure_block(labels, present, box)
     if job.sampled:
         small = job.label_grid.box(block)
         images["sampled"] = np.ascontiguousarray(labels[np.ix_(*_centres(job, small, box))])
-        extents = objects.measure_block(images["sampled"], found, small)
+        extents = objects.measure_block(images["sampled"], present, small)
     for image in images.values():
-        stages.renumber(image, np.concatenate([np.zeros(1, np.int32), found]))
+        stages.renumber(image, np.concatenate([np.zeros(1, np.int32), present]))
     job.store.save(
         "labels",
         block,
@@ -206,20 +206,20 @@ def finish(job: Job, block: int, sources: list[int]) -> None:
     boxes = job.store.map("objects", "large enough", "boxes")[numbers - 1].astype(np.int64)
     axes = len(shape)
     sizes = np.prod(boxes[:, axes:] - boxes[:, :axes], axis=1)
-    found, places = objects.local_numbers(final[np.concatenate([inside, numbers])])
+    present, places = objects.local_numbers(final[np.concatenate([inside, numbers])])
     table = np.zeros(int(inside.max(initial=0)) + 1, np.int32)
     table[inside] = places[: inside.size]
     stages.renumber(labels, table)
     filled = objects.fill_block(labels, box, shape, Holes(positions, places[inside.size :], probabilities), sizes)
-    sums = objects.sum_block(labels, found.size, box)
-    stages.renumber(labels, np.concatenate([np.zeros(1, np.int32), found]))
+    sums = objects.sum_block(labels, present.size, box)
+    stages.renumber(labels, np.concatenate([np.zeros(1, np.int32), present]))
     job.store.save(
         "masks",
         block,
         masks=labels.astype(label_type(job.store.map("objects", "kept", "errors").size)),
-        numbers=found,
+        numbers=present,
         sums=sums,
-        filled=found[filled.numbers - 1],
+        filled=present[filled.numbers - 1],
         probabilities=filled.probabilities,
     )
 

@@ -80,7 +80,8 @@ def test_what_is_cut_goes_together_again(height, width, overlap, augment, seed):
         tile[0] *= -1 if flip_y else 1
         tile[1] *= -1 if flip_x else 1
         sums.add(index, tile)
-    np.testing.assert_allclose(sums.maps(), maps, atol=6e-6)
+    # Up to nine tiles overlap. Each share is rounded twice, by less than a unit in all.
+    np.testing.assert_allclose(sums.maps(), maps, rtol=1e-6, atol=9 * UNIT)
 
 
 @settings(max_examples=50)

@@ -160,20 +160,20 @@ def test_a_run_that_is_killed_twice_goes_on(gateway, pixels, expected, tmp_path)
     assert not folder.exists()
 
 
-def test_a_cluster_of_which_a_worker_is_killed(gateway, pixels, expected, tmp_path):
-    """A real scheduler with two workers, which reach the gateway; one is killed while the networks run."""
+def test_a_cluster_of_which_workers_are_killed(gateway, pixels, expected, tmp_path):
+    """A real scheduler with three workers, which reach the gateway. One is left in the end."""
     path = stored(tmp_path, pixels)
-    killed = []
-    with dask_cluster(tmp_path) as (scheduler, processes):
+    killed = {}
+    with dask_cluster(tmp_path, workers=3) as (scheduler, processes):
 
         def kill(stage, done, of):
-            if stage == "networks" and done == 1 and not killed:
-                processes[0].kill()
-                killed.append(of)
+            if stage in ("networks", "follow") and done == 1 and stage not in killed:
+                processes[len(killed)].kill()
+                killed[stage] = of
 
         result = segment_image(
-            path, diameter=DIAMETER, address=gateway.address, scheduler=scheduler, block_size=400, progress=kill
+            path, diameter=DIAMETER, address=gateway.address, scheduler=scheduler, block_size=200, progress=kill
         )
-    assert killed
-    assert killed[0] > 2, "blocks were left for the other worker"
+    assert list(killed) == ["networks", "follow"]
+    assert min(killed.values()) > 3, "blocks were left for the other workers"
     np.testing.assert_array_equal(labels_of(result.labels), expected.labels)

@@ -1,20 +1,17 @@
-"""Runs that are killed, refused, out of room, or spread over workers."""
+"""Runs that are killed, refused or out of room."""
 
 import os
 import resource
 import subprocess
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
-from cellserve_large import ArrayMaps, Box, DiskFullError, OtherRunError, recover, workers
+from cellserve_large import ArrayMaps, Box, DiskFullError, OtherRunError, recover
 from cellserve_large.store import Store
 from cellserve_postprocess import RecoveryParams, recover_masks
-
-from tests.clusters import dask_cluster
 
 from .fields import assert_recovered, crowd
 
@@ -98,21 +95,3 @@ def test_arrays_come_back_from_the_store(tmp_path):
         for found in (store.load("stage", 5, name)[0], store.map("stage", 5, name)):
             assert found.dtype == array.dtype
             np.testing.assert_array_equal(found, array)
-
-
-def test_two_workers_of_which_one_is_killed(tmp_path, maps, expected):
-    """A real scheduler and real workers; the blocks of the dead worker go to the other."""
-    killed = threading.Event()
-    with dask_cluster(tmp_path) as (scheduler, processes):
-
-        def kill(stage, done, _):
-            if stage == "follow" and done == 3:
-                processes[-1].kill()
-                killed.set()
-
-        with workers(scheduler) as executor:
-            found = recover(
-                ArrayMaps(maps), RecoveryParams(), tmp_path / "run", side=40, executor=executor, progress=kill
-            )
-    assert killed.is_set()
-    np.testing.assert_array_equal(found.read(Box.whole(SHAPE)), expected)
