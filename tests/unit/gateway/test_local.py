@@ -14,6 +14,7 @@ from cellserve_gateway import local, server
 def refused(monkeypatch, tmp_path, capsys):
     """Calls the command in an empty folder; returns its message."""
     monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(server, "configure_logging", lambda _: None)  # for good, on a stream that pytest closes
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["cellserve-gateway", "--local"])
     monkeypatch.setattr(local, "_CHECKOUT", tmp_path)
