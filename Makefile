@@ -33,9 +33,9 @@ with: .venv/gateway.done .venv-triton/done
 	@test -n "$$CMD" || { echo "say which command: make with CMD='...'"; exit 1; }
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python devtools/stack.py run -- sh -c "$$CMD"
 
-# Three workers keep two cores busy: tests of servers wait. They come first: reordered, the long files would come last.
+# Three workers keep two cores busy: tests of servers wait.
 test: check .venv-triton/done build/tools/helm build/tools/promtool build/node/node_modules/installed.json
-	.venv/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --ignore tests/images
+	.venv/bin/python -m pytest -n 3 --dist loadfile --ignore tests/images
 
 cases: .venv/dev.done .venv-triton/done
 	.venv/bin/python devtools/stack.py run -- .venv/bin/python -m tests.cases $(addprefix --case ,$(ONLY))

@@ -14,7 +14,7 @@ from cellserve_training.schedule import Preset, Schedule
 
 from .commands import log, run
 
-SHORT = ("--steps", "20", "--crop", "32", "--log-every", "5", "--save-every", "0", "--seed", "3")
+SHORT = ("--steps", "12", "--crop", "32", "--log-every", "3", "--save-every", "0", "--seed", "3")
 
 
 @pytest.fixture(scope="module")
@@ -46,14 +46,14 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(command, whole, tm
     if number == signal.SIGTERM:
         assert f"which {killed / 'state.pt'} holds: the same command goes on from there" in output
     reached = torch.load(killed / "state.pt", weights_only=True)["step"]
-    assert 0 < reached < 20
+    assert 0 < reached < 12
 
     # Half a file of a save that the kill ended must not disturb.
     (killed / ".state.pt.0123.part").write_bytes(b"half")
-    assert f"goes on after step {reached} of 20" in run(command(killed, *SHORT))
-    schedule = Schedule.of(Preset.FAST, images=5, steps=20, crop=32)
+    assert f"goes on after step {reached} of 12" in run(command(killed, *SHORT))
+    schedule = Schedule.of(Preset.FAST, images=5, steps=12, crop=32)
     rows = {int(row["step"]): row for row in log(killed)}
-    assert set(range(5, 21, 5)) <= rows.keys()
+    assert set(range(3, 13, 3)) <= rows.keys()
     assert len(rows) == len(log(killed)), "a step is logged twice"
     for step, row in rows.items():
         assert float(row["rate"]) == pytest.approx(schedule.rate_at(step - 1), rel=1e-4)
@@ -69,7 +69,7 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(command, whole, tm
 
 def test_a_folder_of_another_training_is_refused(command, whole):
     before = (whole / "network.pt").read_bytes()
-    for changed, said in ((["--steps", "19"], "longer, not shorter"), (["--seed", "1"], "seed was 3, now 1")):
+    for changed, said in ((["--steps", "11"], "longer, not shorter"), (["--seed", "1"], "seed was 3, now 1")):
         done = subprocess.run(command(whole, *SHORT, *changed), capture_output=True, text=True, timeout=120)
         assert done.returncode == 1
         assert said in done.stderr
@@ -79,13 +79,13 @@ def test_a_folder_of_another_training_is_refused(command, whole):
 def test_a_training_that_is_done_is_made_longer(command, whole, tmp_path):
     longer = tmp_path / "longer"
     shutil.copytree(whole, longer)
-    output = run(command(longer, *SHORT, "--steps", "24"))
-    schedule = Schedule.of(Preset.FAST, images=5, steps=24, crop=32)
-    rate = schedule.rate_at(20)
-    assert f"goes on after step 20 of 24; learning rate {rate:.2g} now, {rate:.2g} at most" in output
+    output = run(command(longer, *SHORT, "--steps", "14"))
+    schedule = Schedule.of(Preset.FAST, images=5, steps=14, crop=32)
+    rate = schedule.rate_at(12)
+    assert f"goes on after step 12 of 14; learning rate {rate:.2g} now, {rate:.2g} at most" in output
     assert log(longer)[:4] == log(whole)
-    assert [int(row["step"]) for row in log(longer)[4:]] == [24]
-    assert "trained 24 steps on 5 images" in output
+    assert [int(row["step"]) for row in log(longer)[4:]] == [14]
+    assert "trained 14 steps on 5 images" in output
     assert "average precision at IoU .5 on images that were kept back (1): 0." in output
     assert f"cellserve-export family longer --checkpoint {longer / 'network.pt'}" in output
     networks = [torch.load(folder / "network.pt", weights_only=True) for folder in (whole, longer)]
