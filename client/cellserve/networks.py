@@ -56,7 +56,8 @@ class TileSums:
     arithmetic of the network is float32.
 
     Attributes:
-        sums: int32 [N, 3, y, x], read-only: 5 * flow along y, 5 * flow along x and logit, each times 2^20.
+        sums: int32 [N, 3, y, x], read-only, not always aligned in memory: 5 * flow along y, 5 * flow along x and
+            logit, each times 2^20.
         model: The network that answered.
         server_version: Version of the server.
         request_id: Finds the request in the server's log.

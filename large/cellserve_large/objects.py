@@ -28,13 +28,13 @@ class Extents:
 
 
 def local_numbers(numbers: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Returns the objects of a block, int32 [n], ascending, and for each of some numbers its place there, from 1.
+    """Returns 0 and the objects of a block, int32 [n + 1], ascending, and for each of some numbers its place there.
 
     Args:
-        numbers: int32, objects; 0 for none, whose place is 0.
+        numbers: int32, objects; 0 for none.
     """
-    present = np.unique(numbers[numbers > 0])
-    return present, np.where(numbers > 0, np.searchsorted(present, numbers) + 1, 0).astype(np.int32)
+    present, places = np.unique(np.concatenate([np.zeros(1, np.int32), numbers]), return_inverse=True)
+    return present, places[1:].astype(np.int32)
 
 
 def measure_block(labels: NDArray[np.int32], numbers: NDArray[np.int32], box: Box) -> Extents:

@@ -105,13 +105,13 @@ def label(job: Job, block: int, targets: list[int]) -> None:
     (labels,) = job.store.load("sinks", block, "sinks")
     stages.renumber(labels, places)
     box, images = job.grid.box(block), {"labels": labels}
-    extents = spans = objects.measure_block(labels, present, box)
+    extents = spans = objects.measure_block(labels, present[1:], box)
     if job.sampled:
         small = job.label_grid.box(block)
         images["sampled"] = np.ascontiguousarray(labels[np.ix_(*_centres(job, small, box))])
-        extents = objects.measure_block(images["sampled"], present, small)
+        extents = objects.measure_block(images["sampled"], present[1:], small)
     for image in images.values():
-        stages.renumber(image, np.concatenate([np.zeros(1, np.int32), present]))
+        stages.renumber(image, present)
     job.store.save(
         "labels",
         block,
@@ -211,15 +211,15 @@ def finish(job: Job, block: int, sources: list[int]) -> None:
     table[inside] = places[: inside.size]
     stages.renumber(labels, table)
     filled = objects.fill_block(labels, box, shape, Holes(positions, places[inside.size :], probabilities), sizes)
-    sums = objects.sum_block(labels, present.size, box)
-    stages.renumber(labels, np.concatenate([np.zeros(1, np.int32), present]))
+    sums = objects.sum_block(labels, present.size - 1, box)
+    stages.renumber(labels, present)
     job.store.save(
         "masks",
         block,
         masks=labels.astype(label_type(job.store.map("objects", "kept", "errors").size)),
-        numbers=present,
+        numbers=present[1:],
         sums=sums,
-        filled=present[filled.numbers - 1],
+        filled=present[filled.numbers],
         probabilities=filled.probabilities,
     )
 
