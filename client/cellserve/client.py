@@ -351,6 +351,10 @@ class Client:
         answer = self._call(self._health.Check, health_pb2.HealthCheckRequest())
         return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
 
+    def take_refusals(self) -> int:
+        """Returns how often a server had no room for a call (RESOURCE_EXHAUSTED) since this was last asked."""
+        return self._retries.take_refusals()
+
     def close(self) -> None:
         """Closes the connections; calls under way fail."""
         self._calls.cancel()

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -16,16 +18,15 @@ from typing import Any, Protocol, TypedDict, Unpack
 from cellserve_contract.extras import MissingExtraError, naming_extra
 from cellserve_formats import PixelSize
 
+from .connection import Tls
 from .errors import refusal
 from .models import ModelVersion
 from .params import DiameterSource, Priority, SegmentParams
 from .results import ResultWarning
 
 GROUP = "cellserve.engines"
-
-Tls = tuple[bytes | None, bytes | None, bytes | None]
-"""Arguments of `grpc.ssl_channel_credentials`, which workers in other processes need, too: PEM data of the trusted
-certificates, of the caller's private key and of the caller's certificate."""
+CLUSTERS = "cellserve.clusters"
+"""Entry point group of what opens the workers of a cluster, a `Cluster`."""
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of a stage, the blocks done, and all blocks."""
@@ -111,6 +112,13 @@ class EngineOptions(TypedDict, total=False):
     progress: Progress | None
 
 
+class Cluster(Protocol):
+    """Opens the workers of a cluster."""
+
+    def __call__(self, scheduler: str) -> AbstractContextManager[Executor]:
+        """Connects to a scheduler; raises OSError if the scheduler does not answer."""
+
+
 class Engine(Protocol):
     """Segments an image of any size."""
 
@@ -140,11 +148,28 @@ def find_engine(image: str) -> Engine:
     Raises:
         InvalidRequestError: EXTRA_MISSING: the engine or its libraries are not installed.
     """
-    for entry in metadata.entry_points(group=GROUP):
+    engine: Engine = _found(GROUP, image)
+    return engine
+
+
+def find_cluster(user: str) -> Cluster:
+    """Returns what opens the workers of a cluster.
+
+    Args:
+        user: What the workers are needed for, the first words of the message.
+
+    Raises:
+        InvalidRequestError: EXTRA_MISSING: the package or its libraries are not installed.
+    """
+    cluster: Cluster = _found(CLUSTERS, user)
+    return cluster
+
+
+def _found(group: str, user: str) -> Any:
+    for entry in metadata.entry_points(group=group):
         try:
-            with naming_extra(image, "large"):
-                engine: Engine = entry.load()
-                return engine
+            with naming_extra(user, "large"):
+                return entry.load()
         except MissingExtraError as error:
             raise refusal(str(error), "EXTRA_MISSING") from error
-    raise refusal(f"{image} needs the part 'large' of CellServe: pip install 'cellserve[large]'", "EXTRA_MISSING")
+    raise refusal(f"{user} needs the part 'large' of CellServe: pip install 'cellserve[large]'", "EXTRA_MISSING")

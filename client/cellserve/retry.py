@@ -23,7 +23,7 @@ from typing import Self, TypeVar
 
 import grpc
 
-from .errors import CellServeError, DeadlineError, UnavailableError
+from .errors import CellServeError, DeadlineError, OverloadedError, UnavailableError
 
 FIRST_BACKOFF_S = 0.2
 """Longest random part of the first pause. The part doubles with each failure."""
@@ -63,6 +63,7 @@ class Retries:
         self.clock = clock
         self.jitter = jitter
         self.reached = False
+        self._refusals = 0
         self.lock = threading.Lock()
         self.line: list[Attempts] = []  # by age
         self._spent_until = -math.inf  # when the budget would be untouched again, at RETRIES_PER_S
@@ -124,6 +125,12 @@ class Retries:
                     self.reached = True
                     return result
                 raise attempts.failure
+
+    def take_refusals(self) -> int:
+        """Returns how often a server had no room for a call since this was last asked."""
+        with self.lock:
+            taken, self._refusals = self._refusals, 0
+        return taken
 
     def book(self, earliest: float, latest: float) -> float | None:
         """Takes one retry out of the budget. The caller holds the lock.
@@ -196,6 +203,9 @@ class Attempts:
             self.failure = error
         self.failure.attempts = self._failed
         retries.reached |= bool(error.reason)
+        if isinstance(error, OverloadedError):
+            with retries.lock:
+                retries._refusals += 1
         self._blind += error.code is grpc.StatusCode.INTERNAL
         if not is_transient(error) or self._blind > MOST_BLIND_RETRIES:
             return False

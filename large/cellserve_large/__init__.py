@@ -1,11 +1,12 @@
 """Images of any size: the result that one request would have given, in bounded memory."""
 
+from cellserve.connection import Connection
 from cellserve.engines import Progress
 
 from .engine import segment_image
 from .errors import DiskFullError, FolderBusyError, ForeignFolderError, LargeError, OtherNetworkError, OtherRunError
 from .execution import workers
-from .gateways import Connection, Gateways
+from .gateways import Gateways
 from .geometry import Box, Grid
 from .networks import Networks
 from .recovery import Recovery, recover

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from cellserve import CellServeError, Image, InvalidRequestError, SegmentParams, check_limits
 from cellserve.channel import DEFAULT_ADDRESS, addresses
-from cellserve.engines import LargeSegmentation, Progress, Tls
+from cellserve.connection import Connection, Tls
+from cellserve.engines import LargeSegmentation, Progress
 from cellserve.errors import from_image_error, refusal
 from cellserve.models import Model
 from cellserve.params import Priority
@@ -31,7 +32,7 @@ from .diameter import with_diameter
 from .errors import DiskFullError, ForeignFolderError, LargeError
 from .execution import workers
 from .found import Found, result_warnings
-from .gateways import Connection, Gateways, family_of
+from .gateways import Gateways, family_of
 from .parameters import resolve
 from .results import Results
 from .run import held

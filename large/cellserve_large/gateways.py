@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import sys
-import threading
-import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Self
 
-import grpc
 import numpy as np
-from cellserve import Client
-from cellserve.channel import DEFAULT_ADDRESS
-from cellserve.engines import Tls
+from cellserve.connection import Connection
 from cellserve.models import Model, ModelVersion
 from cellserve.params import Priority
 from cellserve_preprocess import TileGrid
@@ -22,45 +16,8 @@ from numpy.typing import NDArray
 from .errors import OtherNetworkError
 
 _FACTS_BYTES = 1 << 14  # of a message beside its array
-_opening = threading.Lock()
 _Part = tuple[slice, TileGrid]
 _Halves = tuple[_Part, _Part]
-
-
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """How servers are reached. Can be pickled.
-
-    Attributes:
-        addresses: "host:port" of each server. gRPC sends the calls round the servers and leaves out those that do not
-            answer.
-        token: Sent with every call.
-        tls: Encrypts the connections; None: no encryption.
-        run: Each run has a client of its own, so that a run that ends can close its client.
-    """
-
-    addresses: tuple[str, ...] = (DEFAULT_ADDRESS,)
-    token: str | None = field(default=None, repr=False)
-    tls: Tls | None = field(default=None, repr=False)
-    run: str = field(default_factory=lambda: uuid.uuid4().hex)
-
-    def client(self) -> Client:
-        """Returns the client of this process."""
-        with _opening:  # one for all threads
-            return _client(self)
-
-    def close(self) -> None:
-        """Closes the client of this process: calls under way fail, and so do later ones."""
-        self.client().close()
-
-
-@functools.lru_cache(maxsize=4)  # of a worker that serves one run after another
-def _client(connection: Connection) -> Client:
-    return Client(
-        list(connection.addresses),
-        credentials=None if connection.tls is None else grpc.ssl_channel_credentials(*connection.tls),
-        metadata=[("authorization", f"Bearer {connection.token}")] if connection.token else [],
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from cellserve.client import Client
-from cellserve.engines import Tls
+from cellserve.connection import Tls
 from cellserve.errors import CellServeError
 
 from . import terminal

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +17,8 @@ SLIDES = (".svs", ".ndpi", ".scn", ".bif")
 """Names of the files of slide scanners, in lower or upper case."""
 ENDINGS = (".tif", ".tiff", ".btf", ".png", ".jpg", ".jpeg", *SLIDES)
 """Names of the files in a folder that count as images, in lower or upper case. Zarr stores count, too."""
+LIST = ".txt"
+"""Name of a text list of images."""
 _MARKS = ("zarr.json", ".zattrs", ".zgroup", ".zarray")  # files that a folder has if it is a Zarr store
 
 
@@ -49,8 +52,9 @@ def find_images(given: Sequence[Path], *, recursive: bool = False) -> Inputs:
     """Finds the images that the arguments of a command stand for.
 
     Args:
-        given: Files, folders, and patterns that the shell left as they are. A path that exists is no pattern. A file
-            is taken whatever its name ends in. A file that does not exist is taken, too: the reader refuses it.
+        given: Files, folders, text lists, and patterns that the shell left as they are. A path that exists is no
+            pattern. A file is taken whatever its name ends in. A file that does not exist is taken, too: the reader
+            refuses it. A list is a file that ends in .txt: a path in each line, relative to the folder of the list.
         recursive: True: the folders in a folder, too. Links to folders are not followed.
 
     Raises:
@@ -58,14 +62,64 @@ def find_images(given: Sequence[Path], *, recursive: bool = False) -> Inputs:
     """
     images: list[Input] = []
     results = 0
-    for path in given:
-        found = list(_expand(path, recursive=recursive))
+    for path in _unlisted(given):
+        found = list(_expand(path, ENDINGS, recursive=recursive))
         kept = [entry for entry in found if not is_result(entry.path)]
         images += kept
         results += len(found) - len(kept)
     if not images:
         raise _refused(f"no image among {results} files: all have names of results of an earlier run")
     return Inputs(tuple(images), results)
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Finds the images of a batch, one after the other: a batch can have millions.
+
+    Attributes:
+        given: As for `find_images`. Folders are searched with all folders in them.
+        include: Patterns; an image is taken if its name or path matches one. None given: all are taken.
+        exclude: Patterns; an image that matches one is left out.
+        endings: What the names of images in folders end in, lower case.
+        left_out: Folder whose files are no images: that of the results.
+    """
+
+    given: tuple[Path, ...]
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    endings: tuple[str, ...] = ENDINGS
+    left_out: Path | None = None
+
+    def base(self) -> Path:
+        """Returns the folder below which results keep the folders of their images: the innermost common one.
+
+        Raises:
+            typer.BadParameter: A list cannot be read.
+        """
+        folders = {_base(path.absolute()) for path in _unlisted(self.given)}
+        return Path(os.path.commonpath(folders))
+
+    def images(self) -> Iterator[Path]:
+        """Yields the images; those of a folder in the order of their names.
+
+        Raises:
+            typer.BadParameter: As `find_images`.
+        """
+        base, left_out = self.base(), self.left_out and self.left_out.absolute()
+        for path in _unlisted(self.given):
+            for entry in _expand(path.absolute(), self.endings, recursive=True):
+                if is_result(entry.path) or (left_out and base != left_out and entry.path.is_relative_to(left_out)):
+                    continue
+                name = entry.path.relative_to(base).as_posix()
+                if self._matches(self.include, name, default=True) and not self._matches(self.exclude, name):
+                    yield entry.path
+
+    @staticmethod
+    def _matches(patterns: Sequence[str], name: str, *, default: bool = False) -> bool:
+        if not patterns:
+            return default
+        last = name.rpartition("/")[2]
+        return any(fnmatch.fnmatchcase(each, pattern) for pattern in patterns for each in (name, last))
 
 
 def is_read_in_parts(path: Path) -> bool:
@@ -78,15 +132,43 @@ def is_store(path: Path) -> bool:
     return any(os.path.lexists(path / mark) for mark in _MARKS)
 
 
-def _expand(path: Path, *, recursive: bool) -> Iterator[Input]:
+def _unlisted(given: Sequence[Path]) -> Iterator[Path]:
+    """Yields paths; those in a list in its place."""
+    for path in given:
+        if path.suffix.lower() != LIST or not path.is_file():
+            yield path
+            continue
+        try:
+            with path.open(encoding="utf-8", errors="surrogateescape") as lines:
+                for line in lines:
+                    if (entry := line.strip()) and not entry.startswith("#"):
+                        yield path.parent / entry
+        except OSError as error:
+            raise _refused(f"cannot read the list '{path}': {error.strerror or error}") from error
+
+
+def _base(path: Path) -> Path:
+    """Returns the innermost folder that all images of an argument are in."""
+    if _is_folder(path) and not is_store(path):
+        return path
+    while not os.path.lexists(path) and _is_pattern(path):
+        path = path.parent
+        if os.path.lexists(path):
+            return path
+    return path.parent
+
+
+def _expand(path: Path, endings: tuple[str, ...], *, recursive: bool) -> Iterator[Input]:
     if is_store(path):
         yield Input(path)
     elif _is_folder(path):
-        images = [Input(file, file.parent.relative_to(path)) for file in _files(path, recursive=recursive)]
-        if not images:
+        empty = True
+        for file in _files(path, endings, recursive=recursive):
+            empty = False
+            yield Input(file, file.parent.relative_to(path))
+        if empty:
             deeper = "" if recursive else "; --recursive looks into the folders in it, too"
-            raise _refused(f"the folder '{path}' has no file that ends in {_listed(ENDINGS)}{deeper}")
-        yield from images
+            raise _refused(f"the folder '{path}' has no file that ends in {_listed(endings)}{deeper}")
     elif os.path.lexists(path) or not _is_pattern(path):
         yield Input(path)
     else:
@@ -111,7 +193,7 @@ def _is_pattern(path: Path) -> bool:
     return glob.escape(signs) != signs
 
 
-def _files(folder: Path, *, recursive: bool) -> Iterator[Path]:
+def _files(folder: Path, endings: tuple[str, ...], *, recursive: bool) -> Iterator[Path]:
     """Yields the files and Zarr stores of a folder that look like images; hidden ones are none."""
 
     def refuse(error: OSError) -> None:
@@ -121,7 +203,7 @@ def _files(folder: Path, *, recursive: bool) -> Iterator[Path]:
         seen = [name for name in folders if not name.startswith(".")]
         stores = [name for name in seen if is_store(Path(where, name))]
         folders[:] = sorted(set(seen) - set(stores)) if recursive else []
-        files = [name for name in names if name.lower().endswith(ENDINGS) and not name.startswith(".")]
+        files = [name for name in names if name.lower().endswith(endings) and not name.startswith(".")]
         yield from (Path(where, name) for name in sorted([*files, *stores]))
 
 

@@ -34,6 +34,9 @@ STAGES: Mapping[Stage, str] = {
 class Reporter(Protocol):
     """Shows how far a run is."""
 
+    def expect(self, images: int) -> None:
+        """Changes the number of all images: files turn out to hold several."""
+
     def advance(self, *, failed: bool) -> None:
         """Counts one more image that is done or has failed."""
 
@@ -135,6 +138,10 @@ class LogLines:
         self._stage = ""
         self._told = 0.0
 
+    def expect(self, images: int) -> None:
+        """Changes the number of all images."""
+        self._pace.images = images
+
     def advance(self, *, failed: bool) -> None:
         """Counts one more image. The last image has no line: the end of the run says what was done."""
         self._pace.advance(failed=failed)
@@ -174,6 +181,11 @@ class Bar:
         self._task = bar.add_task(str(pace), total=pace.images)
         self._stages = StagePace(pace.clock)
         self._blocks = bar.add_task("", total=None, visible=False)
+
+    def expect(self, images: int) -> None:
+        """Changes the number of all images."""
+        self._pace.images = images
+        self._bar.update(self._task, total=images)
 
     def advance(self, *, failed: bool) -> None:
         """Counts one more image."""

@@ -272,3 +272,12 @@ async def test_ending_many_early_ends_a_pause(either, service, image):
         break
     await results.aclose()
     assert time.monotonic() - begin < 5
+
+
+def test_the_client_tells_how_often_a_server_had_no_room(serve, image):
+    full = failure(grpc.StatusCode.RESOURCE_EXHAUSTED, "full", "GATEWAY_FULL", retry_after_s=0.01)
+    busy = failure(grpc.StatusCode.UNAVAILABLE, "busy", "DRAINING", retry_after_s=0.01)
+    with cellserve.Client(serve(Service(full, busy, full))) as client:
+        client.segment(image)
+        assert client.take_refusals() == 2
+        assert client.take_refusals() == 0

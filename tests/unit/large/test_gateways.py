@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from cellserve_large import Connection, Gateways, OtherNetworkError, gateways
+from cellserve import connection
+from cellserve_large import Connection, Gateways, OtherNetworkError
 from cellserve_preprocess import TileGrid
 
 from .servers import VERSION, FakeClient, other
@@ -16,7 +17,7 @@ GRID = TileGrid.cover((20, 30))
 @pytest.fixture
 def connect(monkeypatch):
     def start(client):
-        monkeypatch.setattr(gateways, "_client", lambda connection: client)
+        monkeypatch.setattr(connection, "_client", lambda connection: client)
         return Gateways.meet(Connection(), "generalist", True, "batch", 10.0)
 
     return start
