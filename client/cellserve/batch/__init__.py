@@ -1,0 +1,1 @@
+"""Batches: many images, in a run that can stop and go on."""
