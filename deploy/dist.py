@@ -33,6 +33,8 @@ STATED = {
     ROOT / "deploy" / "compose.yaml": _OF_IMAGES,
     ROOT / "deploy" / "docker" / "README.md": _OF_IMAGES,
     ROOT / "CITATION.cff": r"^(version: ).*$",
+    ROOT / "examples" / "kubernetes" / "batch-job.yaml": _OF_IMAGES,
+    ROOT / "examples" / "kubernetes" / "batch-status.yaml": _OF_IMAGES,
     ROOT / "docs" / "install.md": r"(cellserve-)\d[\w.+]*(?=-py3-none-any\.whl)",
 }
 """Files that state the version, and the pattern of the statements: group 1 stands before the version."""

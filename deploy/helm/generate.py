@@ -166,6 +166,16 @@ def definitions() -> dict[str, Schema]:
             "items": {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}},
         },
         "names": {"type": "array", "items": {"type": "string", "minLength": 1}, "examples": [["example.com/zone"]]},
+        "relativePaths": {
+            "type": "array",
+            "items": {"type": "string", "pattern": "^[^/@]"},
+            "examples": [["plate-9", "plates/*/*.tif"]],
+        },
+        "groups": {
+            "type": "array",
+            "items": {"type": "integer", "minimum": 1, "maximum": 2147483647},
+            "examples": [[5000]],
+        },
         "localReferences": {
             "type": "array",
             "items": _closed({"name": {"type": "string", "minLength": 1}}),

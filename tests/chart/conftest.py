@@ -9,12 +9,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 
 from .objects import Release
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy" / "helm" / "cellserve"
+VERSIONS = sorted(
+    {
+        f"{major}.{minor}"
+        for major, minor, *_ in (version.split(".") for version in kubernetes_validate.utils.all_versions())
+        if int(minor) >= 30
+    }
+)
+"""Versions of Kubernetes whose schemas are there."""
 CI = sorted(path.name.removesuffix("-values.yaml") for path in (CHART / "ci").iterdir())
 
 
@@ -63,3 +72,13 @@ def render(helm) -> Callable[..., Release]:
         return template(ci, json.dumps(values or {}), release, namespace, kube_version)
 
     return render
+
+
+@pytest.fixture
+def validate(monkeypatch) -> Callable[..., str]:
+    """Checks an object against the schemas of Kubernetes: `validate(thing, version)` returns the version."""
+    # The package reads its schemas from disk for each object; the definitions alone are megabytes.
+    monkeypatch.setattr(
+        kubernetes_validate.utils, "schema_contents", functools.cache(kubernetes_validate.utils.schema_contents)
+    )
+    return functools.partial(kubernetes_validate.validate, strict=True)

@@ -17,6 +17,19 @@ class Endpoint:
     address: str = "203.0.113.7"
 
 
+PROMETHEUS = Endpoint({"app.kubernetes.io/name": "prometheus"}, "monitoring")
+STRANGERS = [
+    Endpoint({"app": "anything"}, "cells"),
+    Endpoint({"app.kubernetes.io/name": "prometheus"}, "cells"),
+    Endpoint({"app": "anything"}, "monitoring"),
+    Endpoint({"app": "anything"}, "elsewhere"),
+    Endpoint(),
+]
+DNS = Endpoint({"k8s-app": "kube-dns"}, "kube-system")
+COLLECTOR = Endpoint({"app": "collector"}, "observability")
+TRITON_PORTS, GATEWAY_PORTS = (8000, 8001, 8002), (50051, 50052, 9464)
+
+
 def pod(release: Release, suffix: str, namespace: str = "cells") -> Endpoint:
     return Endpoint(release.pod(suffix)["metadata"]["labels"], namespace)
 

@@ -10,7 +10,7 @@ import yaml
 
 Object = dict[str, Any]
 
-GATEWAY, TRITON = "gateway", "triton"  # names of the containers
+GATEWAY, TRITON, BATCH = "gateway", "triton", "batch"  # names of the containers
 
 
 class Release:
@@ -32,12 +32,14 @@ class Release:
         return found
 
     def pods(self) -> Iterator[tuple[str, Object]]:
-        """Names of all pods and pod templates, and these."""
+        """Names of all pods and pod templates, and these. The name of a Job comes without the hash of its content."""
         for thing in self.objects:
             if thing["kind"] == "Pod":
                 yield thing["metadata"]["name"], thing
             elif thing["kind"] == "Deployment":
                 yield thing["metadata"]["name"], thing["spec"]["template"]
+            elif thing["kind"] == "Job":
+                yield thing["metadata"]["name"].rpartition("-")[0], thing["spec"]["template"]
 
     def pod(self, suffix: str) -> Object:
         (found,) = (pod for name, pod in self.pods() if name.endswith(suffix))

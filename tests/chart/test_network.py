@@ -4,20 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from .network import Endpoint, may_reach, pod
+from .network import COLLECTOR, DNS, GATEWAY_PORTS, PROMETHEUS, STRANGERS, TRITON_PORTS, Endpoint, may_reach, pod
 from .objects import GATEWAY
-
-PROMETHEUS = Endpoint({"app.kubernetes.io/name": "prometheus"}, "monitoring")
-STRANGERS = [
-    Endpoint({"app": "anything"}, "cells"),
-    Endpoint({"app.kubernetes.io/name": "prometheus"}, "cells"),
-    Endpoint({"app": "anything"}, "monitoring"),
-    Endpoint({"app": "anything"}, "elsewhere"),
-    Endpoint(),
-]
-DNS = Endpoint({"k8s-app": "kube-dns"}, "kube-system")
-COLLECTOR = Endpoint({"app": "collector"}, "observability")
-TRITON_PORTS, GATEWAY_PORTS = (8000, 8001, 8002), (50051, 50052, 9464)
 
 
 @pytest.mark.parametrize("ci", ["minimal", "cpu", "gpu", "everything"])

@@ -16,7 +16,7 @@ from .objects import GATEWAY, TRITON, containers, environment, mounts, volume
 @pytest.mark.parametrize("ci", CI)
 def test_pods_meet_the_restricted_standard(render, ci):
     pods = dict(render(ci).pods())
-    assert len(pods) == (2 if ci == "sidecar" else 3)  # with that of `helm test`
+    assert len(pods) == {"sidecar": 2, "everything": 4}.get(ci, 3)  # with those of `helm test` and of the batch
     for pod in pods.values():
         spec = pod["spec"]
         assert spec["automountServiceAccountToken"] is False
@@ -242,7 +242,7 @@ def test_pods_are_replaced_when_settings_change(render):
 def test_images(render):
     images = {entry["name"]: entry["image"] for _, pod in render("everything").pods() for entry in containers(pod)}
     assert re.fullmatch(r"cellserve/gateway@sha256:[0-9a-f]{64}", images["gateway"])
-    assert images["segment"] == images["gateway"]
+    assert images["segment"] == images["batch"] == images["gateway"]
     assert images["triton"] == f"cellserve/triton-cpu:{dist.project_version()}"
     assert images["copy-models"] == "rclone/rclone:1.71.0"
     tagged = render(values={"triton": {"cpu": {"image": {"repository": "r.example.com/t", "tag": "7"}}}})

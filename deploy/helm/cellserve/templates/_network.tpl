@@ -28,3 +28,14 @@ Services: not every network plugin knows named ports, and Kubernetes before 1.33
   {{- end }}
 {{- end -}}
 {{- end -}}
+
+{{/* Egress of the release's own clients: name servers and gateways. */}}
+{{- define "cellserve.network.gateway" -}}
+{{ include "cellserve.network.dns" . }}
+- ports:
+    - {protocol: TCP, port: 50051}
+  to:
+    - podSelector:
+        matchLabels:
+          {{- include "cellserve.selectorLabels" (list . "gateway") | nindent 10 }}
+{{- end -}}

@@ -1,10 +1,15 @@
 {{/* What all pods have in common: they meet the restricted Pod Security Standard and write to volumes of their own only. */}}
 
-{{/* First lines of a pod's spec. Service links would inject CELLSERVE_..._PORT, which look like settings. */}}
+{{/* First lines of a pod's spec. Service links would inject CELLSERVE_..._PORT, which look like settings. The security
+context comes last: a pod may add to it. */}}
 {{- define "cellserve.pod.base" -}}
 serviceAccountName: {{ include "cellserve.serviceAccountName" . | quote }}
 automountServiceAccountToken: false
 enableServiceLinks: false
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 securityContext:
   runAsNonRoot: true
   runAsUser: 10001
@@ -13,10 +18,6 @@ securityContext:
   fsGroupChangePolicy: OnRootMismatch
   seccompProfile:
     type: RuntimeDefault
-{{- with .Values.imagePullSecrets }}
-imagePullSecrets:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
 {{- end -}}
 
 {{- define "cellserve.container.securityContext" -}}

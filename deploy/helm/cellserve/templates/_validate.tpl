@@ -76,4 +76,33 @@ rendered, includes this. */}}
 {{- if and .Values.grpcRoute.enabled (not .Values.grpcRoute.parentRefs) -}}
 {{- fail "grpcRoute.parentRefs: which gateway takes the route up?" -}}
 {{- end -}}
+
+{{- with .Values.batch -}}
+{{- if .enabled -}}
+{{- if not .input.claimName -}}
+{{- fail "batch.input.claimName: which claim has the images?" -}}
+{{- end -}}
+{{- if not .input.paths -}}
+{{- fail "batch.input.paths: which images of the claim? `.` stands for all" -}}
+{{- end -}}
+{{- if not .output.claimName -}}
+{{- fail "batch.output.claimName: which claim takes the results?" -}}
+{{- end -}}
+{{- if and (eq .input.claimName .output.claimName) (not .output.folder) -}}
+{{- fail "batch.output.folder: on the claim of the images, results need a folder of their own" -}}
+{{- end -}}
+{{- if and $.Values.auth.tokensSecretName (not .tokenSecretName) -}}
+{{- fail "batch.tokenSecretName: which secret has the token that the gateways ask for?" -}}
+{{- end -}}
+{{- if and $.Values.tls.clientCA.secretName (not .certificateSecretName) -}}
+{{- fail "batch.certificateSecretName: which secret has the certificate that the gateways ask for?" -}}
+{{- end -}}
+{{- range .extraArgs -}}
+{{- $option := first (splitList "=" .) -}}
+{{- if has $option (list "--address" "-a" "--out" "-o" "--save" "--shard" "--status") -}}
+{{- fail (printf "batch.extraArgs: %s follows from other values" $option) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
