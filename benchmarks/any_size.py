@@ -103,7 +103,7 @@ def _blocks(address: str, folder: Path, image: Path) -> int:
     different = 0
     for side in SIDES:
         out = folder / f"blocks-{side}"
-        seconds, _ = _watched([*command(address, image, out), "--no-overlay", "--block-size", str(side)])
+        seconds, _ = _watched([*command(address, image, out), "--save", "masks,csv", "--block-size", str(side)])
         some = _differences(whole, out / LABELS)
         print(f"blocks of {side} px: {seconds:.1f} s, {some} pixels differ", flush=True)
         different += some
@@ -158,7 +158,7 @@ def _workers(folder: Path, image: Path) -> int:
             place.mkdir()
             with dask_cluster(place, count) as (scheduler, _):
                 out = folder / f"workers-{count}"
-                run = [*command(f"127.0.0.1:{port}", image, out), "--scheduler", scheduler, "--no-overlay"]
+                run = [*command(f"127.0.0.1:{port}", image, out), "--scheduler", scheduler, "--save", "masks,csv"]
                 seconds[count], _ = _watched(run)
             print(f"{count} workers: {seconds[count]:.1f} s", flush=True)
     finally:

@@ -81,7 +81,7 @@ def tiny_service(folder: Path) -> Iterator[str]:
 def segment(address: str, image: Path, out: Path) -> float:
     """Runs `cellserve segment` on an image or a folder; returns the seconds of the process. No picture is drawn."""
     start = time.perf_counter()
-    subprocess.run([*command(address, image, out), "--no-overlay"], check=True, capture_output=True)
+    subprocess.run([*command(address, image, out), "--save", "masks,csv"], check=True, capture_output=True)
     return time.perf_counter() - start
 
 

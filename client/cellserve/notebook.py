@@ -15,7 +15,7 @@ from cellserve_formats.png import png_bytes
 from numpy.typing import NDArray
 
 from .params import DIAMETER_SOURCES
-from .saving import channels
+from .pictures import channels
 
 if TYPE_CHECKING:
     from .models import ModelList

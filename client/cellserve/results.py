@@ -6,7 +6,7 @@ Pixels are counted from the upper left, zero-based; coordinates are (y, x).
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Unpack
@@ -17,7 +17,7 @@ from cellserve_formats import PixelSize
 from cellserve_formats.overlay import OverlayOptions
 from numpy.typing import NDArray
 
-from . import notebook, saving
+from . import notebook, pictures, saving
 from .images import ImageLike
 from .models import ModelVersion
 from .params import DIAMETER_SOURCES, DiameterSource, SegmentParams
@@ -200,26 +200,33 @@ class Segmentation:
             ValueError: There is no image, the image has another size, or the result has no labels.
             InvalidRequestError: The image cannot be read.
         """
-        return saving.overlay(self, self.source.image_of(image), **options)
+        return pictures.overlay(self, self.source.image_of(image), **options)
 
-    def save(self, path: str | os.PathLike[str], image: ImageLike | None = None) -> list[Path]:
-        """Writes what the name of a file says, or all results; see docs/guides/python.md for the names.
+    def save(
+        self, path: str | os.PathLike[str], image: ImageLike | None = None, words: Iterable[str] | None = None
+    ) -> list[Path]:
+        """Writes what the name of a file says, or several results; see docs/guides/result-files.md for the names.
 
         Args:
-            path: A file: ".tif" or ".png" (label image), ".csv" (table), ".geojson" (outlines for QuPath), ".npy"
-                (labels as an array), "..._overlay.png", "..._flows.tif", "..._flows.png", "..._probability.tif" or
-                "..._probability.png". Without an ending: all results, with the names of the command line. A folder: all
-                results, named after the image.
+            path: A file, whose ending says what is written: ".tif", ".png", ".npy" or ".zarr" (label image), ".csv",
+                ".parquet" or ".h5ad" (table), ".geojson" (outlines for QuPath), ".zip" (ROIs of ImageJ), ".txt"
+                (outlines as Cellpose writes them), "..._seg.npy" (Cellpose), "..._overlay.png", "..._flows.tif",
+                "..._flows.png", "..._probability.tif" or "..._probability.png". Without an ending, or with `words`:
+                what the names of the files begin with. A folder: the files are named after the image.
             image: As in `overlay`.
+            words: What is written, words of `cellserve.saving.SAVED` such as "masks" and "rois". None: label image,
+                table, overlay, and the flows and cell probability that the result has.
 
         Returns:
             The files, each whole or not there.
 
         Raises:
-            ValueError: The ending is unknown, or the result lacks what the file should hold.
+            InvalidRequestError: EXTRA_MISSING: a library is not installed. IMAGE_TOO_LARGE: a format does not hold so
+                many objects or pixels.
+            ValueError: The ending or a word is unknown, or the result lacks what the file should hold.
             OSError: A file cannot be written.
         """
-        return saving.save(self, path, image)
+        return saving.save(self, path, image, words)
 
     def __repr__(self) -> str:
         size = "" if self.label_image is None else f" of {' x '.join(map(str, self.label_image.shape))} pixels"

@@ -1,4 +1,4 @@
-"""OME-Zarr images and label images, written block by block; needs the extra `large`."""
+"""OME-Zarr images and label images, written block by block; needs the extra `formats`."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ from .image import PixelSize
 from .ngff import Version, multiscales_attributes, ome_attributes
 from .pyramid import Level, halved, levels
 
+LABEL_CHUNKS = {2: (1024, 1024), 3: (32, 256, 256)}
+"""By the number of axes: shape of a chunk of a label image. Viewers read whole chunks of each plane."""
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 

@@ -15,7 +15,7 @@ from cellserve_contract.objects import columns
 from cellserve_formats import PixelSize
 from cellserve_formats.files import write_bytes
 from cellserve_formats.lazy import LazyImage
-from cellserve_formats.ome_zarr import OmeZarrWriter, labels_beside
+from cellserve_formats.ome_zarr import LABEL_CHUNKS, OmeZarrWriter, labels_beside
 from cellserve_formats.table_csv import Row, write_table_csv
 from cellserve_formats.table_parquet import TableParquetWriter
 from cellserve_postprocess import ObjectTable
@@ -25,8 +25,6 @@ from .found import Found
 from .geometry import Grid
 from .picture import picture_bytes
 
-CHUNKS = {2: (1024, 1024), 3: (32, 256, 256)}
-"""By the number of axes: shape of a chunk of the label image. Viewers read whole chunks of each plane."""
 MOST_CSV_ROWS = 1_000_000
 """Rows of the largest table that is written as CSV, too: spreadsheets open no more."""
 _ROWS = 1 << 16  # of a part of the table
@@ -129,7 +127,7 @@ class Results:
         return csv
 
     def _write_labels(self, found: Found, size: PixelSize | None, threads: int, progress: Progress | None) -> None:
-        axes, shape, chunks = found.axes, found.shape, CHUNKS[len(found.shape)]
+        axes, shape, chunks = found.axes, found.shape, LABEL_CHUNKS[len(found.shape)]
         if self.image is None:
             writer = OmeZarrWriter(self.labels, axes, shape, found.dtype, chunks=chunks, pixel_size=size, labels=True)
         else:

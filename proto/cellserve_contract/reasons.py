@@ -263,9 +263,9 @@ class ErrorReason(Reason, Enum):
     )
     EXTRA_MISSING = (
         "FAILED_PRECONDITION",
-        "The image needs libraries that are not installed: it is a Zarr store or a slide, or exceeds the limits of the "
-        "server.",
-        "pip install 'cellserve[large]'",
+        "An image or a result file needs libraries that are not installed. Zarr stores, slides, and images that "
+        "exceed the limits of the server need the extra large. Some result files need the extra formats.",
+        "pip install 'cellserve[large]' or 'cellserve[formats]'",
         "client",
     )
     CLIENT_FAILED = (

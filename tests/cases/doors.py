@@ -197,5 +197,5 @@ def _of_record(record: Mapping[str, Any]) -> Outcome:
     if "error" in record:
         return Outcome(reason=record["error"]["reason"], message=record["error"]["message"])
     kinds = tuple(warning["kind"].lower() for warning in record["warnings"])
-    sizes = pixel_size(Path(record["labels"])), table_pixel_size(Path(record["table"]).read_text())
+    sizes = pixel_size(Path(record["files"]["masks"][0])), table_pixel_size(Path(record["files"]["csv"][0]).read_text())
     return Outcome(record["objects"], kinds, record["params"]["diameter"], *sizes)

@@ -25,7 +25,7 @@ _PARTS = ("train", "test")
 _IMAGES, _LABELS = "images", ("masks", "labels")
 # What Cellpose and this project write beside images: neither images nor labels.
 _RESULTS = (
-    *{Path(ending).stem for ending in ENDINGS.values() if not ending.endswith(".csv")},
+    *(Path(ending).stem for ending in ENDINGS if ending.endswith((".tif", ".png"))),
     "_outlines",
     "_cp_output",
 )

@@ -11,7 +11,7 @@ from cellserve_contract.params import SegmentParams
 from cellserve.engines import Engine, EngineOptions, LargeSegmentation, find_engine
 from cellserve.errors import CellServeError, InvalidRequestError, one_image
 from cellserve.params import DIAMETER_SOURCES
-from cellserve.saving import LABELS_IN_IMAGE, LARGE_ENDINGS, large_results, result_stem
+from cellserve.saving import LABELS_IN_IMAGE, large_results, result_files
 
 from .inputs import is_store
 from .outputs import Outputs, Wanted, is_complete
@@ -22,11 +22,6 @@ from .run import Run
 def is_too_large(error: CellServeError) -> bool:
     """Tells whether an image exceeds a limit on images, of the server or of this machine."""
     return error.reason == "IMAGE_TOO_LARGE"
-
-
-def stem_of(path: Path, outputs: Outputs) -> Path:
-    """Returns what the names of the results of a large image begin with, in the folder of the other results."""
-    return outputs["labels"].with_name(result_stem(path))
 
 
 def is_segmented(path: Path, outputs: Outputs, wanted: Wanted, *, beside: bool) -> bool:
@@ -40,13 +35,21 @@ def is_segmented(path: Path, outputs: Outputs, wanted: Wanted, *, beside: bool) 
         wanted: What the run writes.
         beside: Whether results go beside the image.
     """
-    results = large_results(stem_of(path, outputs))
-    kept = {kind: results[kind] for kind in ("table", *(["overlay"] if wanted.overlay else []))}
+    results = large_results(outputs.stem)
+    kept = {kind: results[kind] for kind in ("table", *(["overlay"] if "overlay" in wanted.words else []))}
     if not is_store(path):
-        return is_complete(path, {**kept, "labels": results["labels"]})
+        return is_complete(path, [*kept.values(), results["labels"]])
     # A store has no time of change: its labels change it.
     places = [*path.glob(LABELS_IN_IMAGE), *path.glob(f"*/{LABELS_IN_IMAGE}")] if beside else [results["labels"]]
     return any(place.is_dir() for place in places) and all(result.exists() for result in kept.values())
+
+
+def without_effect(wanted: Wanted) -> str:
+    """Says what a run asks for that large images do not get; "" for nothing."""
+    unwritten = [file.word for file in reversed(result_files(wanted.words)) if not file.large]
+    ignored = [f"--save {','.join(unwritten)}"] if unwritten else []
+    ignored += [option for option, given in (("--numbers", wanted.numbers), ("--fill", wanted.filled)) if given]
+    return f"no effect on large images: {', '.join(ignored)}" if ignored else ""
 
 
 def segment_large(
@@ -105,7 +108,7 @@ def totals(result: LargeSegmentation) -> str:
         f"computed  in {model.precision or 'unknown precision'}, by {model.runtime or 'an unknown runtime'}",
         f"time      {_speed(result)}",
         *warning_lines(result.warnings),
-        *(f"wrote     {file}" for file in _files(result).values() if file is not None),
+        *(f"wrote     {file}" for file in _files(result).values()),
     ]
     return "\n".join(lines)
 
@@ -116,7 +119,7 @@ def record(path: Path, result: LargeSegmentation) -> dict[str, Any]:
         "file": str(path),
         "objects": result.objects,
         "median_diameter": result.median_diameter,
-        **{kind: file and str(file) for kind, file in _files(result).items()},
+        "files": {word: [str(file)] for word, file in _files(result).items()},
         "axes": result.axes,
         "shape": list(result.shape),
         "pixel_size_um": result.pixel_size and result.pixel_size._asdict(),
@@ -129,8 +132,10 @@ def record(path: Path, result: LargeSegmentation) -> dict[str, Any]:
     }
 
 
-def _files(result: LargeSegmentation) -> dict[str, Path | None]:
-    return {kind: getattr(result, kind) for kind in reversed(LARGE_ENDINGS)}
+def _files(result: LargeSegmentation) -> dict[str, Path]:
+    """Returns the files by the words of `--save`."""
+    files = {"masks": result.labels, "parquet": result.table, "csv": result.csv, "overlay": result.overlay}
+    return {word: file for word, file in files.items() if file is not None}
 
 
 def _count(result: LargeSegmentation) -> str:

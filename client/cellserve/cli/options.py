@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,8 @@ from cellserve_contract.params import (
     preset_values,
 )
 
+from cellserve.saving import DEFAULT_WORDS, SAVED
+
 from .inputs import ENDINGS
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -34,6 +37,29 @@ def _checked_axes(axes: str | None) -> str | None:
     return axes
 
 
+def _words(values: list[str]) -> list[str]:
+    """Returns the words of comma lists, each once, in the order of `SAVED`."""
+    given = {word.strip() for value in values for word in value.split(",")} - {""}
+    for word in sorted(given - SAVED.keys()):
+        near = "".join(f"; did you mean '{known}'?" for known in difflib.get_close_matches(word, SAVED, 1))
+        raise typer.BadParameter(f"there is no result file '{word}'{near} Known: {', '.join(SAVED)}")
+    if not given:
+        raise typer.BadParameter(f"name at least one of {', '.join(SAVED)}")
+    return [word for word in SAVED if word in given]
+
+
+DEFAULT_SAVE = ",".join(DEFAULT_WORDS)
+"""Default of `Save`."""
+Save = Annotated[
+    list[str],
+    typer.Option(
+        metavar="WORDS",
+        help=f"What is written for each image, separated by commas; the option can be repeated. "
+        f"{'; '.join(f'{file.word}: {file.holds}' for file in SAVED.values())}.",
+        callback=_words,
+        rich_help_panel=RESULTS,
+    ),
+]
 Files = Annotated[
     list[Path],
     typer.Argument(

@@ -4,61 +4,97 @@ from __future__ import annotations
 
 import errno
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import typer
 from cellserve_formats import Image
-from cellserve_formats.files import write_bytes
 from cellserve_formats.label_numbers import scale_for_numbers
 from cellserve_formats.overlay import OverlayOptions
 
-from cellserve.errors import CellServeError
+from cellserve.contents import Write
+from cellserve.errors import CellServeError, refusal
 from cellserve.params import Output
 from cellserve.results import Segmentation
-from cellserve.saving import ENDINGS, content
+from cellserve.saving import (
+    DEFAULT_WORDS,
+    check_libraries,
+    make_files,
+    outputs_of,
+    result_files,
+    result_paths,
+    result_stem,
+)
 
 from .inputs import Input
-from .names import result_names
-
-_MAPS: tuple[Output, ...] = ("flows", "cell_probability")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """The result files that a run writes for each image, besides its label image.
+    """The result files that a run writes for each image.
 
     Attributes:
-        table: Table of objects.
-        overlay: Picture of the objects.
+        words: Words of `cellserve.saving.SAVED`.
         numbers: The overlay has the label of each object.
         filled: The overlay has filled objects.
-        flows: Flows, as numbers and as a picture.
-        cell_probability: Cell probability, as numbers and as a picture.
     """
 
-    table: bool = True
-    overlay: bool = True
+    words: tuple[str, ...] = DEFAULT_WORDS
     numbers: bool = False
     filled: bool = False
-    flows: bool = False
-    cell_probability: bool = False
-
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """Keys of `ENDINGS`, in their order."""
-        left_out = {name for name in ("table", "overlay", *_MAPS) if not getattr(self, name)}
-        return tuple(kind for kind in ENDINGS if kind.removesuffix("_picture") not in left_out)
 
     @property
     def outputs(self) -> tuple[Output, ...]:
         """What the server has to send besides labels and objects."""
-        return tuple(name for name in _MAPS if getattr(self, name))
+        return outputs_of(self.words)
+
+    def check(self) -> None:
+        """Checks, before any work, that the files can be made on this machine.
+
+        Raises:
+            typer.BadParameter: Numbers or filled objects of an overlay that is not written, or a library is missing.
+        """
+        if (self.numbers or self.filled) and "overlay" not in self.words:
+            raise typer.BadParameter("--numbers and --fill change the overlay, which --save does not name")
+        try:
+            check_libraries(self.words)
+        except CellServeError as error:
+            raise typer.BadParameter(str(error), param_hint="'--save'") from error
+
+    def check_image(self, image: Image) -> None:
+        """Checks, before an image is sent, that its results can be written.
+
+        Raises:
+            InvalidRequestError: FIELD_INVALID: files that are not written for stacks or time series.
+        """
+        files = result_files(self.words)
+        if "T" in image.axes:
+            _refuse([file.word for file in files if not file.series], "time series")
+        elif "Z" in image.axes:
+            _refuse([file.word for file in files if not file.stacks], "stack")
 
 
-Outputs = dict[str, Path]
-"""The result files of an image by what they hold, in the order in which they are written: the label image last."""
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """The result files of an image.
+
+    Attributes:
+        stem: Path that their names begin with.
+        files: The files by word, in the order in which they are written: label images last.
+    """
+
+    stem: Path
+    files: Mapping[str, tuple[Path, ...]]
+
+    @property
+    def paths(self) -> list[Path]:
+        """All files, in the order in which they are written."""
+        return [path for places in self.files.values() for path in places]
+
+    def listed(self) -> dict[str, list[str]]:
+        """Returns the files by word for `--json`, label images first."""
+        return {word: list(map(str, places)) for word, places in reversed(list(self.files.items()))}
 
 
 def plan_outputs(images: Sequence[Input], folder: Path | None, wanted: Wanted) -> dict[Path, Outputs]:
@@ -81,16 +117,17 @@ def plan_outputs(images: Sequence[Input], folder: Path | None, wanted: Wanted) -
     for entry in {_entry(image.path): image for image in reversed(images)}.values():
         path = entry.path
         place = path.parent if folder is None else folder / entry.below
-        names = result_names(path)
-        labels = place / names["labels"]
-        owner = owners.setdefault(labels.resolve(), path)
-        if owner is not path:
-            raise typer.BadParameter(
-                f"'{path}' and '{owner}' would both write '{labels}'; rename one, or segment them into different "
-                "folders (--out)",
-                param_hint="'PATH'",
-            )
-        plan[path] = {kind: place / names[kind] for kind in wanted.kinds}
+        stem = place / result_stem(path)
+        outputs = Outputs(stem, result_paths(stem, wanted.words))
+        for result in reversed(outputs.paths):
+            owner = owners.setdefault(result.resolve(), path)
+            if owner is not path:
+                raise typer.BadParameter(
+                    f"'{path}' and '{owner}' would both write '{result}'; rename one, or segment them into different "
+                    "folders (--out)",
+                    param_hint="'PATH'",
+                )
+        plan[path] = outputs
     return {path: plan[path] for path in reversed(plan)}
 
 
@@ -117,7 +154,7 @@ def check_outputs(outputs: Outputs) -> None:
     Raises:
         CellServeError: FILE_UNWRITABLE: a name or path is too long, or the folder cannot be written.
     """
-    for path in outputs.values():
+    for path in outputs.paths:
         try:
             path.lstat()
         except OSError as error:
@@ -127,7 +164,7 @@ def check_outputs(outputs: Outputs) -> None:
                     "another folder with --out",
                     reason="FILE_UNWRITABLE",
                 ) from error
-    folder = outputs["labels"].parent
+    folder = outputs.stem.parent
     if folder.is_dir():  # others are made, or lack the image as well
         try:
             _try_to_write(folder)
@@ -138,33 +175,46 @@ def check_outputs(outputs: Outputs) -> None:
             ) from error
 
 
-def is_complete(image: Path, outputs: Outputs) -> bool:
+def is_complete(image: Path, results: Iterable[Path]) -> bool:
     """Tells whether all results of an image are there, and none is older than the image."""
     try:
         changed = image.stat().st_mtime_ns
-        return all(path.stat().st_mtime_ns >= changed for path in outputs.values())
+        return all(path.stat().st_mtime_ns >= changed for path in results)
     except OSError:
         return False
 
 
-def contents_of(outputs: Outputs, image: Image, result: Segmentation, wanted: Wanted) -> dict[str, bytes]:
-    """Makes the result files of one image."""
+def contents_of(outputs: Outputs, path: Path, image: Image, result: Segmentation, wanted: Wanted) -> dict[Path, Write]:
+    """Makes the result files of one image, whose file is at `path`.
+
+    Raises:
+        InvalidRequestError: A format does not hold so many objects or pixels.
+    """
     scale = scale_for_numbers(result.labels) if wanted.numbers and result.axes == "YX" else 1
     shown = OverlayOptions(numbers=wanted.numbers, filled=wanted.filled, scale=scale)
-    return {kind: content(result, kind, image, **shown) for kind in outputs}
+    return make_files(result, outputs.stem, wanted.words, image, path=path, options=shown)
 
 
-def write_outputs(outputs: Outputs, contents: Mapping[str, bytes]) -> None:
-    """Writes the result files of one image; the label image is the last.
+def write_outputs(contents: Mapping[Path, Write]) -> None:
+    """Writes the result files of one image in their order.
 
     Raises:
         CellServeError: FILE_UNWRITABLE: a file cannot be written.
     """
-    for kind, path in outputs.items():
+    for path, write in contents.items():
         try:
-            write_bytes(path, contents[kind])
+            write(path)
         except OSError as error:
             raise CellServeError(f"cannot write {path}: {error.strerror or error}", reason="FILE_UNWRITABLE") from error
+
+
+def _refuse(words: Sequence[str], kind: str) -> None:
+    if words:
+        raise refusal(
+            f"the image is a {kind}, for which --save {','.join(words)} writes no files: leave out {', '.join(words)}",
+            "FIELD_INVALID",
+            field="save",
+        )
 
 
 def _entry(path: Path) -> Path:

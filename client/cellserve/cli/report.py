@@ -16,7 +16,6 @@ from cellserve.errors import CellServeError
 from cellserve.models import ModelList
 from cellserve.params import DIAMETER_SOURCES
 from cellserve.results import DiameterEstimate, Object, ResultWarning, Segmentation
-from cellserve.saving import ENDINGS
 
 from .outputs import Outputs
 
@@ -93,7 +92,7 @@ def totals(result: Segmentation, planes: int, outputs: Outputs) -> str:
         f"masks {timing.postprocess_s:.2f} s, rest {_rest(result):.2f} s",
         f"request   {result.request_id}",
         *warning_lines(result.warnings),
-        *(f"wrote     {path}" for path in reversed(outputs.values())),
+        *(f"wrote     {path}" for path in reversed(outputs.paths)),
     ]
     return "\n".join(lines)
 
@@ -103,7 +102,7 @@ def record(path: Path, result: Segmentation, planes: int, outputs: Outputs) -> d
     return {
         "file": str(path),
         **measures(result.objects),
-        **{kind: str(outputs[kind]) if kind in outputs else None for kind in reversed(ENDINGS)},
+        "files": outputs.listed(),
         "planes": planes,
         "pixel_size_um": result.pixel_size and result.pixel_size._asdict(),
         **origin(result),

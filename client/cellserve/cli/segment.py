@@ -26,8 +26,9 @@ from . import report, terminal
 from . import series as time_series
 from .connection import Access, connect
 from .inputs import find_images, is_read_in_parts
-from .large import is_segmented, is_too_large, segment_large, stem_of
+from .large import is_segmented, is_too_large, segment_large, without_effect
 from .options import (
+    DEFAULT_SAVE,
     Address,
     Axes,
     BlockSize,
@@ -37,6 +38,7 @@ from .options import (
     Json,
     Recursive,
     RunFolder,
+    Save,
     Scheduler,
     Series,
     parameter_options,
@@ -53,7 +55,7 @@ from .outputs import (
     write_outputs,
 )
 from .run import Run
-from .series import SeriesResult, TimePoints, check_wanted
+from .series import SeriesResult, TimePoints
 from .server import Server
 
 Large = dict[Path, CellServeError | None]
@@ -63,6 +65,7 @@ Examples:
   cellserve segment cells.tif                    results beside the image
   cellserve segment cells.tif --diameter 30      objects of about 30 pixels
   cellserve segment plate --out results          all images of a folder
+  cellserve segment cells.tif --save masks,rois  label image, ROIs of ImageJ
   cellserve segment stack.tif --volume           objects in three dimensions
   cellserve segment movie.tif                    each time point of a series
   cellserve segment slide.svs                    an image of any size
@@ -106,11 +109,7 @@ def segment(
             rich_help_panel=RESULTS,
         ),
     ] = False,
-    csv: Annotated[bool, typer.Option(help="Write the table of objects.", rich_help_panel=RESULTS)] = True,
-    overlay: Annotated[
-        bool,
-        typer.Option(help="Write a picture of the image with the outlines of the objects.", rich_help_panel=RESULTS),
-    ] = True,
+    save: Save = [DEFAULT_SAVE],  # noqa: B006  # typer reads it, nothing changes it
     numbers: Annotated[
         bool,
         typer.Option(
@@ -121,23 +120,6 @@ def segment(
     ] = False,
     fill: Annotated[
         bool, typer.Option("--fill", help="Fill the objects in the overlay with a colour.", rich_help_panel=RESULTS)
-    ] = False,
-    flows: Annotated[
-        bool,
-        typer.Option(
-            "--flows",
-            help="Write the flows: IMAGE_flows.tif (along y, along x) and IMAGE_flows.png (hue: direction).",
-            rich_help_panel=RESULTS,
-        ),
-    ] = False,
-    probability: Annotated[
-        bool,
-        typer.Option(
-            "--probability",
-            help="Write the cell probability: IMAGE_probability.tif (logits) and IMAGE_probability.png (black: 0, "
-            "white: 1).",
-            rich_help_panel=RESULTS,
-        ),
     ] = False,
     as_json: Json = False,
     address: Address = [DEFAULT_ADDRESS],  # noqa: B006  # typer reads it, nothing changes it
@@ -166,17 +148,16 @@ def segment(
 ) -> None:
     """Find the cells or nuclei in images.
 
-    Three files are written for each image. IMAGE_cp_masks.tif is the label image: 0 is background, n is object n.
-    IMAGE_objects.csv has one row per object. IMAGE_overlay.png shows the outlines. The label image and the table of a
-    time series hold all time points; the picture shows some.
+    Three files are written for each image, unless --save names others. IMAGE_cp_masks.tif is the label image: 0 is
+    background, n is object n. IMAGE_objects.csv has one row per object. IMAGE_overlay.png shows the outlines. The label
+    image and the table of a time series hold all time points; the picture shows some.
 
     Zarr stores, slides, and images that exceed the limits of the server are segmented part by part. The result is that
-    of one request. Such images need pip install 'cellserve[large]'.
+    of one request. Such images need pip install 'cellserve[large]'. Their label image is OME-Zarr, their table Parquet.
     """
     params = params_of(context, values)
-    if (numbers or fill) and not overlay:
-        raise typer.BadParameter("--numbers and --fill change the overlay, which --no-overlay leaves out")
-    wanted = Wanted(table=csv, overlay=overlay, numbers=numbers, filled=fill, flows=flows, cell_probability=probability)
+    wanted = Wanted(words=tuple(save), numbers=numbers, filled=fill)
+    wanted.check()
     found = find_images(files, recursive=recursive)
     plan = plan_outputs(found.images, out, wanted)
     if out is not None:
@@ -185,7 +166,7 @@ def segment(
         path: outputs
         for path, outputs in plan.items()
         if not skip_existing
-        or not (is_complete(path, outputs) or is_segmented(path, outputs, wanted, beside=out is None))
+        or not (is_complete(path, outputs.paths) or is_segmented(path, outputs, wanted, beside=out is None))
     }
     run = Run(
         todo,
@@ -207,8 +188,8 @@ def segment(
         deadline_s=deadline_s,
         axes=axes,
         series=series,
-        csv=csv,
-        overlay=overlay,
+        csv="csv" in save,
+        overlay="overlay" in save,
         concurrency=concurrency,
         scheduler=scheduler,
         run_folder=run_folder,
@@ -238,10 +219,10 @@ def segment(
                     large[file.path] = result
                 elif (outcome := file.points.add(number, result)) is not None:
                     _write(file, outcome, todo[file.path], wanted, run, alone=len(plan) == 1)
-        if large and (wanted.outputs or numbers or fill):
-            terminal.say(run.errors, "--flows, --probability, --numbers and --fill have no effect on large images")
+        if large and (ignored := without_effect(wanted)):
+            terminal.say(run.errors, ignored)
         for path, refused in large.items():
-            stem = stem_of(path, todo[path])
+            stem = todo[path].stem
             if run_folder is not None and len(plan) > 1:  # a run that stops keeps its folder from the next image
                 engine["run_folder"] = run_folder_of(run_folder / stem.name)
             place = None if out is None else stem
@@ -268,7 +249,7 @@ def _read(
             with one_image():
                 check_outputs(outputs)
                 image = read_image(path, axes, series, stacks=server.params.stack_mode is not None, time_series=True)
-                check_wanted(image, wanted)
+                wanted.check_image(image)
                 planes = server.check(path, next(time_points(image)), packed=packed)
                 file = _InputFile(path, image, planes, TimePoints(image))
         except CellServeError as error:
@@ -296,10 +277,10 @@ def _write(
             raise result
         with one_image():
             if isinstance(result, SeriesResult):
-                write_outputs(outputs, result.contents(outputs))
+                write_outputs(result.contents(outputs))
                 said = time_series.said(file.path, result, file.planes, outputs, alone=alone)
             else:
-                write_outputs(outputs, contents_of(outputs, file.image, result, wanted))
+                write_outputs(contents_of(outputs, file.path, file.image, result, wanted))
                 said = report.said(file.path, result, file.planes, outputs, alone=alone)
     except CellServeError as error:
         run.fail(file.path, error)
@@ -317,9 +298,9 @@ def _notes(results: int, repeated: int) -> Iterator[str]:
 
 def _advice(waiting: dict[Path, Outputs]) -> str:
     """Says how to go on after Ctrl-C."""
-    kept = sum(is_complete(path, outputs) for path, outputs in waiting.items())
+    kept = sum(is_complete(path, outputs.paths) for path, outputs in waiting.items())
     advice = "The results of the images that are done are complete. The same command with --skip-existing goes on."
-    begun = [path for path, outputs in waiting.items() if run_folder_of(stem_of(path, outputs)).is_dir()]
+    begun = [path for path, outputs in waiting.items() if run_folder_of(outputs.stem).is_dir()]
     if begun:
         advice += f" {', '.join(map(str, begun))} then goes on where the run was."
     if kept:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from cellserve_formats import Image, time_points
+from cellserve_formats.files import write_bytes
 from cellserve_formats.labels_tiff import labels_tiff_bytes
 from cellserve_formats.montage import spread, time_montage
 from cellserve_formats.png import png_bytes
@@ -17,13 +19,14 @@ from numpy.typing import NDArray
 from rich import box
 from rich.table import Table
 
-from cellserve.errors import CellServeError, at_time_point, refusal
+from cellserve.contents import Write
+from cellserve.errors import CellServeError, at_time_point
 from cellserve.params import DIAMETER_SOURCES
+from cellserve.pictures import shown
 from cellserve.results import Object, Segmentation
-from cellserve.saving import ENDINGS, shown
 
 from . import report
-from .outputs import Outputs, Wanted
+from .outputs import Outputs
 from .report import Said
 
 _LISTED = 5  # numbers of time points in a line
@@ -48,23 +51,23 @@ class SeriesResult:
         """The objects of all time points."""
         return [entry for result in self.results for entry in result.objects]
 
-    def contents(self, outputs: Outputs) -> dict[str, bytes]:
+    def contents(self, outputs: Outputs) -> dict[Path, Write]:
         """Makes the result files: labels and table of all time points, a picture of some."""
-        return {kind: self._content(kind) for kind in outputs}
+        return {path: partial(write_bytes, data=self._content(word)) for word, (path,) in outputs.files.items()}
 
-    def _content(self, kind: str) -> bytes:
+    def _content(self, word: str) -> bytes:
         first = self.results[0]
         axes, size = f"T{first.axes}", first.pixel_size
-        match kind:
-            case "labels":
+        match word:
+            case "masks":
                 return labels_tiff_bytes(self.labels, size, axes, self.image.frame_interval_s)
-            case "table":
+            case "csv":
                 numbered = enumerate(self.results)
                 rows = ({"frame": frame, **entry.row()} for frame, result in numbered for entry in result.objects)
                 return table_csv_bytes(rows, axes, size)
             case "overlay":
                 return self._picture()
-        raise ValueError(f"a time series has no result file of the kind {kind}")
+        raise ValueError(f"a time series has no result file of the kind {word}")
 
     def _picture(self) -> bytes:
         """Draws some time points; of a stack the middle plane."""
@@ -73,20 +76,6 @@ class SeriesResult:
         middle = len(stacks[0]) // 2
         labels = self.labels[chosen] if self.labels.ndim == 3 else self.labels[chosen, middle]
         return png_bytes(time_montage(np.stack([stack[middle] for stack in stacks]), labels, chosen))
-
-
-def check_wanted(image: Image, wanted: Wanted) -> None:
-    """Checks that the results of an image can be written.
-
-    Raises:
-        InvalidRequestError: FIELD_INVALID: flows or cell probability of a time series.
-    """
-    if "T" in image.axes and wanted.outputs:
-        raise refusal(
-            "the image is a time series, for which --flows and --probability write no files: leave them out",
-            "FIELD_INVALID",
-            field="outputs",
-        )
 
 
 class TimePoints:
@@ -164,7 +153,7 @@ def _record(path: Path, series: SeriesResult, planes: int, outputs: Outputs) -> 
     return {
         "file": str(path),
         **report.measures(series.objects),
-        **{kind: str(outputs[kind]) if kind in outputs else None for kind in reversed(ENDINGS)},
+        "files": outputs.listed(),
         "planes": planes,
         "pixel_size_um": size and size._asdict(),
         "frame_interval_s": series.image.frame_interval_s,
@@ -191,7 +180,7 @@ def _totals(series: SeriesResult, planes: int, outputs: Outputs) -> str:
         *_models(series.results),
         f"time      {_seconds(series):.2f} s on the server: the sum of the time points, of which several ran at a time",
         *_warning_lines(series.results),
-        *(f"wrote     {path}" for path in reversed(outputs.values())),
+        *(f"wrote     {path}" for path in reversed(outputs.paths)),
     ]
     return "\n".join(lines)
 

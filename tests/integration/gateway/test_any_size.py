@@ -77,7 +77,7 @@ def expected(gateway, pixels):
 def test_blocks_of_any_side_give_the_labels_of_one_request(gateway, pixels, expected, tmp_path):
     path = stored(tmp_path, pixels)
     inside = command("segment", path, "--diameter", DIAMETER, "-a", gateway.address, "-a", DEAD)
-    options = ["--block-size", 400, "--out", tmp_path / "out", "--json", "--no-csv"]
+    options = ["--block-size", 400, "--out", tmp_path / "out", "--json", "--save", "masks,overlay"]
     beside = command("segment", path, "--diameter", DIAMETER, "-a", gateway.address, *options)
     record = json.loads(beside.stdout)
     for labels in (path / "labels" / "cellserve", tmp_path / "out" / "image_cp_masks.ome.zarr"):
@@ -85,7 +85,8 @@ def test_blocks_of_any_side_give_the_labels_of_one_request(gateway, pixels, expe
     assert f"objects   {len(expected.objects)} objects" in inside.stdout
     assert record["objects"] == len(expected.objects) > 1000
     assert record["params"]["min_size"] == expected.params.min_size
-    assert (record["csv"], record["model"]["sha256"]) == (None, expected.model.sha256)
+    assert list(record["files"]) == ["masks", "parquet", "overlay"]
+    assert record["model"]["sha256"] == expected.model.sha256
     import pandas as pd
 
     found = pd.read_parquet(tmp_path / "out" / "image_objects.parquet")
@@ -140,7 +141,7 @@ def test_an_array_of_dask_is_an_image(gateway, pixels, expected, tmp_path):
 def test_a_run_that_is_killed_twice_goes_on(gateway, pixels, expected, tmp_path):
     path = stored(tmp_path, pixels)
     folder = tmp_path / ".image.cellserve"
-    arguments = ["segment", path, "--diameter", DIAMETER, "--block-size", 256, "-a", gateway.address, "--no-overlay"]
+    arguments = ["segment", path, "--diameter", DIAMETER, "--block-size", 256, "-a", gateway.address, "--save", "csv"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     program = [sys.executable, "-m", "cellserve", *map(str, arguments)]
     for stage, count in (("sums-0", 1), ("sinks", 3)):

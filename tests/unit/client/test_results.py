@@ -189,7 +189,7 @@ def test_files_by_their_endings(client, image, tmp_path):
         ({}, LEAST),
         (
             {"outputs": MAPS},
-            ["_flows.tif", "_flows.png", "_probability.tif", "_probability.png", *LEAST],
+            ["_probability.tif", "_probability.png", "_flows.tif", "_flows.png", *LEAST],
         ),
         ({"omit_labels": True}, ["_objects.csv"]),
     ],

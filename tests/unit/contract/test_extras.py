@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 from cellserve_contract import extras
 from cellserve_contract.extras import missing_packages, needs_extra
+from packaging.requirements import Requirement
 
 COMMANDS = [
     ("cellserve_gateway", "pydantic", "cellserve-gateway", "gateway"),
@@ -69,3 +72,17 @@ def test_an_extra_includes_others(monkeypatch):
     assert missing_packages("gateway") == ["tritonclient"]
     assert missing_packages("export") == ["onnx", "tritonclient"]
     assert missing_packages("training") == []
+
+
+def test_formats_and_large_ask_for_the_same_versions():
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+    formats, large = (
+        {
+            requirement.name: requirement.specifier
+            for requirement in map(Requirement, project["optional-dependencies"][name])
+        }
+        for name in ("formats", "large")
+    )
+    shared = formats.keys() & large.keys()
+    assert shared == {"pyarrow", "zarr"}
+    assert {name: formats[name] for name in shared} == {name: large[name] for name in shared}

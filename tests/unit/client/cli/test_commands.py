@@ -47,7 +47,7 @@ def test_one_file(run, service, files, image, tmp_path):
 
 
 def test_several_files(run, files, tmp_path):
-    result = run("segment", *files, "--no-overlay", "--no-csv")
+    result = run("segment", *files, "--save", "masks")
     assert result.exit_code == 0, result.output
     assert sorted(line.partition(": ")[0] for line in result.stdout.splitlines()) == [str(path) for path in files]
     assert result.stderr.splitlines()[-1] == "2 segmented, 0 skipped, 0 failed"
@@ -79,7 +79,7 @@ def test_one_bad_file_does_not_stop_the_others(run, service, files, tmp_path):
 
 def test_errors_of_the_server(run, service, files):
     service.failures.append(failure(grpc.StatusCode.INVALID_ARGUMENT, "too many tiles", "IMAGE_TOO_LARGE"))
-    result = run("segment", *files, "--no-overlay", "--concurrency", 1)
+    result = run("segment", *files, "--save", "masks,csv", "--concurrency", 1)
     assert result.exit_code == 1
     assert f"error: {files[0]}: too many tiles. Segmenting the image part by part needs " in result.stderr
     assert "[IMAGE_TOO_LARGE, request " in result.stderr
@@ -96,7 +96,12 @@ def test_json(run, service, files):
     assert failed["error"]["metadata"] == {"got": "0"}
     assert (done["file"], done["objects"]) == (str(files[1]), 3)
     assert done["params"]["normalization"] == {"rule": "percentiles", "low": 1.0, "high": 99.0, "invert": False}
-    assert done["labels"].endswith("b_cp_masks.tif")
+    folder = files[1].parent
+    assert done["files"] == {
+        "masks": [str(folder / "b_cp_masks.tif")],
+        "csv": [str(folder / "b_objects.csv")],
+        "overlay": [str(folder / "b_overlay.png")],
+    }
     assert (done["model"]["precision"], done["model"]["runtime"]) == ("bfloat16", "onnxruntime")
     assert isinstance(done["warnings"], list)
 
@@ -183,14 +188,15 @@ def test_whatever_goes_wrong_with_one_file_the_others_are_done(run, files, monke
 
 
 def test_whatever_goes_wrong_with_one_result_the_others_are_written(run, files, monkeypatch, tmp_path):
-    real = outputs.content
+    real = outputs.make_files
 
-    def make(result, kind, image, **options):
-        if image.name.startswith("a.") and kind == "labels":
+    def make(result, stem, words, image, **options):
+        made = real(result, stem, words, image, **options)
+        if image.name.startswith("a."):
             raise TypeError("a bug")
-        return real(result, kind, image, **options)
+        return made
 
-    monkeypatch.setattr(outputs, "content", make)
+    monkeypatch.setattr(outputs, "make_files", make)
     result = run("segment", *files, "--concurrency", 1)
     assert result.exit_code == 1
     assert f"error: {files[0]}: unforeseen TypeError: a bug [CLIENT_FAILED]" in result.stderr

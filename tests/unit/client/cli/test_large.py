@@ -114,7 +114,15 @@ def test_stores_and_slides_of_a_folder_are_images_and_labels_are_none(run, engin
     records = {json.loads(line)["file"]: json.loads(line) for line in result.stdout.splitlines()}
     assert records.keys() == {str(folder / name) for name in ("a.tif", "plate.ome.zarr", "slide.SVS")}
     record = records[str(store)]
-    assert record["labels"] == str(folder.parent / "out" / "plate_cp_masks.ome.zarr")
+    assert record["files"] == {
+        word: [str(folder.parent / "out" / f"plate{ending}")]
+        for word, ending in (
+            ("masks", "_cp_masks.ome.zarr"),
+            ("parquet", "_objects.parquet"),
+            ("csv", "_objects.csv"),
+            ("overlay", "_overlay.png"),
+        )
+    }
     assert (record["objects"], record["megapixels_per_s"], record["shape"]) == (3, 1.5, [2000, 3000])
     assert [out for _, out, _, _ in engine.calls] == [folder.parent / "out" / name for name in ("plate", "slide")]
     again = run("segment", folder, "--out", folder.parent / "out", "--skip-existing")
@@ -215,3 +223,13 @@ def test_certificates_and_token_reach_the_engine_as_bytes(run, engine, store, tm
     assert result.exit_code == 0, result.output
     options = engine.calls[0][3]
     assert (options["tls"], options["token"]) == ((b"-----BEGIN CERTIFICATE-----", None, None), "secret")
+
+
+def test_words_of_save_that_large_images_have(run, engine, store):
+    result = run("segment", store, "--save", "seg,masks,csv,flows", "--fill", "--numbers", "--save", "overlay")
+    assert result.exit_code == 0, result.output
+    assert "no effect on large images: --save seg,flows, --numbers, --fill\n" in result.stderr
+    assert (engine.calls[0][3]["csv"], engine.calls[0][3]["overlay"]) == (True, True)
+    result = run("segment", store, "--save", "zarr,parquet")
+    assert "no effect" not in result.stderr
+    assert (engine.calls[1][3]["csv"], engine.calls[1][3]["overlay"]) == (False, False)

@@ -11,6 +11,7 @@ import typer
 from cellserve.cli.inputs import Input
 from cellserve.cli.names import is_result
 from cellserve.cli.outputs import Wanted, check_outputs, is_complete, plan_outputs
+from cellserve.saving import SAVED
 
 
 def plan(paths, folder=None, **wanted):
@@ -19,21 +20,22 @@ def plan(paths, folder=None, **wanted):
 
 def test_names_of_results():
     planned = plan(["a/x.ome.tif", "b/y.png"])
-    assert planned[Path("a/x.ome.tif")]["labels"] == Path("a/x.ome_cp_masks.tif")
-    assert planned[Path("b/y.png")]["overlay"] == Path("b/y_overlay.png")
-    (outputs,) = plan(["a/x.tif"], Path("out"), flows=True, cell_probability=True).values()
-    assert outputs["table"] == Path("out/x_objects.csv")
-    assert len(outputs) == 7
-    assert list(outputs)[-1] == "labels", "written last"
-    assert all(is_result(path) for path in outputs.values())
+    assert planned[Path("a/x.ome.tif")].files["masks"] == (Path("a/x.ome_cp_masks.tif"),)
+    assert planned[Path("b/y.png")].files["overlay"] == (Path("b/y_overlay.png"),)
+    (outputs,) = plan(["a/x.tif"], Path("out"), words=tuple(SAVED)).values()
+    assert outputs.files["csv"] == (Path("out/x_objects.csv"),)
+    assert len(outputs.paths) == 15
+    assert list(outputs.files)[-1] == "masks", "written last"
+    assert all(is_result(path) for path in outputs.paths)
     assert not is_result(Path("a/x.tif"))
-    assert list(plan(["x.tif"], overlay=False)[Path("x.tif")]) == ["table", "labels"]
+    assert list(plan(["x.tif"], words=("masks", "csv"))[Path("x.tif")].files) == ["csv", "masks"]
 
 
 def test_results_keep_the_folders_below_the_one_that_was_given():
     images = [Input(Path("plate/a/x.tif"), Path("a")), Input(Path("plate/b/x.tif"), Path("b"))]
     planned = plan_outputs(images, Path("out"), Wanted())
-    assert [str(outputs["labels"]) for outputs in planned.values()] == ["out/a/x_cp_masks.tif", "out/b/x_cp_masks.tif"]
+    masks = [str(outputs.files["masks"][0]) for outputs in planned.values()]
+    assert masks == ["out/a/x_cp_masks.tif", "out/b/x_cp_masks.tif"]
 
 
 def test_results_never_share_a_name():
@@ -43,6 +45,9 @@ def test_results_never_share_a_name():
         plan(same, Path("out"))
     with pytest.raises(typer.BadParameter, match="would both write"):
         plan(["a/x.tif", "a/x.png"])
+    assert len(plan(["a/x y.tif", "a/x_y.tif"])) == 2
+    with pytest.raises(typer.BadParameter, match=r"would both write 'a/x_y_cp_masks\.ome\.zarr'"):
+        plan(["a/x y.tif", "a/x_y.tif"], words=("zarr",))
     assert list(plan(["a/x.tif", "a/../a/x.tif", "y.tif"])) == [
         Path("a/x.tif"),
         Path("y.tif"),
@@ -56,7 +61,7 @@ def test_two_names_of_one_file_have_two_results(tmp_path):
     links = [tmp_path / "link.tif", tmp_path / "folder" / "other.tif"]
     for link in links:
         link.symlink_to(real)
-    assert [outputs["labels"].name for outputs in plan([real, *links]).values()] == [
+    assert [outputs.files["masks"][0].name for outputs in plan([real, *links]).values()] == [
         "real_cp_masks.tif",
         "link_cp_masks.tif",
         "other_cp_masks.tif",
@@ -72,16 +77,16 @@ def test_names_of_results_fit_the_file_system(tmp_path, letter):
     for length in (229, 233, 234, 255):
         name = letter * ((length - 4) // size) + ".tif"
         others = [tmp_path / name, tmp_path / name.replace(letter, "x", 1)]
-        planned = plan(others, flows=True, cell_probability=True)
+        planned = plan(others, words=tuple(SAVED))
         for path, outputs in planned.items():
-            for result in outputs.values():
+            for result in outputs.paths:
                 assert len(os.fsencode(result.name)) <= 255
                 result.touch()
                 assert is_result(result)
             if length <= 233:
-                assert outputs["labels"].name.startswith(path.stem)
+                assert outputs.stem.name == path.stem
             check_outputs(outputs)
-        assert len({outputs["labels"] for outputs in planned.values()}) == 2
+        assert len({outputs.files["masks"] for outputs in planned.values()}) == 2
 
 
 def test_paths_that_are_too_long_are_noticed_before_the_work(tmp_path):
@@ -97,14 +102,15 @@ def test_paths_that_are_too_long_are_noticed_before_the_work(tmp_path):
 def test_results_are_complete_if_all_are_there_and_none_is_older_than_the_image(tmp_path):
     image = tmp_path / "a.tif"
     (outputs,) = plan([image]).values()
-    assert not is_complete(image, outputs), "no image"
-    for path in (image, *outputs.values()):
-        assert not is_complete(image, outputs)
+    results = outputs.paths
+    assert not is_complete(image, results), "no image"
+    for path in (image, *results):
+        assert not is_complete(image, results)
         path.touch()
-    assert is_complete(image, outputs)
-    os.utime(outputs["table"], (0, 0))
-    assert not is_complete(image, outputs)
+    assert is_complete(image, results)
+    os.utime(outputs.files["csv"][0], (0, 0))
+    assert not is_complete(image, results)
     os.utime(image, (0, 0))
-    assert is_complete(image, outputs)
-    (more,) = plan([image], flows=True).values()
-    assert not is_complete(image, more), "flows were not written"
+    assert is_complete(image, results)
+    (more,) = plan([image], words=("masks", "flows")).values()
+    assert not is_complete(image, more.paths), "flows were not written"

@@ -33,7 +33,9 @@ def images(folder, image, names="abc"):
         (["--volume", "--planes"], "--volume and --planes exclude each other"),
         (["--axes", "CYQ"], "allowed are distinct letters"),
         (["--axes", "C"], "Y and X must be among them"),
-        (["--numbers", "--no-overlay"], "--numbers and --fill change the overlay"),
+        (["--numbers", "--save", "masks,csv"], "--numbers and --fill change the overlay"),
+        (["--save", "masks,roi"], "there is no result file 'roi'; did you mean 'rois'? Known: masks, png, zarr, seg"),
+        (["--save", ","], "name at least one of masks, png"),
     ],
 )
 def test_wrong_options_are_refused_once_before_an_image_is_read(run, service, tmp_path, image, arguments, said):
@@ -139,7 +141,7 @@ def test_results_that_are_there_are_skipped(run, service, tmp_path, image):
     assert len(service.requests) == 2
     assert run("segment", tmp_path, "--skip-existing").stderr.splitlines()[-1] == "0 segmented, 3 skipped, 0 failed"
     assert len(service.requests) == 2
-    assert "3 segmented, 0 skipped" in run("segment", tmp_path, "--skip-existing", "--flows").stderr
+    assert "3 segmented, 0 skipped" in run("segment", tmp_path, "--skip-existing", "--save", "masks,flows").stderr
 
 
 def test_a_folder_that_cannot_be_written_fails_its_images_before_the_upload(run, service, monkeypatch, tmp_path, image):
@@ -164,7 +166,7 @@ def test_pictures_and_numbers_on_request(run, tmp_path, image):
     (path,) = images(tmp_path, image, "a")
     assert run("segment", path).exit_code == 0
     plain = imagecodecs.png_decode((tmp_path / "a_overlay.png").read_bytes())
-    done = run("segment", path, "--numbers", "--fill", "--flows", "--probability")
+    done = run("segment", path, "--numbers", "--fill", "--save", "flows,probability", "--save", "masks,overlay")
     assert done.exit_code == 0, done.output
     shown = imagecodecs.png_decode((tmp_path / "a_overlay.png").read_bytes())
     assert shown.shape == plain.shape
@@ -176,7 +178,7 @@ def test_pictures_and_numbers_on_request(run, tmp_path, image):
     assert imagecodecs.png_decode((tmp_path / "a_probability.png").read_bytes()).shape == image.shape
     for name in ("a_flows.tif", "a_flows.png", "a_probability.tif", "a_probability.png", "a_cp_masks.tif"):
         assert f"wrote     {tmp_path / name}" in done.stdout
-    assert run("segment", tmp_path, "--no-overlay").stderr.startswith("left out 6 files")
+    assert run("segment", tmp_path, "--save", "masks").stderr.startswith("left out 6 files")
 
 
 class Slow(Service):

@@ -129,7 +129,7 @@ def test_series_and_images_in_one_run(run, service, path, files):
     assert records.keys() == {str(name) for name in (path, *files)}
     record = records[str(path)]
     assert (record["objects"], record["frame_interval_s"], record["planes"]) == (9, 30, 1)
-    assert record["labels"].endswith("movie_cp_masks.tif")
+    assert record["files"]["masks"][0].endswith("movie_cp_masks.tif")
     assert [(frame["frame"], frame["objects"]) for frame in record["frames"]] == [
         (0, 0),
         (1, 1),
@@ -162,13 +162,13 @@ def test_an_error_names_its_time_point_and_fails_the_file(run, service, path, fi
     assert path.with_name("movie_cp_masks.tif").exists()
 
 
-def test_maps_of_series_are_refused(run, service, path):
-    for option in ("--flows", "--probability"):
-        result = run("segment", path, option)
-        assert result.exit_code == 1
-        assert (
-            f"{path}: the image is a time series, for which --flows and --probability write no files" in result.stderr
-        )
+def test_other_files_of_series_are_refused(run, service, path):
+    result = run("segment", path, "--save", "masks,csv,overlay,probability,rois")
+    assert result.exit_code == 1
+    assert (
+        f"{path}: the image is a time series, for which --save probability,rois writes no files: leave out "
+        "probability, rois [FIELD_INVALID]" in result.stderr
+    )
     assert not service.requests
 
 
@@ -185,7 +185,7 @@ def test_limits_are_those_of_a_time_point(run, service, tmp_path, image):
     fits = np.broadcast_to(image, (40, *image.shape))
     tifffile.imwrite(tmp_path / "long.tif", fits, imagej=True, metadata={"axes": "TYX"})
     tifffile.imwrite(tmp_path / "wide.tif", np.zeros((2, 300, 400), "u1"), imagej=True, metadata={"axes": "TYX"})
-    assert run("segment", tmp_path / "long.tif", "--no-overlay").exit_code == 0
+    assert run("segment", tmp_path / "long.tif", "--save", "masks,csv").exit_code == 0
     assert len(service.requests) == 40
     result = run("segment", tmp_path / "wide.tif")
     assert "wide.tif: the image has 120,000 pixels; the limit is 100,000" in result.stderr
