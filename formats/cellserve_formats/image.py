@@ -49,6 +49,8 @@ class Image:
         name: Name of the source, such as the file; "" where there is none.
         warnings: What the reader left out or did not heed.
         frame_interval_s: Seconds from one time point to the next; None where unknown.
+        channels: Names of the channels, in the order of axis C; one name for an image with one channel. () where
+            unknown, and for colour samples.
 
     Raises:
         ImageError: AXES_UNKNOWN if `axes` breaks a rule or has another length than the shape of `pixels`.
@@ -60,6 +62,7 @@ class Image:
     name: str = ""
     warnings: Warnings = ()
     frame_interval_s: float | None = None
+    channels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_axes(self.axes, self.pixels.ndim)

@@ -67,14 +67,7 @@ def read_jpeg(data: bytes, limits: Limits, name: str = "") -> Image:
     Raises:
         ImageError: As `read_image`; IMAGE_UNDECODABLE for CMYK and for more than 8 bits.
     """
-    frame = jpeg_frame(data)
-    if frame is None:
-        raise _damaged()
-    if frame.samples not in (1, 3):
-        kind = "CMYK" if frame.samples == 4 else f"{frame.samples} samples per pixel"
-        raise ImageError(f"the JPEG file is {kind}; save it as grey or RGB", "IMAGE_UNDECODABLE")
-    if frame.bits != 8:
-        raise ImageError(f"the JPEG file has {frame.bits} bits per sample; only 8 are read", "IMAGE_UNDECODABLE")
+    frame = known_frame(data)
     limits.check(frame.samples, frame.height, frame.width, 1)
     if is_cut_off(data):
         raise _damaged()
@@ -84,6 +77,23 @@ def read_jpeg(data: bytes, limits: Limits, name: str = "") -> Image:
         raise _damaged() from error
     axes = "YX" if pixels.ndim == 2 else "YXS"
     return Image(pixels, axes, name=name, warnings=orientation_ignored(_orientation(data)))
+
+
+def known_frame(data: bytes | memoryview) -> JpegFrame:
+    """Returns the frame header of an image that `read_jpeg` reads.
+
+    Raises:
+        ImageError: IMAGE_UNDECODABLE: there is none, or the image is CMYK or has more than 8 bits.
+    """
+    frame = jpeg_frame(data)
+    if frame is None:
+        raise _damaged()
+    if frame.samples not in (1, 3):
+        kind = "CMYK" if frame.samples == 4 else f"{frame.samples} samples per pixel"
+        raise ImageError(f"the JPEG file is {kind}; save it as grey or RGB", "IMAGE_UNDECODABLE")
+    if frame.bits != 8:
+        raise ImageError(f"the JPEG file has {frame.bits} bits per sample; only 8 are read", "IMAGE_UNDECODABLE")
+    return frame
 
 
 def _orientation(data: bytes) -> int:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from .errors import ImageError
+from .frame_interval import seconds_of
 from .image import PixelSize, check_axes
 from .pixel_size import micrometres_of, plausible_size
 
@@ -26,11 +27,17 @@ class Multiscales:
         axes: One letter of TCZYX per axis.
         paths: Names of the arrays, the largest first.
         pixel_size: Of the largest array; None where no unit is stated, or an implausible size.
+        name: Name of the image; "" where there is none.
+        frame_interval_s: Seconds from one time point to the next; None where no unit of time is stated.
+        channels: Names of the channels as they are stated, in whatever number.
     """
 
     axes: str
     paths: tuple[str, ...]
     pixel_size: PixelSize | None
+    name: str = ""
+    frame_interval_s: float | None = None
+    channels: tuple[object, ...] = ()
 
 
 def ome_attributes(attributes: dict[str, Any]) -> dict[str, Any]:
@@ -61,7 +68,8 @@ def read_multiscales(attributes: dict[str, Any]) -> tuple[Multiscales, ...]:
                     f"the image is OME-Zarr {version}; versions {' and '.join(VERSIONS)} are read: convert the image",
                     "IMAGE_UNDECODABLE",
                 )
-        return tuple(map(_multiscales, described))
+        channels = _labels_of_channels(ome)
+        return tuple(replace(_multiscales(each), channels=channels) for each in described)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         if isinstance(error, ImageError):
             raise
@@ -144,7 +152,21 @@ def _multiscales(described: Mapping[str, Any]) -> Multiscales:
     common = _scale(described.get("coordinateTransformations", ()), len(axes))
     length = {letter: (units[letter] or math.nan) * a * b for letter, a, b in zip(axes, own, common, strict=True)}
     y, x, z = (length.get(letter, math.nan) for letter in "YXZ")
-    return Multiscales(axes, paths, plausible_size(y, x, z))
+    interval_s = None
+    if "T" in axes:
+        at = axes.index("T")
+        interval_s = seconds_of(own[at] * common[at], str(stated[at].get("unit", "")))
+    name = described.get("name")
+    return Multiscales(axes, paths, plausible_size(y, x, z), name if isinstance(name, str) else "", interval_s)
+
+
+def _labels_of_channels(ome: Mapping[str, Any]) -> tuple[object, ...]:
+    """Returns the names of channels that settings for viewers have; these settings may break any rule."""
+    settings = ome.get("omero")
+    channels = settings.get("channels") if isinstance(settings, dict) else None
+    if not isinstance(channels, list) or not all(isinstance(channel, dict) for channel in channels):
+        return ()
+    return tuple(channel.get("label") for channel in channels)
 
 
 def _scale(transformations: Sequence[Mapping[str, Any]], count: int) -> list[float]:

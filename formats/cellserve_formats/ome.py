@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
@@ -21,10 +21,12 @@ class OmeImage:
     Attributes:
         element: Its element `Image`.
         files: Names of the other files that hold planes of it.
+        places: Names of all files that hold planes of it, this file among them.
     """
 
     element: Element
     files: tuple[str, ...]
+    places: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         pixels = _children(self.element, "Pixels")[0].attrib
@@ -44,6 +46,8 @@ class OmeDocument:
     Attributes:
         images: The images with planes in this file; all images if no plane is known to be in this file.
         is_rewritten: Whether the document differs from the text that was parsed.
+        set: The images of the set of files that this file belongs to. Two files are of one set if an image has planes
+            in both of them. The set is the same seen from each of its files.
     """
 
     def __init__(self, root: Element, name: str, uuid: str | None, master: str = "") -> None:
@@ -57,13 +61,16 @@ class OmeDocument:
         own = {text for text, file in named.items() if text == uuid or (name and file.lower() == name.lower())}
         if len(named) == 1 and uuid is None and not master and all(uuids for _, uuids in places):
             own = set(named)  # a file that was renamed, or has no name here
+        elements = [image for image in _children(root, "Image") if _children(image, "Pixels")]
+        files = [_places(image, own, name) for image in elements]
         for data, uuids in places:  # what is not said to be elsewhere is in this file
             for place in uuids:
                 if place.text in own:
                     data.remove(place)
                     self.is_rewritten = True
-        images = [OmeImage(image, _files(image)) for image in _children(root, "Image") if _children(image, "Pixels")]
+        images = [OmeImage(image, _files(image), among) for image, among in zip(elements, files, strict=True)]
         self.images = [image for image in images if not image.files or _has_own_planes(image.element)] or images
+        self.set = _connected(images, self.images)
 
     @classmethod
     def parse(cls, text: str, pages: int, area: int, limits: Limits) -> Element | None:
@@ -99,16 +106,21 @@ class OmeDocument:
             )
         return root
 
-    def keep(self, chosen: OmeImage) -> None:
-        """Removes all other images."""
-        for image in _children(self.root, "Image"):
-            if image is not chosen.element:
-                self.root.remove(image)
-                self.is_rewritten = True
+    def only(self, chosen: Collection[OmeImage]) -> Element:
+        """Returns the root of a document that describes some of the images alone."""
+        kept = {id(image.element) for image in chosen}
+        root = ElementTree.Element(self.root.tag, self.root.attrib)
+        root.extend(child for child in self.root if not _is(child, "Image") or id(child) in kept)
+        return root
 
-    def text(self) -> str:
-        """Returns the document as it is now."""
-        return ElementTree.tostring(self.root, encoding="unicode")
+    def is_written(self, root: Element) -> bool:
+        """Tells whether a root of `only` says what the text that was parsed says."""
+        return not self.is_rewritten and len(root) == len(self.root)
+
+
+def text_of(root: Element) -> str:
+    """Returns a document as text."""
+    return ElementTree.tostring(root, encoding="unicode")
 
 
 def master_of(root: Element) -> str | None:
@@ -132,6 +144,29 @@ def _files(image: Element) -> tuple[str, ...]:
     """Returns the names of the other files of an image, in order."""
     places = (place for data in _tiff_data(image) for place in _children(data, "UUID"))
     return tuple(dict.fromkeys(place.get("FileName", "") for place in places))
+
+
+def _places(image: Element, own: Collection[str | None], name: str) -> tuple[str, ...]:
+    """Returns the names of all files of an image, in order; this file has a name and several UUIDs."""
+    places = [_children(data, "UUID") for data in _tiff_data(image)]
+    found = (name if not uuids or uuids[0].text in own else uuids[0].get("FileName", "") for uuids in places)
+    return tuple(dict.fromkeys(found)) or (name,)
+
+
+def _connected(images: Sequence[OmeImage], first: Sequence[OmeImage]) -> list[OmeImage]:
+    """Returns the images that share files with the first ones, directly or by further images, in order."""
+    by_file: dict[str, list[OmeImage]] = {}
+    for image in images:
+        for file in image.places:
+            by_file.setdefault(file, []).append(image)
+    found, following = {id(image) for image in first}, list(first)
+    while following:
+        for file in following.pop().places:
+            for image in by_file.pop(file, ()):
+                if id(image) not in found:
+                    found.add(id(image))
+                    following.append(image)
+    return [image for image in images if id(image) in found]
 
 
 def _has_own_planes(image: Element) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from .encoded import PNG_SIGNATURE
 from .errors import ImageError
 from .exif import exif_orientation
+from .files import FileBytes
 from .image import Image, PixelSize
 from .limits import Limits
 from .losses import alpha_ignored, orientation_ignored
@@ -42,11 +44,7 @@ def read_png(data: bytes, limits: Limits, name: str = "", *, as_stored: bool = F
     Raises:
         ImageError: As `read_image`.
     """
-    if not data.startswith(PNG_SIGNATURE) or len(data) < 33 or data[12:16] != b"IHDR":
-        raise _damaged()
-    width, height, depth, colour = struct.unpack(">IIBB", data[16:26])
-    if colour not in _COLOURS:
-        raise _damaged()
+    width, height, depth, colour = _header(data)
     itemsize = 2 if depth == 16 else 1
     limits.check(_COLOURS[colour], height, width, itemsize)
     limits.check_one("bytes", (_COLOURS[colour] + 1) * height * width * itemsize)  # the decoder may add alpha
@@ -59,11 +57,39 @@ def read_png(data: bytes, limits: Limits, name: str = "", *, as_stored: bool = F
         warnings += alpha_ignored(pixels[:, :, -1])
     if pixels.ndim == 2:
         plain, axes = pixels, "YX"
-    elif pixels.shape[2] < 3 or (colour == _PALETTE and _is_grey(chunks.get(b"PLTE", b""))):
+    elif pixels.shape[2] < 3 or _axes(colour, chunks) == "YX":
         plain, axes = pixels[:, :, 0], "YX"
     else:
         plain, axes = pixels[:, :, :3], "YXS"
     return Image(plain, axes, size, name, warnings)
+
+
+def png_layout(data: FileBytes) -> tuple[str, tuple[int, ...], np.dtype[Any], PixelSize | None]:
+    """Returns axes, shape, type and pixel size of the image that `read_png` reads, by the header alone.
+
+    Raises:
+        ImageError: IMAGE_UNDECODABLE: the header is damaged.
+    """
+    width, height, depth, colour = _header(data)
+    chunks = _first_chunks(data)
+    axes = _axes(colour, chunks)
+    shape = (height, width, 3) if "S" in axes else (height, width)
+    return axes, shape, np.dtype(np.uint16 if depth == 16 else np.uint8), _pixel_size(chunks)
+
+
+def _header(data: FileBytes) -> tuple[int, int, int, int]:
+    """Returns columns, rows, bits of a sample and type of colour."""
+    if data[: len(PNG_SIGNATURE)] != PNG_SIGNATURE or len(data) < 33 or data[12:16] != b"IHDR":
+        raise _damaged()
+    width, height, depth, colour = struct.unpack(">IIBB", data[16:26])
+    if colour not in _COLOURS:
+        raise _damaged()
+    return width, height, depth, colour
+
+
+def _axes(colour: int, chunks: Mapping[bytes, bytes]) -> str:
+    grey = _COLOURS[colour] == 1 or (colour == _PALETTE and _is_grey(chunks.get(b"PLTE", b"")))
+    return "YX" if grey else "YXS"
 
 
 def _decoded(data: bytes) -> NDArray[np.uint8] | NDArray[np.uint16]:
@@ -98,7 +124,7 @@ def _pixel_size(chunks: Mapping[bytes, bytes]) -> PixelSize | None:
     return by_pixels_per_metre(y, x) if unit == METRE else None
 
 
-def _first_chunks(data: bytes) -> dict[bytes, bytes]:
+def _first_chunks(data: FileBytes) -> dict[bytes, bytes]:
     """Returns the contents of the chunks that describe the pixels, by type: the first of each type."""
     found: dict[bytes, bytes] = {}
     for kind, start, end in _chunks(data):
@@ -107,7 +133,7 @@ def _first_chunks(data: bytes) -> dict[bytes, bytes]:
     return found
 
 
-def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+def _chunks(data: FileBytes) -> Iterator[tuple[bytes, int, int]]:
     """Yields type, start and end of the content of each chunk."""
     at = len(PNG_SIGNATURE)
     while at + 8 <= len(data):

@@ -16,7 +16,7 @@ from .encoded import file_format
 from .errors import ImageError
 from .files import FileBytes, map_bytes, read_bytes
 from .limits import Limits
-from .ome import OmeDocument, master_of
+from .ome import OmeDocument, OmeImage, master_of, text_of
 from .tiff_directories import check_directories, damaged
 
 _MOST_LISTED = 10
@@ -70,27 +70,66 @@ def opened(source: TiffSource, limits: Limits, chosen: int | None) -> Iterator[O
         ImageError: IMAGE_UNKNOWN if the file holds several images and none is chosen, or the chosen one is not there.
             IMAGE_UNDECODABLE if a file of a set is missing.
     """
-    check_directories(source.data, limits)
     with contextlib.ExitStack() as stack:
-        file = stack.enter_context(_open(source.opened()))
-        document = _document(file, source, limits)
+        file, document = open_document(source, limits, stack)
         if document is not None and document.images:
             image = document.images[_choose(document.images, chosen)]
-            document.keep(image)
-            if image.files:
-                _check_set(image.files, source, limits)
-            if image.files or document.is_rewritten:
-                where = source.path if image.files and source.path else source.opened()
-                file = stack.enter_context(_open(where, document.text()))
-            chosen = None
-        images = [series for series in file.series if not (series.keyframe.is_reduced or series.keyframe.is_mask)]
-        if not images:
-            raise damaged("it holds no image")
-        series = images[_choose([_described(series) for series in images], chosen)]
-        described = int((file.imagej_metadata or {}).get("images", 1)) if file.is_imagej else 1
-        if any(part is None for part in series.pages) or (described > len(file.pages) and series.kind != "imagej"):
-            raise damaged("some of the planes that it describes are not there")
-        yield OpenImage(file, series, None if document is None else document.root)
+            yield open_ome_image(image, document, file, source, limits, stack)
+        else:
+            images = images_of(file)
+            series = images[_choose([_described(series) for series in images], chosen)]
+            yield with_pages(file, series, None if document is None else document.root)
+
+
+def open_document(
+    source: TiffSource, limits: Limits, stack: contextlib.ExitStack
+) -> tuple[tifffile.TiffFile, OmeDocument | None]:
+    """Opens a TIFF file, and reads the OME-XML that describes it; None if there is none. Errors as in `opened`."""
+    check_directories(source.data, limits)
+    file = stack.enter_context(_open(source.opened()))
+    return file, _document(file, source, limits)
+
+
+def open_ome_image(
+    image: OmeImage,
+    document: OmeDocument,
+    file: tifffile.TiffFile,
+    source: TiffSource,
+    limits: Limits,
+    stack: contextlib.ExitStack,
+) -> OpenImage:
+    """Opens a file, and the files that belong to it, at one image of its document. Errors as in `opened`."""
+    root = document.only([image])
+    if image.files:
+        check_set(image.files, source, limits)
+    if image.files or not document.is_written(root):
+        file = reopened(source, root, bool(image.files), stack)
+    images = images_of(file)
+    return with_pages(file, images[_choose([_described(series) for series in images], None)], root)
+
+
+def reopened(
+    source: TiffSource, root: ElementTree.Element, is_set: bool, stack: contextlib.ExitStack
+) -> tifffile.TiffFile:
+    """Opens a file as another document describes it. The files of a set are found beside its path."""
+    where = source.path if is_set and source.path else source.opened()
+    return stack.enter_context(_open(where, text_of(root)))
+
+
+def images_of(file: tifffile.TiffFile) -> list[Any]:
+    """Returns the images of an open file, as the parser knows them. Raises ImageError if there is none."""
+    images = [series for series in file.series if not (series.keyframe.is_reduced or series.keyframe.is_mask)]
+    if not images:
+        raise damaged("it holds no image")
+    return images
+
+
+def with_pages(file: tifffile.TiffFile, series: Any, ome: ElementTree.Element | None) -> OpenImage:
+    """Returns an image whose pages are there. Raises ImageError IMAGE_UNDECODABLE."""
+    described = int((file.imagej_metadata or {}).get("images", 1)) if file.is_imagej else 1
+    if any(part is None for part in series.pages) or (described > len(file.pages) and series.kind != "imagej"):
+        raise damaged("some of the planes that it describes are not there")
+    return OpenImage(file, series, ome)
 
 
 def _open(where: io.BytesIO | Path, omexml: str | None = None) -> tifffile.TiffFile:
@@ -152,7 +191,7 @@ def _area(file: tifffile.TiffFile) -> int:
     return int(first.imagewidth * first.imagelength)
 
 
-def _check_set(files: Sequence[str], source: TiffSource, limits: Limits) -> None:
+def check_set(files: Sequence[str], source: TiffSource, limits: Limits) -> None:
     """Checks the other files of a set before the parser opens them."""
     missing = []
     for name in files:
@@ -192,3 +231,12 @@ def _missing(names: Sequence[str], source: TiffSource) -> ImageError:
     else:
         message = f"the image is spread over several files, and {listed} is missing; put it into the same folder"
     return ImageError(message, "IMAGE_UNDECODABLE", missing=", ".join(names))
+
+
+def is_slide(path: Path) -> bool:
+    """Tells whether a TIFF file is of a slide scanner: such files say so in words of their own."""
+    try:
+        with tifffile.TiffFile(path) as file:
+            return any(getattr(file, f"is_{scanner}") for scanner in ("svs", "ndpi", "scn", "bif", "philips"))
+    except Exception:  # damaged; the reader of TIFF files says in which way
+        return False

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import typer
+from cellserve_formats.contents import is_store
 
 from .names import is_result
 
@@ -19,7 +20,6 @@ ENDINGS = (".tif", ".tiff", ".btf", ".png", ".jpg", ".jpeg", *SLIDES)
 """Names of the files in a folder that count as images, in lower or upper case. Zarr stores count, too."""
 LIST = ".txt"
 """Name of a text list of images."""
-_MARKS = ("zarr.json", ".zattrs", ".zgroup", ".zarray")  # files that a folder has if it is a Zarr store
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +125,6 @@ class Search:
 def is_read_in_parts(path: Path) -> bool:
     """Tells whether an image is of a kind that is only read part by part: a Zarr store or a slide."""
     return path.suffix.lower() in SLIDES or is_store(path)
-
-
-def is_store(path: Path) -> bool:
-    """Tells whether a folder is a Zarr store."""
-    return any(os.path.lexists(path / mark) for mark in _MARKS)
 
 
 def _unlisted(given: Sequence[Path]) -> Iterator[Path]:

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from cellserve_contract.params import SegmentParams
+from cellserve_formats.contents import is_store
 
 from cellserve.engines import Engine, EngineOptions, LargeSegmentation, find_engine
 from cellserve.errors import CellServeError, InvalidRequestError, one_image
 from cellserve.params import DIAMETER_SOURCES
 from cellserve.saving import LABELS_IN_IMAGE, large_results, result_files
 
-from .inputs import is_store
 from .outputs import Outputs, Wanted, is_complete
 from .report import warning_lines
 from .run import Run

@@ -39,6 +39,7 @@ class Source:
         name: Name of the file; "" where there is none.
         warnings: What is left out.
         folder: Folder of an OME-Zarr image; None for other images.
+        channels: Names of the channels; () where unknown.
         close: Releases files.
     """
 
@@ -52,6 +53,7 @@ class Source:
     name: str = ""
     warnings: Warnings = ()
     folder: Path | None = None
+    channels: tuple[str, ...] = ()
     close: Callable[[], None] = _nothing
 
 
@@ -83,6 +85,7 @@ class LazyImage:
         name: Name of the file; "" where there is none.
         warnings: What the reader left out.
         folder: Folder of an OME-Zarr image, where its labels belong; None for other images.
+        channels: Names of the channels, as those of `cellserve_formats.Image`.
 
     Raises:
         ImageError: AXES_UNKNOWN if the axes break a rule; IMAGE_EMPTY if an axis has no element; DATA_TYPE_UNSUPPORTED
@@ -116,6 +119,7 @@ class LazyImage:
         self.name = source.name
         self.warnings = source.warnings
         self.folder = source.folder
+        self.channels = source.channels
 
     def read(self, region: Sequence[slice]) -> NDArray[Any]:
         """Reads a box of pixels. Several threads may read at once.

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 from cellserve_contract.extras import naming_extra
 
 from cellserve_formats.encoded import file_format
 from cellserve_formats.errors import ImageError
 from cellserve_formats.image import PixelSize
 from cellserve_formats.read import read_image
+from cellserve_formats.tiff_file import is_slide
 
 from .arrays import array_source, dask_source
 from .image import LazyImage, Source
@@ -117,7 +117,7 @@ def _file(path: Path, axes: str | None, pixel_size: PixelSize | None, series: in
         )
     if kind != "tiff":
         return _small(path, axes, pixel_size, series, as_stored)
-    if _is_slide(path):
+    if is_slide(path):
         with naming_extra(f"The slide {path.name}", "large"):
             from .slides import slide_source
         _check_only("a slide", series)
@@ -128,15 +128,6 @@ def _file(path: Path, axes: str | None, pixel_size: PixelSize | None, series: in
 def _check_only(what: str, series: int | None) -> None:
     if series:
         raise ImageError(f"{what} holds one image, number 0; there is no image {series}", "IMAGE_UNKNOWN", available=1)
-
-
-def _is_slide(path: Path) -> bool:
-    """Tells whether a TIFF file is of a slide scanner: such files say so in words of their own."""
-    try:
-        with tifffile.TiffFile(path) as file:
-            return any(getattr(file, f"is_{scanner}") for scanner in ("svs", "ndpi", "scn", "bif", "philips"))
-    except Exception:  # damaged; the reader of TIFF files says in which way
-        return False
 
 
 def _small(path: Path, axes: str | None, pixel_size: PixelSize | None, series: int | None, as_stored: bool) -> Source:

@@ -14,6 +14,7 @@ from cellserve_contract.warnings import Warnings
 from numpy.typing import NDArray
 
 from cellserve_formats import tiff_values
+from cellserve_formats.channel_names import channel_names
 from cellserve_formats.errors import ImageError
 from cellserve_formats.files import map_bytes
 from cellserve_formats.image import PixelSize
@@ -22,7 +23,8 @@ from cellserve_formats.losses import tiles_missing
 from cellserve_formats.pixel_size import pixel_size as stated_pixel_size
 from cellserve_formats.tiff_directories import damaged
 from cellserve_formats.tiff_file import OpenImage, TiffSource, opened
-from cellserve_formats.tiff_reader import check_colours, check_parts, known_axes
+from cellserve_formats.tiff_layout import known_axes
+from cellserve_formats.tiff_reader import check_colours, check_parts
 
 from .image import Region, Source, rows_and_columns
 from .plain_file import PlainFile
@@ -46,6 +48,7 @@ def tiff_source(
                 pixel_size=pixel_size or stated_pixel_size(image.file, image.series.keyframe, image.ome),
                 name=path.name,
                 warnings=_warnings(image),
+                channels=channel_names(image.file, image.series, source.axes, source.shape, image.ome),
                 close=stack.pop_all().close,
             )
         except (ImageError, ImportError, MemoryError, OSError):

@@ -18,6 +18,7 @@ import zarr.codecs
 from cellserve_contract.warnings import WarningKind, Warnings
 from numpy.typing import NDArray
 
+from cellserve_formats.channel_names import fitting_names
 from cellserve_formats.errors import ImageError
 from cellserve_formats.image import PixelSize
 from cellserve_formats.ngff import Multiscales, axes_of_names, ome_attributes, read_multiscales
@@ -46,6 +47,7 @@ def zarr_source(path: Path, axes: str | None, pixel_size: PixelSize | None, seri
         pixel_size=pixel_size or image.pixel_size,
         name=path.name,
         folder=where,
+        channels=fitting_names(image.channels, source.axes, source.shape),
     )
 
 
