@@ -18,10 +18,10 @@ from cellserve_contract.extras import MissingExtraError, naming_extra
 from cellserve_formats import ImageError
 from cellserve_formats.overlay import OverlayOptions
 
-from . import contents
-from .contents import Maker, ToSave, Write
+from . import makers
 from .errors import from_image_error, refusal
 from .images import ImageLike
+from .makers import Maker, ToSave, Write
 from .params import Output
 
 if TYPE_CHECKING:
@@ -64,34 +64,34 @@ class ResultFile:
 
 
 _ALL = (
-    ResultFile("masks", "label image as TIFF", {"_cp_masks.tif": contents.labels_tiff}, series=True, large=True),
-    ResultFile("png", "label image as PNG", {"_cp_masks.png": contents.labels_png}, stacks=False),
+    ResultFile("masks", "label image as TIFF", {"_cp_masks.tif": makers.labels_tiff}, series=True, large=True),
+    ResultFile("png", "label image as PNG", {"_cp_masks.png": makers.labels_png}, stacks=False),
     ResultFile(
-        "zarr", "label image as OME-Zarr", {"_cp_masks.ome.zarr": contents.labels_zarr}, library="zarr", large=True
+        "zarr", "label image as OME-Zarr", {"_cp_masks.ome.zarr": makers.labels_zarr}, library="zarr", large=True
     ),
-    ResultFile("seg", "_seg.npy of Cellpose", {"_seg.npy": contents.seg}, "maps"),
-    ResultFile("rois", "ROIs of ImageJ", {"_rois.zip": contents.rois}, library="roifile", stacks=False),
-    ResultFile("geojson", "outlines for QuPath", {"_objects.geojson": contents.geojson}, stacks=False),
+    ResultFile("seg", "_seg.npy of Cellpose", {"_seg.npy": makers.seg}, "maps"),
+    ResultFile("rois", "ROIs of ImageJ", {"_rois.zip": makers.rois}, library="roifile", stacks=False),
+    ResultFile("geojson", "outlines for QuPath", {"_objects.geojson": makers.geojson}, stacks=False),
     ResultFile(
-        "outlines", "outlines as text of Cellpose", {"_cp_outlines.txt": contents.outlines}, "outlines", stacks=False
+        "outlines", "outlines as text of Cellpose", {"_cp_outlines.txt": makers.outlines}, "outlines", stacks=False
     ),
-    ResultFile("csv", "table of objects", {"_objects.csv": contents.table_csv}, series=True, large=True),
+    ResultFile("csv", "table of objects", {"_objects.csv": makers.table_csv}, series=True, large=True),
     ResultFile(
-        "parquet", "table as Parquet", {"_objects.parquet": contents.table_parquet}, library="pyarrow", large=True
+        "parquet", "table as Parquet", {"_objects.parquet": makers.table_parquet}, library="pyarrow", large=True
     ),
-    ResultFile("anndata", "table as AnnData", {"_objects.h5ad": contents.table_anndata}, library="anndata"),
-    ResultFile("overlay", "picture of the objects", {"_overlay.png": contents.overlay_png}, series=True, large=True),
+    ResultFile("anndata", "table as AnnData", {"_objects.h5ad": makers.table_anndata}, library="anndata"),
+    ResultFile("overlay", "picture of the objects", {"_overlay.png": makers.overlay_png}, series=True, large=True),
     ResultFile(
         "flows",
         "flows as TIFF and picture",
-        {"_flows.tif": contents.flows_tiff, "_flows.png": contents.flows_png},
+        {"_flows.tif": makers.flows_tiff, "_flows.png": makers.flows_png},
         "flows",
         stacks=False,
     ),
     ResultFile(
         "probability",
         "cell probability as TIFF and picture",
-        {"_probability.tif": contents.probability_tiff, "_probability.png": contents.probability_png},
+        {"_probability.tif": makers.probability_tiff, "_probability.png": makers.probability_png},
         "cell_probability",
         stacks=False,
     ),
@@ -112,7 +112,7 @@ _LONGEST = 255 - len("..part")  # bytes of a name on common file systems, less w
 _STORES = (".ome.zarr", ".zarr")
 _NOT_IN_ZARR = re.compile(r"^[.-]|[^A-Za-z0-9_.-]")
 
-_ARRAY = ResultFile("array", "label image as an array of NumPy", {".npy": contents.labels_array})
+_ARRAY = ResultFile("array", "label image as an array of NumPy", {".npy": makers.labels_array})
 # The words of endings that a caller gives, besides the endings above. The first file of the word is written.
 _WORDS = {
     ".ome.zarr": "zarr",

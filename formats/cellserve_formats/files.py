@@ -20,20 +20,15 @@ _PIECE = 1 << 20
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike[str], parts: Path | None = None) -> Iterator[IO[bytes]]:
+def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """Opens a file that replaces `path` when it is closed without an error. Creates its folder.
-
-    Args:
-        path: The file.
-        parts: Folder, on the same file system, of files that are not yet whole. None: that of `path`. A program that is
-            killed leaves its part behind.
 
     Raises:
         OSError: The file cannot be written.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = (parts or path.parent) / f".{secrets.token_hex(8)}.part"  # short: file systems bound names
+    part = path.with_name(f".{secrets.token_hex(8)}.part")  # short: file systems bound names
     try:
         with part.open("xb") as file:
             yield file
@@ -44,13 +39,13 @@ def replacing(path: str | os.PathLike[str], parts: Path | None = None) -> Iterat
         part.unlink(missing_ok=True)
 
 
-def write_bytes(path: str | os.PathLike[str], data: bytes, parts: Path | None = None) -> None:
-    """Writes a file that replaces `path` once it is whole; arguments as in `replacing`.
+def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
+    """Writes a file that replaces `path` once it is whole.
 
     Raises:
         OSError: The file cannot be written.
     """
-    with replacing(path, parts) as file:
+    with replacing(path) as file:
         file.write(data)
 
 

@@ -128,9 +128,10 @@ class Batch:
         try:
             outcome = future.result()
         except Exception as error:  # of the cluster: the worker itself returns its errors
-            outcome = self._of_lost(row, error)
-            if outcome is None:
+            lost = self._of_lost(row, error)
+            if lost is None:
                 return
+            outcome = lost
         self.window.add(row.pixels, outcome.seconds, refusals=outcome.refusals, late=outcome.is_late, full=full)
         if outcome.is_late and self._late.setdefault(row.key, 0) < MOST_LATE:
             self._late[row.key] += 1

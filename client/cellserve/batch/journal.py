@@ -240,7 +240,8 @@ class Journal:
         """Returns how many rows of the run's images are done, have failed, and are left."""
         states = dict(
             self._connection.execute(
-                "SELECT state, count(*) FROM rows JOIN images USING (image) WHERE images.run = ? AND own GROUP BY state",
+                "SELECT state, count(*) FROM rows JOIN images USING (image) "
+                "WHERE images.run = ? AND own GROUP BY state",
                 (self.run,),
             ).fetchall()
         )

@@ -66,8 +66,6 @@ class Request:
             value = getattr(self.params, field.name)
             if value != getattr(default, field.name):
                 named[field.name] = value
-        for name in ("cytoplasm", "nucleus"):
-            if (channel := getattr(self.channels, name)) is not None:
-                named[f"{name}_channel"] = channel
+        named |= {name: channel for name, channel in dataclasses.asdict(self.channels).items() if channel is not None}
         named |= {"save": ", ".join(self.save), "measure": ", ".join(self.measure), "axes": self.axes}
         return tuple((name, str(value)) for name, value in named.items() if value not in (None, ""))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import secrets
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -17,8 +18,8 @@ from cellserve_formats.contents import ImageFile, open_images
 from cellserve_formats.overlay import OverlayOptions
 
 from cellserve.connection import Connection
-from cellserve.contents import Write
 from cellserve.errors import CellServeError, from_image_error, one_image, refusal
+from cellserve.makers import Write
 from cellserve.pictures import channels
 from cellserve.results import Segmentation
 from cellserve.saving import make_files, outputs_of
@@ -104,9 +105,8 @@ class Worker:
             path=row.path,
             store=row.store,
             options=OverlayOptions(numbers=request.numbers, filled=request.filled),
-            parts=self.parts,
         )
-        _write(made)
+        self._write(made)
         files = [_relative(path, self.out) for path in made]
         record = result_record(row, result, files)
         error = record["mean_flow_error"]
@@ -115,6 +115,28 @@ class Worker:
         refusals = self.connection.client().take_refusals()
         seconds = time.monotonic() - began
         return Outcome(row, seconds, refusals, record, result.model.sha256, flow_error, shown)
+
+    def _write(self, made: Mapping[Path, Write]) -> None:
+        """Writes result files, each first in the folder of parts: what a kill leaves there, the next run deletes.
+
+        Raises:
+            CellServeError: FILE_UNWRITABLE, with the name of the system's error.
+        """
+        for path, write in made.items():
+            try:
+                if path.suffix == ".zarr" or not path.is_relative_to(
+                    self.out
+                ):  # replaces its folder in one step itself
+                    write(path)
+                    continue
+                path.parent.mkdir(parents=True, exist_ok=True)
+                part = self.parts / secrets.token_hex(8)
+                write(part)
+                part.replace(path)
+            except OSError as error:
+                name = errno.errorcode.get(error.errno or 0, "")
+                message = f"cannot write {path}: {error.strerror or error}"
+                raise refusal(message, "FILE_UNWRITABLE", errno=name) from error
 
     def _check_network(self, result: Segmentation) -> None:
         if result.model.sha256 not in self.networks:
@@ -162,21 +184,6 @@ def translated(path: Path) -> Iterator[None]:
         raise from_image_error(error, path) from error
     except MissingExtraError as error:
         raise refusal(f"{path}: {error}", "EXTRA_MISSING") from error
-
-
-def _write(made: Mapping[Path, Write]) -> None:
-    """Writes result files.
-
-    Raises:
-        CellServeError: FILE_UNWRITABLE, with the name of the system's error.
-    """
-    for path, write in made.items():
-        try:
-            write(path)
-        except OSError as error:
-            name = errno.errorcode.get(error.errno or 0, "")
-            message = f"cannot write {path}: {error.strerror or error}"
-            raise refusal(message, "FILE_UNWRITABLE", errno=name) from error
 
 
 def _relative(path: Path, out: Path) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from cellserve_contract.help import INPUT, LARGE, RESULTS, SERVER
+from cellserve_formats.contents import PLUGINS
 
 from cellserve.batch.batch import Batch
 from cellserve.batch.closing import report_path, table_path, write_report, write_table
@@ -18,14 +19,16 @@ from cellserve.batch.shard import Shard
 from cellserve.batch.window import Window
 from cellserve.batch.work import Worker
 from cellserve.channel import DEFAULT_ADDRESS, addresses
+from cellserve.channel_names import ChannelNames
 from cellserve.connection import Connection
+from cellserve.saving import check_libraries
 
 from . import terminal
 from .batch_report import BatchRun, say_status
 from .connection import Access, connect
 from .dry_run import dry_run as say_plan
-from .inputs import Search
-from .options import Address, Axes, Json, parameter_options, params_of
+from .inputs import ENDINGS, Search
+from .options import Address, Axes, Fill, Json, Numbers, PixelCompression, Save, parameter_options, params_of
 from .outputs import prepare_folder
 from .server import Server
 
@@ -40,6 +43,7 @@ Examples:
 
 The same command goes on after a stop.
 """
+DEFAULT_SAVE = "masks,csv"
 MOST = 64
 """Most images in work, unless the caller says otherwise."""
 
@@ -107,8 +111,7 @@ def batch(
             rich_help_panel=RESULTS,
         ),
     ] = None,
-    save: Save = DEFAULT_SAVED,
-    measure: Measure = (),
+    save: Save = [DEFAULT_SAVE],  # noqa: B006  # typer reads it, nothing changes it
     numbers: Numbers = False,
     fill: Fill = False,
     report: Annotated[
@@ -145,7 +148,7 @@ def batch(
             rich_help_panel=SERVER,
         ),
     ] = None,
-    compression: CompressionChoice = "auto",
+    compression: PixelCompression = "auto",
     scheduler: Annotated[
         str | None,
         typer.Option(
@@ -179,26 +182,24 @@ def batch(
         return
     if not inputs or out is None:
         raise typer.BadParameter("name the images and, with --out, the folder of the results")
-    params, channels = params_of(context, values)
     request = Request(
-        params=params,
-        channels=channels,
+        params=params_of(context, values),
+        channels=ChannelNames(),
         axes=axes,
-        save=save,
-        measure=measure,
+        save=tuple(save),
         numbers=numbers,
         filled=fill,
         compression=compression,
         work_budget_s=work_budget_s,
         deadline_s=deadline_s,
     )
-    search = Search(tuple(inputs), tuple(include or ()), tuple(exclude or ()), (*ENDINGS, *OTHER_ENDINGS), out)
+    search = Search(tuple(inputs), tuple(include or ()), tuple(exclude or ()), (*ENDINGS, *PLUGINS), out)
     part = None if shard is None else Shard.parse(shard)
     access: Access = context.obj
     run = BatchRun(access, as_json=as_json)
     with connect(access, address, deadline_s, run.errors) as client:
-        check_saved(request.save)
-        server = Server.ask(client, params)  # no server at all: one error instead of one for every file
+        check_libraries(request.save)
+        server = Server.ask(client, request.params)  # no server at all: one error instead of one for every file
     worker = Worker(
         Connection(tuple(addresses(address)), access.token, access.tls),
         request,

@@ -22,6 +22,7 @@ from cellserve_contract.params import (
     preset_values,
 )
 
+from cellserve.params import Compression
 from cellserve.saving import DEFAULT_WORDS, SAVED
 
 from .inputs import ENDINGS
@@ -120,6 +121,26 @@ BlockSize = Annotated[
         min=32,
         show_default="1024, in volumes 128",
         rich_help_panel=LARGE,
+    ),
+]
+Numbers = Annotated[
+    bool,
+    typer.Option(
+        "--numbers",
+        help="Write the label of each object into the overlay; a row of the table has the same label.",
+        rich_help_panel=RESULTS,
+    ),
+]
+Fill = Annotated[
+    bool, typer.Option("--fill", help="Fill the objects in the overlay with a colour.", rich_help_panel=RESULTS)
+]
+PixelCompression = Annotated[
+    Compression,
+    typer.Option(
+        "--compression",
+        help="zlib: pixels travel packed, for slow networks. auto: the server packs large label images only.",
+        metavar="auto|none|zlib",
+        rich_help_panel=SERVER,
     ),
 ]
 Json = Annotated[

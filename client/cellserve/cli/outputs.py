@@ -13,8 +13,8 @@ from cellserve_formats import Image
 from cellserve_formats.label_numbers import scale_for_numbers
 from cellserve_formats.overlay import OverlayOptions
 
-from cellserve.contents import Write
 from cellserve.errors import CellServeError, refusal
+from cellserve.makers import Write
 from cellserve.params import Output
 from cellserve.results import Segmentation
 from cellserve.saving import (

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from cellserve_contract.help import GroupedCommand, program
 
-from . import diameter, health, models, segment, terminal
+from . import batch, diameter, health, models, segment, terminal
 from .connection import Access
 
 HELP = """Find cells and nuclei in microscope images, on a CellServe server.
@@ -35,6 +35,7 @@ Results go to standard output. Progress, notes and errors go to standard error.
 
 app = program(HELP, EPILOG, completion=True)
 app.command(cls=GroupedCommand, epilog=segment.EXAMPLES)(segment.segment)
+app.command(cls=GroupedCommand, epilog=batch.EXAMPLES)(batch.batch)
 app.command(cls=GroupedCommand)(diameter.diameter)
 app.command(cls=GroupedCommand)(models.models)
 app.command(cls=GroupedCommand)(health.health)

@@ -17,7 +17,7 @@ from cellserve.engines import EngineOptions
 from cellserve.errors import CellServeError, one_image
 from cellserve.files import read_image
 from cellserve.many import in_parallel
-from cellserve.params import Compression, Priority, SegmentOptions
+from cellserve.params import Priority, SegmentOptions
 from cellserve.progress import ProgressCallback
 from cellserve.results import Segmentation
 from cellserve.saving import run_folder as run_folder_of
@@ -35,7 +35,10 @@ from .options import (
     Concurrency,
     DeadlineS,
     Files,
+    Fill,
     Json,
+    Numbers,
+    PixelCompression,
     Recursive,
     RunFolder,
     Save,
@@ -110,17 +113,8 @@ def segment(
         ),
     ] = False,
     save: Save = [DEFAULT_SAVE],  # noqa: B006  # typer reads it, nothing changes it
-    numbers: Annotated[
-        bool,
-        typer.Option(
-            "--numbers",
-            help="Write the label of each object into the overlay; a row of the table has the same label.",
-            rich_help_panel=RESULTS,
-        ),
-    ] = False,
-    fill: Annotated[
-        bool, typer.Option("--fill", help="Fill the objects in the overlay with a colour.", rich_help_panel=RESULTS)
-    ] = False,
+    numbers: Numbers = False,
+    fill: Fill = False,
     as_json: Json = False,
     address: Address = [DEFAULT_ADDRESS],  # noqa: B006  # typer reads it, nothing changes it
     concurrency: Concurrency = 8,
@@ -133,14 +127,7 @@ def segment(
             rich_help_panel=SERVER,
         ),
     ] = "batch",
-    compression: Annotated[
-        Compression,
-        typer.Option(
-            help="zlib: pixels travel packed, for slow networks. auto: the server packs large label images only.",
-            metavar="auto|none|zlib",
-            rich_help_panel=SERVER,
-        ),
-    ] = "auto",
+    compression: PixelCompression = "auto",
     scheduler: Scheduler = None,
     run_folder: RunFolder = None,
     block_size: BlockSize = None,

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from rich import box
 from rich.table import Table
 
-from cellserve.contents import Write
 from cellserve.errors import CellServeError, at_time_point
+from cellserve.makers import Write
 from cellserve.params import DIAMETER_SOURCES
 from cellserve.pictures import shown
 from cellserve.results import Object, Segmentation

@@ -44,7 +44,7 @@ def test_the_table_of_images_has_a_row_for_each(run, plate, out):
     assert [row["state"] for row in rows] == ["done"] * 3 + ["failed"]
     assert [row["objects"] for row in rows] == ["1", "1", "1", ""]
     assert rows[0]["sha256"] == VERSION.sha256
-    assert rows[0]["files"] == "a/1_cp_masks.tif; a/1_objects.csv"
+    assert rows[0]["files"] == "a/1_objects.csv; a/1_cp_masks.tif"
     assert rows[3]["reason"] == "IMAGE_UNDECODABLE"
 
 
@@ -125,7 +125,9 @@ def test_include_exclude_lists_and_patterns(run, plate, tmp_path, out):
 
 def test_results_in_the_folder_of_the_images_are_no_images(run, plate):
     run("batch", plate, "--out", plate / "results", "--save", "masks,overlay")
-    assert counted(run("batch", plate, "--out", plate / "results", "--save", "masks,overlay")).startswith("0 segmented, 3")
+    assert counted(run("batch", plate, "--out", plate / "results", "--save", "masks,overlay")).startswith(
+        "0 segmented, 3"
+    )
     run("batch", plate, "--out", plate, "--save", "masks")
     assert counted(run("batch", plate, "--out", plate, "--save", "masks")) == "0 segmented, 3 skipped, 0 failed"
 
@@ -148,7 +150,9 @@ def test_a_dry_run_sends_and_writes_nothing(run, service, plate, out):
     assert not out.exists()
     run("batch", plate, "--out", out)
     tifffile.imwrite(plate / "a" / "1.tif", square(y=40, shape=(61, 80)))
-    told = {line["image"]: line["action"] for line in lines(run("batch", plate, "--out", out, "--dry-run", "--json").stdout)}
+    told = {
+        line["image"]: line["action"] for line in lines(run("batch", plate, "--out", out, "--dry-run", "--json").stdout)
+    }
     assert told == {"a/1.tif": "again", "b/1.tif": "skip", "b/2.png": "skip"}
 
 
@@ -239,9 +243,9 @@ def test_a_full_disk_stops_the_run(run, plate, out, monkeypatch):
     def full(path, data, parts=None):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
-    monkeypatch.setattr("cellserve.contents.write_bytes", full)
+    monkeypatch.setattr("cellserve.makers.write_bytes", full)
     result = run("batch", plate, "--out", out, "--concurrency", 1)
-    monkeypatch.setattr("cellserve.contents.write_bytes", files.write_bytes)
+    monkeypatch.setattr("cellserve.makers.write_bytes", files.write_bytes)
     assert result.exit_code == 1
     assert "No space left" in result.stderr
     assert "0 segmented, 0 skipped, 0 failed, 3 not done" in result.stderr

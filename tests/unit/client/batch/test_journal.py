@@ -31,7 +31,7 @@ def test_what_was_recorded_is_there_later(tmp_path):
         journal.begin()
         assert enlist(journal, "b.tif", "a.tif", UNDECODABLE) == [True, True, True]
         assert [image.name for image in journal.images()] == ["a.tif", "b.tif", UNDECODABLE]
-        a, b, c = journal.images()
+        a, _, c = journal.images()
         journal.list_rows(a.image, "identity", [row(a.image, 0).key, row(a.image, 1).key])
         journal.list_rows(c.image, None, [row(c.image).key])
         journal.add(row(a.image, 0), "done", "request", "ab", {"objects": 3, "files": []})
