@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from cellserve_contract.objects import Column, columns
+from cellserve_contract.objects import Column
 from cellserve_formats import planes
 from cellserve_formats.cell_probability import cell_probability_png_bytes, cell_probability_tiff_bytes
 from cellserve_formats.cellpose_outlines import cellpose_outlines_bytes
@@ -190,7 +190,7 @@ def _bytes(data: bytes) -> Write:
 
 def _table(result: Segmentation) -> tuple[Sequence[Column], Iterator[Row]]:
     """Returns the columns and rows of every table of a result."""
-    return columns(result.axes), (entry.row() for entry in result.objects)
+    return result.columns(), result.rows()
 
 
 def _wanted(result: Segmentation, output: str) -> NDArray[Any]:

@@ -6,18 +6,18 @@ Pixels are counted from the upper left, zero-based; coordinates are (y, x).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
-from cellserve_contract.objects import columns
+from cellserve_contract.objects import GROUPS, Column, columns
 from cellserve_formats import PixelSize
 from cellserve_formats.overlay import OverlayOptions
 from numpy.typing import NDArray
 
-from . import notebook, pictures, saving
+from . import measuring, notebook, pictures, saving
 from .images import ImageLike
 from .models import ModelVersion
 from .params import DIAMETER_SOURCES, DiameterSource, SegmentParams
@@ -133,6 +133,8 @@ class Segmentation:
         style: float32 [256], of unit length; None unless asked for.
         source: The image as it was given: `segment` keeps an array or the path of a file. Results of `segment_many` and
             `segment_stream` keep paths and no pixels, because a thousand results would hold a thousand images.
+        measurements: More columns of the table of objects, each with one number per object in the order of `objects`.
+            `measure` fills them; columns of your own come with `dataclasses.replace`.
     """
 
     label_image: NDArray[np.uint16] | NDArray[np.uint32] | None
@@ -151,6 +153,7 @@ class Segmentation:
     maps: NDArray[np.floating[Any]] | None = None
     style: NDArray[np.float32] | None = None
     source: ImageSource = field(default=NO_IMAGE, repr=False)
+    measurements: Mapping[str, NDArray[Any]] = field(default_factory=dict, repr=False)
 
     @property
     def labels(self) -> NDArray[np.uint16] | NDArray[np.uint32]:
@@ -165,12 +168,24 @@ class Segmentation:
 
     @property
     def table(self) -> dict[str, NDArray[Any]]:
-        """The table of objects: int64 or float64 [N] by column, such as "area"; see `cellserve_contract.objects`."""
-        rows = [entry.row() for entry in self.objects]
+        """The table of objects: int64 or float64 [N] by column, such as "area"; see `columns`."""
+        rows = list(self.rows())
         return {
             column.name: np.array([row[column.name] for row in rows], np.int64 if column.kind == "int" else np.float64)
-            for column in columns(self.axes)
+            for column in self.columns()
         }
+
+    def columns(self) -> tuple[Column, ...]:
+        """Returns the columns of the table: those of `cellserve_contract.objects.columns`, then the measurements."""
+        return (*columns(self.axes), *measuring.columns_of(self))
+
+    def rows(self) -> Iterator[dict[str, int | float]]:
+        """Yields the values of each object by column, in the order of `columns`.
+
+        Raises:
+            ValueError: A measurement has not one number per object.
+        """
+        return measuring.rows_of(self)
 
     def to_dataframe(self) -> Any:
         """Returns the table of objects as a `pandas.DataFrame`, one row per object.
@@ -183,6 +198,27 @@ class Segmentation:
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError("to_dataframe needs pandas: pip install pandas", name="pandas") from error
         return pandas.DataFrame(self.table)
+
+    def measure(self, image: ImageLike | None = None, groups: Collection[str] = GROUPS) -> Segmentation:
+        """Measures the objects; docs/reference/columns.md lists the columns.
+
+        Lengths and areas are in pixels, and in micrometres if the result knows the pixel size. Objects of the stack
+        mode "planes" are measured in their planes.
+
+        Args:
+            image: As in `overlay`; needed for the group "intensity" only. All channels of the image are measured.
+            groups: "shape" and "intensity", or one of them.
+
+        Returns:
+            A copy of the result whose table has the columns, after measurements that were there before.
+
+        Raises:
+            ValueError: There is no image, the image has another size, a group is unknown, the result has no labels, or
+                the labels are no longer those of the objects.
+            InvalidRequestError: The image cannot be read.
+            MissingExtraError: The shape of volumes needs SciPy, which is not installed (extra `measurements`).
+        """
+        return replace(self, measurements={**self.measurements, **measuring.measurements(self, image, groups)})
 
     def overlay(self, image: ImageLike | None = None, **options: Unpack[OverlayOptions]) -> NDArray[np.uint8]:
         """Draws the objects on the image; see `cellserve_formats.overlay.draw_overlay`.

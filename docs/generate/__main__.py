@@ -12,11 +12,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from . import commands, decisions, errors, http, limits, parameters, settings
+from . import columns, commands, decisions, errors, http, limits, parameters, settings
 
 FOLDER = Path(__file__).parents[1]
 PAGES = {
     "decisions/index.md": decisions.page,
+    "reference/columns.md": columns.page,
     "reference/commands.md": commands.page,
     "reference/errors.md": errors.page,
     "reference/http.md": http.page,
