@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from cellserve_contract.objects import Column
 from cellserve_formats import planes
 from cellserve_formats.cell_probability import cell_probability_png_bytes, cell_probability_tiff_bytes
 from cellserve_formats.cellpose_outlines import cellpose_outlines_bytes
@@ -27,7 +26,7 @@ from cellserve_formats.labels_png import labels_png_bytes
 from cellserve_formats.labels_tiff import labels_tiff_bytes
 from cellserve_formats.overlay import OverlayOptions, overlay_bytes
 from cellserve_formats.png import png_bytes
-from cellserve_formats.table_csv import Row, table_csv_bytes
+from cellserve_formats.table_csv import table_csv_bytes
 from numpy.typing import NDArray
 
 from .images import ImageLike
@@ -118,7 +117,7 @@ def rois(saved: ToSave) -> Write:
 
 def geojson(saved: ToSave) -> Write:
     """Outlines for QuPath."""
-    return _bytes(geojson_bytes(saved.result.labels, _table(saved.result)[1], saved.result.pixel_size))
+    return _bytes(geojson_bytes(saved.result.labels, saved.result.rows(), saved.result.pixel_size))
 
 
 def outlines(saved: ToSave) -> Write:
@@ -131,18 +130,22 @@ def outlines(saved: ToSave) -> Write:
 
 def table_csv(saved: ToSave) -> Write:
     """Table of objects."""
-    known, rows = _table(saved.result)
-    return _bytes(table_csv_bytes(rows, saved.result.axes, saved.result.pixel_size, known))
+    result = saved.result
+    return _bytes(table_csv_bytes(result.rows(), result.axes, result.pixel_size, result.columns()))
 
 
 def table_parquet(saved: ToSave) -> Write:
     """Table of objects as Parquet."""
     from cellserve_formats.table_parquet import write_table_parquet
 
-    known, rows = _table(saved.result)
     result, region = saved.result, saved.region
     return partial(
-        write_table_parquet, rows=list(rows), axes=result.axes, pixel_size=result.pixel_size, region=region, table=known
+        write_table_parquet,
+        rows=list(result.rows()),
+        axes=result.axes,
+        pixel_size=result.pixel_size,
+        region=region,
+        table=result.columns(),
     )
 
 
@@ -150,9 +153,10 @@ def table_anndata(saved: ToSave) -> Write:
     """Table of objects as AnnData."""
     from cellserve_formats.table_anndata import table_anndata_bytes
 
-    known, rows = _table(saved.result)
     result, region = saved.result, saved.region
-    return _bytes(table_anndata_bytes(rows, result.axes, result.pixel_size, region=region, table=known))
+    return _bytes(
+        table_anndata_bytes(result.rows(), result.axes, result.pixel_size, region=region, table=result.columns())
+    )
 
 
 def overlay_png(saved: ToSave) -> Write:
@@ -186,11 +190,6 @@ def probability_png(saved: ToSave) -> Write:
 
 def _bytes(data: bytes) -> Write:
     return partial(write_bytes, data=data)
-
-
-def _table(result: Segmentation) -> tuple[Sequence[Column], Iterator[Row]]:
-    """Returns the columns and rows of every table of a result."""
-    return result.columns(), result.rows()
 
 
 def _wanted(result: Segmentation, output: str) -> NDArray[Any]:

@@ -21,15 +21,14 @@ from cellserve.batch.work import Worker
 from cellserve.channel import DEFAULT_ADDRESS, addresses
 from cellserve.channel_names import ChannelNames
 from cellserve.connection import Connection
-from cellserve.saving import check_libraries
 
 from . import terminal
 from .batch_report import BatchRun, say_status
 from .connection import Access, connect
 from .dry_run import dry_run as say_plan
 from .inputs import ENDINGS, Search
-from .options import Address, Axes, Fill, Json, Numbers, PixelCompression, Save, parameter_options, params_of
-from .outputs import prepare_folder
+from .options import Address, Axes, Fill, Json, Measure, Numbers, PixelCompression, Save, parameter_options, params_of
+from .outputs import Wanted, prepare_folder
 from .server import Server
 
 EXAMPLES = """\b
@@ -112,6 +111,7 @@ def batch(
         ),
     ] = None,
     save: Save = [DEFAULT_SAVE],  # noqa: B006  # typer reads it, nothing changes it
+    measure: Measure = None,
     numbers: Numbers = False,
     fill: Fill = False,
     report: Annotated[
@@ -187,18 +187,19 @@ def batch(
         channels=ChannelNames(),
         axes=axes,
         save=tuple(save),
+        measure=tuple(measure or ()),
         numbers=numbers,
         filled=fill,
         compression=compression,
         work_budget_s=work_budget_s,
         deadline_s=deadline_s,
     )
+    Wanted(words=request.save, numbers=numbers, filled=fill).check()
     search = Search(tuple(inputs), tuple(include or ()), tuple(exclude or ()), (*ENDINGS, *PLUGINS), out)
     part = None if shard is None else Shard.parse(shard)
     access: Access = context.obj
     run = BatchRun(access, as_json=as_json)
     with connect(access, address, deadline_s, run.errors) as client:
-        check_libraries(request.save)
         server = Server.ask(client, request.params)  # no server at all: one error instead of one for every file
     worker = Worker(
         Connection(tuple(addresses(address)), access.token, access.tls),

@@ -13,6 +13,7 @@ from cellserve_contract.axes import axes_problem
 from cellserve_contract.declarations import Parameter
 from cellserve_contract.help import INPUT, LARGE, RESULTS, SERVER
 from cellserve_contract.help import PARAMETERS as PARAMETERS_HEADING
+from cellserve_contract.objects import GROUPS
 from cellserve_contract.params import (
     PARAMETERS,
     PRESETS,
@@ -58,6 +59,27 @@ Save = Annotated[
         help=f"What is written for each image, separated by commas; the option can be repeated. "
         f"{'; '.join(f'{file.word}: {file.holds}' for file in SAVED.values())}.",
         callback=_words,
+        rich_help_panel=RESULTS,
+    ),
+]
+
+
+def _groups(values: list[str] | None) -> list[str]:
+    """Returns the groups of comma lists, each once."""
+    given = {word.strip() for value in values or () for word in value.split(",")} - {""}
+    if unknown := sorted(given - set(GROUPS)):
+        raise typer.BadParameter(f"there is no group '{unknown[0]}'; known: {', '.join(GROUPS)}")
+    return [group for group in GROUPS if group in given]
+
+
+Measure = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="GROUPS",
+        help="Measure the objects, separated by commas: shape (eccentricity, axes, orientation, solidity, perimeter), "
+        "intensity (mean, largest, median and sum of each channel). The tables get the columns.",
+        show_default="no measurements",
+        callback=_groups,
         rich_help_panel=RESULTS,
     ),
 ]
