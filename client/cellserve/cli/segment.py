@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,11 +13,12 @@ from cellserve_contract.help import RESULTS, SERVER
 from cellserve_formats import Image, time_points
 
 from cellserve.channel import DEFAULT_ADDRESS
+from cellserve.channel_names import ChannelNames
 from cellserve.engines import EngineOptions
 from cellserve.errors import CellServeError, one_image
 from cellserve.files import read_image
 from cellserve.many import in_parallel
-from cellserve.params import Compression, Priority, SegmentOptions
+from cellserve.params import Compression, Priority, SegmentOptions, SegmentParams
 from cellserve.progress import ProgressCallback
 from cellserve.results import Segmentation
 from cellserve.saving import run_folder as run_folder_of
@@ -39,6 +40,7 @@ from .options import (
     RunFolder,
     Scheduler,
     Series,
+    channel_names_of,
     parameter_options,
     params_of,
 )
@@ -173,7 +175,7 @@ def segment(
     Zarr stores, slides, and images that exceed the limits of the server are segmented part by part. The result is that
     of one request. Such images need pip install 'cellserve[large]'.
     """
-    params = params_of(context, values)
+    params, names = params_of(context, values), channel_names_of(values)
     if (numbers or fill) and not overlay:
         raise typer.BadParameter("--numbers and --fill change the overlay, which --no-overlay leaves out")
     wanted = Wanted(table=csv, overlay=overlay, numbers=numbers, filled=fill, flows=flows, cell_probability=probability)
@@ -224,10 +226,10 @@ def segment(
             terminal.say(run.errors, late)
         large: Large = {path: None for path in todo if is_read_in_parts(path)}
         ordinary = {path: outputs for path, outputs in todo.items() if path not in large}
-        sendable = _read(ordinary, run, server, axes, series, wanted, large, packed=compression == "zlib")
+        sendable = _read(ordinary, run, server, names, axes, series, wanted, large, packed=compression == "zlib")
         with contextlib.closing(
             in_parallel(
-                lambda item: client.segment(item[0], params, progress=item[1], **options),
+                lambda item: client.segment(item[0], item[1], progress=item[2], **options),
                 sendable,
                 concurrency,
                 client.close,
@@ -245,21 +247,22 @@ def segment(
             if run_folder is not None and len(plan) > 1:  # a run that stops keeps its folder from the next image
                 engine["run_folder"] = run_folder_of(run_folder / stem.name)
             place = None if out is None else stem
-            segment_large(path, place, params, engine, run, refused=refused, alone=len(plan) == 1)
+            segment_large(path, place, params, names, engine, run, refused=refused, alone=len(plan) == 1)
 
 
 def _read(
     plan: dict[Path, Outputs],
     run: Run,
     server: Server,
+    names: ChannelNames,
     axes: str | None,
     series: int | None,
     wanted: Wanted,
     large: Large,
     *,
     packed: bool,
-) -> Iterator[tuple[tuple[_InputFile, int], tuple[Image, ProgressCallback | None]]]:
-    """Yields file and number of each time point that can be sent, then the image, and what follows its progress.
+) -> Iterator[tuple[tuple[_InputFile, int], tuple[Image, SegmentParams, ProgressCallback | None]]]:
+    """Yields file and number of each time point that can be sent, then image, parameters and what follows the progress.
 
     A file without time axis has one time point. Images that are not yielded are too large, or have failed.
     """
@@ -269,7 +272,8 @@ def _read(
                 check_outputs(outputs)
                 image = read_image(path, axes, series, stacks=server.params.stack_mode is not None, time_series=True)
                 check_wanted(image, wanted)
-                planes = server.check(path, next(time_points(image)), packed=packed)
+                used = names.resolved(server.params, image.channels)
+                planes = replace(server, params=used).check(path, next(time_points(image)), packed=packed)
                 file = _InputFile(path, image, planes, TimePoints(image))
         except CellServeError as error:
             if is_too_large(error):
@@ -278,7 +282,7 @@ def _read(
                 run.fail(path, error)
         else:
             for number, point in file.points:
-                yield (file, number), (point, None if file.points.is_series else run.follow)
+                yield (file, number), (point, used, None if file.points.is_series else run.follow)
 
 
 def _write(

@@ -76,6 +76,8 @@ def microscope_contents(path: Path, limits: Limits) -> Contents:
         position = positions[scene]
         assert position.dtype is not None
         check_size(position.axes, position.shape, position.dtype, limits)
+        if "S" in position.axes:  # may be read whole
+            limits.check_one("bytes", math.prod(position.shape) * position.dtype.itemsize)
         kept = position.axes.replace("T", "")
         try:
             file.set_scene(scene)
@@ -150,9 +152,7 @@ def _interval_s(file: Any) -> float | None:
 
 def _without_plugin(path: Path, error: Exception | None = None) -> Exception:
     """Returns the error of a file that no installed plug-in reads."""
-    plugin = PLUGINS.get(path.suffix.lower())
-    if plugin is None:
-        return ImageError("the file is neither TIFF nor PNG nor JPEG", "IMAGE_UNDECODABLE")
+    plugin = PLUGINS[path.suffix.lower()]
     if error is not None and _is_installed(plugin):
         return ImageError(f"{plugin} cannot read the file; it is damaged or cut off", "IMAGE_UNDECODABLE")
     return MissingExtraError(

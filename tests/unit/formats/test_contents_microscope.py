@@ -95,8 +95,10 @@ def test_without_the_plugin_the_message_names_it(tmp_path):
         open_images(tmp_path / "cells.lif")
 
 
-def test_other_files_without_bioio(tmp_path, monkeypatch):
+def test_other_files_do_not_need_bioio(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "bioio", None)
     (tmp_path / "cells.txt").write_text("no image")
-    with pytest.raises(ImageError, match="neither TIFF nor PNG nor JPEG"):
+    with pytest.raises(ImageError, match=r"neither TIFF nor PNG nor JPEG.* \.czi, "):
         open_images(tmp_path / "cells.txt")
+    with pytest.raises(FileNotFoundError):
+        open_images(tmp_path / "missing.czi")
