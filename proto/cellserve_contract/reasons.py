@@ -263,9 +263,9 @@ class ErrorReason(Reason, Enum):
     )
     EXTRA_MISSING = (
         "FAILED_PRECONDITION",
-        "The image needs libraries that are not installed: it is a Zarr store or a slide, or exceeds the limits of the "
-        "server.",
-        "pip install 'cellserve[large]'",
+        "The image needs libraries that are not installed: it is a Zarr store or a slide, exceeds the limits of the "
+        "server, or has a format of microscopes, such as .czi.",
+        "pip install 'cellserve[large]'; for a format of microscopes the packages that the message names.",
         "client",
     )
     CLIENT_FAILED = (

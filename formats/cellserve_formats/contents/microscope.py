@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
+import re
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -42,6 +43,7 @@ PLUGINS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Plug-in of bioio that reads a file, by the end of its name in lower case."""
+_MADE_UP = re.compile(r"(Channel:|C:)\d+(:\d+)?")  # what bioio and its plug-ins call a channel without a name
 _RGBA = 4  # samples, of which the last one is alpha
 _BLUE_FIRST = (".czi",)  # the format has blue, green, red, and the plug-in leaves them in this order
 
@@ -119,7 +121,7 @@ def _described(file: Any, scene: int, name: str) -> Position:
             axes,
             shape,
             np.dtype(file.dtype).newbyteorder("="),
-            fitting_names([str(channel) for channel in file.channel_names or ()], axes, shape),
+            fitting_names(_names(file), axes, shape),
             _pixel_size(file),
             _interval_s(file) if "T" in axes else None,
         )
@@ -129,6 +131,12 @@ def _described(file: Any, scene: int, name: str) -> Position:
         raise
     except Exception as error:
         return Position(scene, str(name), error=_undecodable(error))
+
+
+def _names(file: Any) -> list[str]:
+    """Returns the names of channels; none if bioio has made up all of them."""
+    names = [str(name) for name in file.channel_names or ()]
+    return [] if all(_MADE_UP.fullmatch(name) for name in names) else names
 
 
 def _pixel_size(file: Any) -> PixelSize | None:
