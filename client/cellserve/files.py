@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 
 import cellserve_formats
+from cellserve_contract.extras import MissingExtraError
 from cellserve_formats import Image, ImageError
 
 from .errors import from_image_error, refusal
@@ -36,10 +39,24 @@ def read_image(
         InvalidRequestError: The file cannot be read, holds several images of which none is chosen, or holds a
             stack or a time series.
     """
-    try:
+    with reading(path):
         return cellserve_formats.read_image(
             path, axes=axes, stacks=stacks, time_series=time_series, threads=None, series=series
         )
+
+
+@contextlib.contextmanager
+def reading(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Translates the errors of readers of files, and names the file.
+
+    Raises:
+        InvalidRequestError: FILE_UNREADABLE; EXTRA_MISSING if a library that reads the file is not installed; the
+            reason of an ImageError.
+    """
+    try:
+        yield
+    except MissingExtraError as error:
+        raise refusal(f"{path}: {error}", "EXTRA_MISSING") from error
     except OSError as error:
         raise refusal(f"{path}: {error.strerror or error}", "FILE_UNREADABLE") from error
     except ImageError as error:

@@ -178,12 +178,27 @@ def _check_storage(series: Any, parts: Any, values: int, source: TiffSource, lim
     if page.compression != _UNCOMPRESSED:
         limits.check_one("bytes_per_strip", math.prod(page.chunks) * itemsize)
     check_parts(series, parts)
+    _check_packed(parts, limits)
     if page.compression == _JPEG:
         if series.is_multifile:
             raise ImageError(
                 "the image is spread over several files with JPEG inside; save it as one file", "IMAGE_UNDECODABLE"
             )
         _check_jpeg(page, parts, source.data)
+
+
+def _check_packed(parts: Any, limits: Limits) -> None:
+    """Checks places and sizes of packed strips and tiles on disk: memory is taken for them before they are read."""
+    packed = 0
+    for part in parts:
+        file = part.parent.filehandle
+        if not file.is_file:
+            continue
+        packed += sum(part.databytecounts)
+        if max(*part.dataoffsets, *part.databytecounts, 0) > file.size:
+            raise damaged("a strip or tile of it is not in the file")
+    if packed > 2 * limits.bytes:
+        limits.check_one("bytes", packed)
 
 
 def _name(code: Any) -> str:

@@ -264,8 +264,10 @@ class ErrorReason(Reason, Enum):
     EXTRA_MISSING = (
         "FAILED_PRECONDITION",
         "An image or a result file needs libraries that are not installed. Zarr stores, slides, and images that "
-        "exceed the limits of the server need the extra large. Some result files need the extra formats.",
-        "pip install 'cellserve[large]' or 'cellserve[formats]'",
+        "exceed the limits of the server need the extra large. Some result files need the extra formats. Files of "
+        "microscopes, such as .czi, need bioio and a plug-in.",
+        "pip install 'cellserve[large]' or 'cellserve[formats]'; for a file of a microscope the packages that the "
+        "message names.",
         "client",
     )
     CLIENT_FAILED = (

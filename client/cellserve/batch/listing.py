@@ -9,12 +9,13 @@ from pathlib import Path
 from cellserve_formats.contents import ImageFile, open_images
 
 from cellserve.errors import CellServeError, one_image, refusal
+from cellserve.files import reading
 from cellserve.saving import result_stem
 
 from .journal import Entry, Journal, Listed
-from .rows import Row, files_identity, is_unchanged, rows_of
+from .rows import Row, files_identity, files_of, is_unchanged, rows_of
 from .shard import Shard
-from .work import Worker, translated
+from .work import Worker
 
 
 @dataclass(slots=True)
@@ -49,6 +50,7 @@ class Listing:
     worker: Worker
     fail: Callable[[Row, CellServeError], None]
     found: Found = field(default_factory=Found)
+    _parts: set[Path] = field(default_factory=set)  # files of sets whose first file was seen
 
     def left(self) -> Iterator[Row]:
         """Yields the rows that are left. Results that are not valid any more are deleted."""
@@ -57,6 +59,9 @@ class Listing:
             yield from self._left_of(image)
 
     def _left_of(self, image: Listed) -> Iterator[Row]:
+        if image.path in self._parts:
+            self._list(image, None, [])
+            return
         if (done := self._all_done(image)) is not None:
             self._count(done, done)
             return
@@ -80,17 +85,19 @@ class Listing:
         """Returns the number of rows if all are done and the files are unchanged; None if the image must be opened."""
         if image.identity is None or not is_unchanged(image.path, image.identity):
             return None
+        self._parts.update(files_of(image.path, image.identity)[1:])
         entries = self.journal.entries_of(image.image)
         valid = len(entries) == image.rows and all(self.worker.has_result(entry, image.identity) for entry in entries)
         return image.rows if valid else None
 
     def _rows(self, image: Listed) -> list[Row]:
         """Opens an image; returns its rows. Files of a set have none, but for the first of them."""
-        with one_image(), translated(image.path), open_images(image.path, axes=self.worker.request.axes) as file:
+        with one_image(), reading(image.path), open_images(image.path, axes=self.worker.request.axes) as file:
             if self._is_part(file, image.path):
                 self._list(image, None, [])
                 return []
             identity = files_identity(file.files) if image.path.is_file() else None
+            self._parts.update(image.path.with_name(part.name) for part in file.files[1:])
             rows = list(rows_of(file, image.image, image.name, image.path, image.stem, identity or ""))
         self._list(image, identity, rows)
         return rows

@@ -7,10 +7,8 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from cellserve_formats.contents import ImageFile, Position
+from cellserve_formats.contents import ImageFile, Position
 
 Key = tuple[int, int, int]
 """Number of the image in the journal, number of its position, time point."""
@@ -104,10 +102,15 @@ def files_identity(files: Iterable[Path]) -> str:
     return json.dumps(found)
 
 
+def files_of(path: Path, identity: str) -> list[Path]:
+    """Returns the files of an image, of which `path` is one, by their identity; the first one owns the others."""
+    return [path.with_name(name) for name in json.loads(identity)]
+
+
 def is_unchanged(path: Path, identity: str) -> bool:
     """Tells whether the files of an image, of which `path` is one, have the identity that they had."""
     try:
-        return files_identity(path.with_name(name) for name in json.loads(identity)) == identity
+        return files_identity(files_of(path, identity)) == identity
     except OSError:
         return False
 

@@ -7,18 +7,17 @@ import functools
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cellserve_contract.extras import MissingExtraError
-from cellserve_formats import Image, ImageError
+from cellserve_formats import Image
 from cellserve_formats.contents import ImageFile, open_images
 from cellserve_formats.overlay import OverlayOptions
 
 from cellserve.connection import Connection
-from cellserve.errors import CellServeError, from_image_error, one_image, refusal
+from cellserve.errors import CellServeError, one_image, refusal
+from cellserve.files import reading
 from cellserve.makers import Write
 from cellserve.pictures import channels
 from cellserve.results import Segmentation
@@ -154,12 +153,12 @@ def read(row: Row, axes: str | None) -> Image:
     Raises:
         InvalidRequestError: The file cannot be read.
     """
-    with translated(row.path):
+    with reading(row.path):
         if row.alone:
             with open_images(row.path, axes=axes) as file:
                 return file.read(row.position, row.time_point)
-        file, reading = _open(row.path, row.identity, axes)
-        with reading:
+        file, lock = _open(row.path, row.identity, axes)
+        with lock:
             return file.read(row.position, row.time_point)
 
 
@@ -167,23 +166,6 @@ def read(row: Row, axes: str | None) -> Image:
 def _open(path: Path, identity: str, axes: str | None) -> tuple[ImageFile, threading.Lock]:
     """Returns an open file, and the lock of the thread that reads; another identity is another file."""
     return open_images(path, axes=axes), threading.Lock()
-
-
-@contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """Turns the errors of readers into those of the client.
-
-    Raises:
-        InvalidRequestError: The file cannot be read.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise refusal(f"{path}: {error.strerror or error}", "FILE_UNREADABLE") from error
-    except ImageError as error:
-        raise from_image_error(error, path) from error
-    except MissingExtraError as error:
-        raise refusal(f"{path}: {error}", "EXTRA_MISSING") from error
 
 
 def _relative(path: Path, out: Path) -> str:

@@ -19,7 +19,6 @@ from cellserve.batch.shard import Shard
 from cellserve.batch.window import Window
 from cellserve.batch.work import Worker
 from cellserve.channel import DEFAULT_ADDRESS, addresses
-from cellserve.channel_names import ChannelNames
 from cellserve.connection import Connection
 
 from . import terminal
@@ -27,7 +26,19 @@ from .batch_report import BatchRun, say_status
 from .connection import Access, connect
 from .dry_run import dry_run as say_plan
 from .inputs import ENDINGS, Search
-from .options import Address, Axes, Fill, Json, Measure, Numbers, PixelCompression, Save, parameter_options, params_of
+from .options import (
+    Address,
+    Axes,
+    Fill,
+    Json,
+    Measure,
+    Numbers,
+    PixelCompression,
+    Save,
+    channel_names_of,
+    parameter_options,
+    params_of,
+)
 from .outputs import Wanted, prepare_folder
 from .server import Server
 
@@ -184,7 +195,7 @@ def batch(
         raise typer.BadParameter("name the images and, with --out, the folder of the results")
     request = Request(
         params=params_of(context, values),
-        channels=ChannelNames(),
+        channels=channel_names_of(values),
         axes=axes,
         save=tuple(save),
         measure=tuple(measure or ()),

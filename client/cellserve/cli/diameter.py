@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from .options import (
     Json,
     Recursive,
     Series,
+    channel_names_of,
     parameter_options,
     params_of,
 )
@@ -52,7 +54,7 @@ def diameter(
     if --diameter is left out.
     """
     access: Access = context.obj
-    params = params_of(context, values)
+    params, names = params_of(context, values), channel_names_of(values)
     paths = dict.fromkeys(image.path for image in find_images(files, recursive=recursive).images)
     run = Run(paths, "measured", access, as_json=as_json)
     with run(), connect(access, address, deadline_s, run.errors) as client:
@@ -63,8 +65,9 @@ def diameter(
         def measure(path: Path) -> DiameterEstimate:
             with one_image():
                 image = read_image(path, axes, series)
-                server.check(path, image)
-                return client.estimate_diameter(image, params)
+                used = names.resolved(params, image.channels)
+                replace(server, params=used).check(path, image)
+                return client.estimate_diameter(image, used)
 
         with contextlib.closing(
             in_parallel(measure, zip(paths, paths, strict=True), concurrency, client.close)

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from cellserve_contract.params import SegmentParams
-from cellserve_formats.contents import is_store
+from cellserve_formats.contents import is_store, open_images
 
+from cellserve.channel_names import ChannelNames
 from cellserve.engines import Engine, EngineOptions, LargeSegmentation, find_engine
 from cellserve.errors import CellServeError, InvalidRequestError, one_image
+from cellserve.files import reading
 from cellserve.params import DIAMETER_SOURCES
 from cellserve.saving import LABELS_IN_IMAGE, large_results, result_files
 
@@ -56,6 +58,7 @@ def segment_large(
     path: Path,
     out: Path | None,
     params: SegmentParams,
+    names: ChannelNames,
     options: EngineOptions,
     run: Run,
     *,
@@ -68,6 +71,7 @@ def segment_large(
         path: The image.
         out: What the names of the results begin with; None: beside the image.
         params: Parameters.
+        names: Channels that are named.
         options: Keywords of the engine.
         run: Prints the outcome.
         refused: Why a call cannot hold the image; None for a Zarr store or a slide.
@@ -75,11 +79,23 @@ def segment_large(
     """
     try:
         with one_image():
-            result = _engine(path, refused)(path, out, params, **options)
+            engine = _engine(path, refused)
+            result = engine(path, out, _resolved(path, params, names, options), **options)
     except CellServeError as error:
         run.fail(path, error)
     else:
         run.succeed(path, record(path, result), totals(result) if alone else summary(path, result))
+
+
+def _resolved(path: Path, params: SegmentParams, names: ChannelNames, options: EngineOptions) -> SegmentParams:
+    """Returns parameters with the numbers of the channels that are named, by the metadata of the image."""
+    if names == ChannelNames() and params.cytoplasm_channel is None and params.nucleus_channel is None:
+        return params
+    with reading(path), open_images(path, axes=options["axes"]) as file:
+        number = options["series"] or 0
+        if number >= len(file.positions) or (len(file.positions) > 1 and options["series"] is None):
+            return params  # the engine says which images there are
+        return names.resolved(params, file.positions[number].channels)
 
 
 def _engine(path: Path, refused: CellServeError | None) -> Engine:

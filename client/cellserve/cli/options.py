@@ -23,11 +23,13 @@ from cellserve_contract.params import (
     preset_values,
 )
 
+from cellserve.channel_names import CHANNELS, ChannelNames, number_or_name
 from cellserve.params import Compression
 from cellserve.saving import DEFAULT_WORDS, SAVED
 
 from .inputs import ENDINGS
 
+_OR_NAME = " Or the name of the channel in the file, such as DAPI."
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -232,6 +234,10 @@ def params_of(context: typer.Context, values: dict[str, Any]) -> SegmentParams:
         typer.BadParameter: A value is out of range.
     """
     fields = {name: value for name, value in values.items() if name in PARAMETERS and _is_given(context, name)}
+    for name in CHANNELS & fields.keys():
+        fields[name] = number_or_name(fields[name])
+        if isinstance(fields[name], str):  # each image has a number of its own: `channel_names_of`
+            del fields[name]
     fields |= {parameter.name: _word(parameter, values) for parameter in PARAMETERS.values() if parameter.about.flags}
     try:
         fields = {**preset_values(values["preset"]), **fields}
@@ -240,6 +246,12 @@ def params_of(context: typer.Context, values: dict[str, Any]) -> SegmentParams:
         return SegmentParams(**fields)
     except ParameterError as error:
         raise wrong_parameter(error) from error
+
+
+def channel_names_of(values: dict[str, Any]) -> ChannelNames:
+    """Returns the channels that the options name instead of numbering them."""
+    given = {name: number_or_name(values[name]) for name in CHANNELS if values.get(name) is not None}
+    return ChannelNames(**{name: value for name, value in given.items() if isinstance(value, str)})
 
 
 def _is_given(context: typer.Context, name: str) -> bool:
@@ -277,7 +289,7 @@ def _options(parameter: Parameter) -> Iterator[inspect.Parameter]:
             flag = typer.Option(f"--{word}", help=text, rich_help_panel=PARAMETERS_HEADING)
             yield _keyword(word, bool, False, flag)
         return
-    kind: Any = str if parameter.has_text_form else parameter.kind
+    kind: Any = str if parameter.has_text_form or parameter.name in CHANNELS else parameter.kind
     if parameter.words:
         kind = Literal[parameter.words]
     default = str(parameter.default) if parameter.has_text_form else parameter.default
@@ -285,7 +297,7 @@ def _options(parameter: Parameter) -> Iterator[inspect.Parameter]:
     option = typer.Option(
         *([about.option] if about.option else []),
         metavar=_metavar(parameter),
-        help=about.help + limits,
+        help=about.help + (_OR_NAME if parameter.name in CHANNELS else "") + limits,
         show_default=about.unset or True,
         rich_help_panel=PARAMETERS_HEADING,
     )
@@ -311,7 +323,7 @@ def _metavar(parameter: Parameter) -> str | None:
         return None
     if parameter.words:
         return "|".join(parameter.words)
-    words = {"model": "NAME", "normalization": "RULE"}
+    words = {"model": "NAME", "normalization": "RULE", **dict.fromkeys(CHANNELS, "N|NAME")}
     return words.get(parameter.name) or parameter.about.unit.upper() or ("N" if parameter.kind is int else "NUMBER")
 
 

@@ -36,11 +36,13 @@ class Wanted:
 
     Attributes:
         words: Words of `cellserve.saving.SAVED`.
+        measure: Groups of measurements that the tables have.
         numbers: The overlay has the label of each object.
         filled: The overlay has filled objects.
     """
 
     words: tuple[str, ...] = DEFAULT_WORDS
+    measure: tuple[str, ...] = ()
     numbers: bool = False
     filled: bool = False
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,11 +13,13 @@ from cellserve_contract.help import RESULTS, SERVER
 from cellserve_formats import Image, time_points
 
 from cellserve.channel import DEFAULT_ADDRESS
+from cellserve.channel_names import ChannelNames
+from cellserve.client import Client
 from cellserve.engines import EngineOptions
 from cellserve.errors import CellServeError, one_image
 from cellserve.files import read_image
 from cellserve.many import in_parallel
-from cellserve.params import Priority, SegmentOptions
+from cellserve.params import Priority, SegmentOptions, SegmentParams
 from cellserve.progress import ProgressCallback
 from cellserve.results import Segmentation
 from cellserve.saving import run_folder as run_folder_of
@@ -37,6 +39,7 @@ from .options import (
     Files,
     Fill,
     Json,
+    Measure,
     Numbers,
     PixelCompression,
     Recursive,
@@ -44,6 +47,7 @@ from .options import (
     Save,
     Scheduler,
     Series,
+    channel_names_of,
     parameter_options,
     params_of,
 )
@@ -113,6 +117,7 @@ def segment(
         ),
     ] = False,
     save: Save = [DEFAULT_SAVE],  # noqa: B006  # typer reads it, nothing changes it
+    measure: Measure = None,
     numbers: Numbers = False,
     fill: Fill = False,
     as_json: Json = False,
@@ -142,8 +147,8 @@ def segment(
     Zarr stores, slides, and images that exceed the limits of the server are segmented part by part. The result is that
     of one request. Such images need pip install 'cellserve[large]'. Their label image is OME-Zarr, their table Parquet.
     """
-    params = params_of(context, values)
-    wanted = Wanted(words=tuple(save), numbers=numbers, filled=fill)
+    params, names = params_of(context, values), channel_names_of(values)
+    wanted = Wanted(words=tuple(save), measure=tuple(measure or ()), numbers=numbers, filled=fill)
     wanted.check()
     found = find_images(files, recursive=recursive)
     plan = plan_outputs(found.images, out, wanted)
@@ -192,10 +197,10 @@ def segment(
             terminal.say(run.errors, late)
         large: Large = {path: None for path in todo if is_read_in_parts(path)}
         ordinary = {path: outputs for path, outputs in todo.items() if path not in large}
-        sendable = _read(ordinary, run, server, axes, series, wanted, large, packed=compression == "zlib")
+        sendable = _read(ordinary, run, server, names, axes, series, wanted, large, packed=compression == "zlib")
         with contextlib.closing(
             in_parallel(
-                lambda item: client.segment(item[0], params, progress=item[1], **options),
+                lambda item: _segmented(client, *item, wanted, options),
                 sendable,
                 concurrency,
                 client.close,
@@ -213,21 +218,22 @@ def segment(
             if run_folder is not None and len(plan) > 1:  # a run that stops keeps its folder from the next image
                 engine["run_folder"] = run_folder_of(run_folder / stem.name)
             place = None if out is None else stem
-            segment_large(path, place, params, engine, run, refused=refused, alone=len(plan) == 1)
+            segment_large(path, place, params, names, engine, run, refused=refused, alone=len(plan) == 1)
 
 
 def _read(
     plan: dict[Path, Outputs],
     run: Run,
     server: Server,
+    names: ChannelNames,
     axes: str | None,
     series: int | None,
     wanted: Wanted,
     large: Large,
     *,
     packed: bool,
-) -> Iterator[tuple[tuple[_InputFile, int], tuple[Image, ProgressCallback | None]]]:
-    """Yields file and number of each time point that can be sent, then the image, and what follows its progress.
+) -> Iterator[tuple[tuple[_InputFile, int], tuple[Image, SegmentParams, ProgressCallback | None]]]:
+    """Yields file and number of each time point that can be sent, then image, parameters and what follows the progress.
 
     A file without time axis has one time point. Images that are not yielded are too large, or have failed.
     """
@@ -237,7 +243,8 @@ def _read(
                 check_outputs(outputs)
                 image = read_image(path, axes, series, stacks=server.params.stack_mode is not None, time_series=True)
                 wanted.check_image(image)
-                planes = server.check(path, next(time_points(image)), packed=packed)
+                used = names.resolved(server.params, image.channels)
+                planes = replace(server, params=used).check(path, next(time_points(image)), packed=packed)
                 file = _InputFile(path, image, planes, TimePoints(image))
         except CellServeError as error:
             if is_too_large(error):
@@ -246,7 +253,20 @@ def _read(
                 run.fail(path, error)
         else:
             for number, point in file.points:
-                yield (file, number), (point, None if file.points.is_series else run.follow)
+                yield (file, number), (point, used, None if file.points.is_series else run.follow)
+
+
+def _segmented(
+    client: Client,
+    image: Image,
+    params: SegmentParams,
+    progress: ProgressCallback | None,
+    wanted: Wanted,
+    options: SegmentOptions,
+) -> Segmentation:
+    result = client.segment(image, params, progress=progress, **options)
+    with one_image():
+        return result.measure(image, wanted.measure) if wanted.measure else result
 
 
 def _write(

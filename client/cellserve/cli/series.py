@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cellserve_contract.objects import columns
 from cellserve_formats import Image, time_points
 from cellserve_formats.files import write_bytes
 from cellserve_formats.labels_tiff import labels_tiff_bytes
@@ -63,8 +64,9 @@ class SeriesResult:
                 return labels_tiff_bytes(self.labels, size, axes, self.image.frame_interval_s)
             case "csv":
                 numbered = enumerate(self.results)
-                rows = ({"frame": frame, **entry.row()} for frame, result in numbered for entry in result.objects)
-                return table_csv_bytes(rows, axes, size)
+                rows = ({"frame": frame, **row} for frame, result in numbered for row in result.rows())
+                known = (columns(axes)[0], *first.columns())
+                return table_csv_bytes(rows, axes, size, known)
             case "overlay":
                 return self._picture()
         raise ValueError(f"a time series has no result file of the kind {word}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
+import re
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -42,6 +43,7 @@ PLUGINS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Plug-in of bioio that reads a file, by the end of its name in lower case."""
+_MADE_UP = re.compile(r"(Channel:|C:)\d+(:\d+)?")  # what bioio and its plug-ins call a channel without a name
 _RGBA = 4  # samples, of which the last one is alpha
 _BLUE_FIRST = (".czi",)  # the format has blue, green, red, and the plug-in leaves them in this order
 
@@ -76,6 +78,8 @@ def microscope_contents(path: Path, limits: Limits) -> Contents:
         position = positions[scene]
         assert position.dtype is not None
         check_size(position.axes, position.shape, position.dtype, limits)
+        if "S" in position.axes:  # may be read whole
+            limits.check_one("bytes", math.prod(position.shape) * position.dtype.itemsize)
         kept = position.axes.replace("T", "")
         try:
             file.set_scene(scene)
@@ -117,7 +121,7 @@ def _described(file: Any, scene: int, name: str) -> Position:
             axes,
             shape,
             np.dtype(file.dtype).newbyteorder("="),
-            fitting_names([str(channel) for channel in file.channel_names or ()], axes, shape),
+            fitting_names(_names(file), axes, shape),
             _pixel_size(file),
             _interval_s(file) if "T" in axes else None,
         )
@@ -127,6 +131,12 @@ def _described(file: Any, scene: int, name: str) -> Position:
         raise
     except Exception as error:
         return Position(scene, str(name), error=_undecodable(error))
+
+
+def _names(file: Any) -> list[str]:
+    """Returns the names of channels; none if bioio has made up all of them."""
+    names = [str(name) for name in file.channel_names or ()]
+    return [] if all(_MADE_UP.fullmatch(name) for name in names) else names
 
 
 def _pixel_size(file: Any) -> PixelSize | None:
@@ -150,9 +160,7 @@ def _interval_s(file: Any) -> float | None:
 
 def _without_plugin(path: Path, error: Exception | None = None) -> Exception:
     """Returns the error of a file that no installed plug-in reads."""
-    plugin = PLUGINS.get(path.suffix.lower())
-    if plugin is None:
-        return ImageError("the file is neither TIFF nor PNG nor JPEG", "IMAGE_UNDECODABLE")
+    plugin = PLUGINS[path.suffix.lower()]
     if error is not None and _is_installed(plugin):
         return ImageError(f"{plugin} cannot read the file; it is damaged or cut off", "IMAGE_UNDECODABLE")
     return MissingExtraError(

@@ -49,10 +49,16 @@ def _contents(path: Path, axes: str | None, limits: Limits) -> Contents:
         if not is_store(path):
             raise ImageError("the folder is no Zarr store: it has neither zarr.json nor .zgroup", "IMAGE_UNDECODABLE")
         return region_contents(path, axes, limits) if is_array(path, limits) else zarr_contents(path, limits)
+    if path.suffix.lower() in PLUGINS and path.is_file():  # before its content: .vsi is a TIFF file of a preview
+        return microscope_contents(path, limits)
     data = _bytes(path, limits)
     kind = file_format(data)
-    if kind is None or path.suffix.lower() in PLUGINS:  # .vsi files are TIFF files of a preview
-        return microscope_contents(path, limits)
+    if kind is None:
+        raise ImageError(
+            "the file is neither TIFF nor PNG nor JPEG, and its name does not end as those of microscopes: "
+            f"{', '.join(PLUGINS)}",
+            "IMAGE_UNDECODABLE",
+        )
     if kind == "png":
         return png_contents(path, data, limits)
     if kind == "jpeg":

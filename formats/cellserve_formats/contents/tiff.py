@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from cellserve_formats.channel_names import channel_names
@@ -43,7 +44,8 @@ def tiff_contents(source: TiffSource, axes: str | None, limits: Limits) -> Conte
         openers: list[tuple[str, Opener]]
         if document is not None and document.set:
             openers = _of_document(document, file, source, limits, stack)
-            files = tuple(dict.fromkeys(path.with_name(name) for image in document.set for name in image.places))
+            names = dict.fromkeys(name for image in document.set for name in image.places)
+            files = tuple(path.with_name(name) for name in names if name and Path(name).name == name) or (path,)
         else:
             root = None if document is None else document.root
             openers = [("", _opened(file, series, root)) for series in images_of(file)]

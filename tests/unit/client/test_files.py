@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 import tifffile
 from cellserve import Object, PixelSize, read_image
+from cellserve.files import reading
+from cellserve_contract.extras import MissingExtraError
 from cellserve_contract.objects import columns
+from cellserve_formats import ImageError
 
 GREY = np.random.default_rng(0).integers(0, 4096, (20, 30), np.uint16)
 
@@ -66,6 +69,18 @@ def test_missing_files_and_folders(tmp_path):
         with pytest.raises(cellserve.InvalidRequestError) as caught:
             read_image(path)
         assert caught.value.reason == "FILE_UNREADABLE"
+
+
+def test_errors_of_readers_name_the_file(tmp_path):
+    for error, reason in (
+        (MissingExtraError("install this"), "EXTRA_MISSING"),
+        (ImageError("damaged", "IMAGE_UNDECODABLE"), "IMAGE_UNDECODABLE"),
+        (FileNotFoundError(2, "not there"), "FILE_UNREADABLE"),
+    ):
+        with pytest.raises(cellserve.InvalidRequestError) as caught, reading(tmp_path / "a.czi"):
+            raise error
+        assert caught.value.reason == reason
+        assert caught.value.message.startswith(f"{tmp_path / 'a.czi'}: ")
 
 
 def test_rows_of_the_table():

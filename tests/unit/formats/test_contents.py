@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import threading
+import tracemalloc
 
 import imagecodecs
 import numpy as np
@@ -14,7 +15,7 @@ from cellserve_contract.warnings import WarningKind
 from cellserve_formats import ImageError, Limits, PixelSize, read_image
 from cellserve_formats.contents import open_images
 
-from .samples import ALPHA, COLOUR, GREY, palette_png, tiff
+from .samples import ALPHA, COLOUR, GREY, palette_png, patched_tag, tiff
 from .test_sets import NAMES, PLANES, image, plane, write
 
 RNG = np.random.default_rng(5)
@@ -321,3 +322,16 @@ def without_tile(data, page):
         tag = file.pages[page].tags["TileByteCounts"]
     size = {3: 2, 4: 4}[int(tag.dtype)]
     return data[: tag.valueoffset] + b"\0" * size + data[tag.valueoffset + size :]
+
+
+@pytest.mark.parametrize(("tag", "value"), [(279, 1 << 31), (273, (1 << 32) - 1)])  # StripByteCounts, StripOffsets
+def test_strips_that_are_not_in_the_file_take_no_memory(tmp_path, tag, value):
+    data = tiff(GREY, compression="zlib", metadata=None, rowsperstrip=20)
+    (tmp_path / "a.tif").write_bytes(patched_tag(data, tag, value))
+    tracemalloc.start()
+    try:
+        with open_images(tmp_path / "a.tif") as file, pytest.raises(ImageError, match="not in the file"):
+            file.read(0)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()

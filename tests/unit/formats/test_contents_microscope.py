@@ -75,6 +75,16 @@ def test_a_colour_image(tmp_path):
     np.testing.assert_array_equal(found.pixels, colours)
 
 
+def test_channels_without_names(tmp_path):
+    with czi.create_czi(str(tmp_path / "a.czi")) as writer:
+        for channel in range(2):
+            writer.write(PIXELS[0, 0, channel][..., np.newaxis], plane={"C": channel})
+        writer.write_metadata("a", scale_x=0.25e-6, scale_y=0.25e-6)
+    with open_images(tmp_path / "a.czi") as file:
+        assert file.positions[0].channels == ()
+        np.testing.assert_array_equal(file.read(0).pixels, PIXELS[0, 0])
+
+
 def test_a_file_that_is_cut_off(path, tmp_path):
     (tmp_path / "half.czi").write_bytes(path.read_bytes()[:2000])
     with pytest.raises(ImageError, match="bioio-czi cannot read the file"):
@@ -95,8 +105,10 @@ def test_without_the_plugin_the_message_names_it(tmp_path):
         open_images(tmp_path / "cells.lif")
 
 
-def test_other_files_without_bioio(tmp_path, monkeypatch):
+def test_other_files_do_not_need_bioio(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "bioio", None)
     (tmp_path / "cells.txt").write_text("no image")
-    with pytest.raises(ImageError, match="neither TIFF nor PNG nor JPEG"):
+    with pytest.raises(ImageError, match=r"neither TIFF nor PNG nor JPEG.* \.czi, "):
         open_images(tmp_path / "cells.txt")
+    with pytest.raises(FileNotFoundError):
+        open_images(tmp_path / "missing.czi")

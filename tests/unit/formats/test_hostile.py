@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tempfile
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 import tifffile
 from cellserve_formats import Image, ImageError, Limits, read_image
+from cellserve_formats.contents import open_images
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,8 +47,20 @@ def refused(data: bytes, reason: str, limits: Limits = LIMITS, most: int = 2_000
     assert isinstance(error, ImageError), f"read as {error}"
     assert error.reason == reason, error
     assert peak < len(data) + most
+    opened, peak = peak_of(lambda: first_time_point(data, limits))
+    assert isinstance(opened, ImageError) or opened.pixels.nbytes <= limits.bytes
+    assert peak < len(data) + most
     assert time.perf_counter() - start < 5
     return error
+
+
+def first_time_point(data: bytes, limits: Limits) -> Image:
+    """The first time point of the first image of a file."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        with open_images(file.name, limits=limits) as images:
+            return images.read(0)
 
 
 def test_headers_larger_than_the_limits():
@@ -241,6 +255,9 @@ def test_parts_in_other_files(tmp_path, other):
         with pytest.raises(ImageError) as caught:
             read_image(source, limits=LIMITS)
         assert caught.value.reason == "IMAGE_UNDECODABLE"
+    with open_images(folder / "first.ome.tif", limits=LIMITS) as images, pytest.raises(ImageError) as caught:
+        images.read(0)
+    assert caught.value.reason == "IMAGE_UNDECODABLE"
 
 
 SMALL = Limits(pixels=10_000, bytes=40_000, planes=8, pages=20, metadata_bytes=20_000)
@@ -268,15 +285,17 @@ def test_the_files_of_the_next_test_are_whole(kind):
     changes=st.lists(st.tuples(st.integers(-600, 600), st.binary(min_size=1, max_size=8)), max_size=6),
     cut=st.none() | st.integers(0, 3000),
     noise=st.binary(max_size=100),
+    opened=st.booleans(),
 )
-def test_damaged_files_are_refused_or_read_within_the_limits(kind, changes, cut, noise):
+def test_damaged_files_are_refused_or_read_within_the_limits(kind, changes, cut, noise, opened):
     data = bytearray(WHOLE[kind])
     for at, value in changes:
         at %= len(data)
         data[at : at + len(value)] = value
     if cut is not None:
         data = data[:cut] + noise
-    result, peak = peak_of(lambda: read_image(bytes(data), limits=SMALL))
+    read = first_time_point if opened else read_image
+    result, peak = peak_of(lambda: read(bytes(data), limits=SMALL))
     assert peak < 3 * len(data) + 2 * SMALL.bytes + 20 * SMALL.metadata_bytes + 1_000_000
     if isinstance(result, ImageError):
         assert result.reason in {
