@@ -227,6 +227,10 @@ class AsyncClient:
         answer = await self._call(HealthStub(self._connected()).Check, health_pb2.HealthCheckRequest())
         return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
 
+    def take_refusals(self) -> int:
+        """`Client.take_refusals`."""
+        return self._retries.take_refusals()
+
     async def close(self) -> None:
         """Closes the connections; calls under way fail."""
         self._closed.set()
