@@ -14,8 +14,8 @@ _OF_A_BATCH = {
     ErrorReason.STACK_MODE_MISSING: "Say what the planes make: `--volume`, `--stitch` or `--planes`.",
     ErrorReason.DATA_TYPE_UNSUPPORTED: "Convert the pixels to one of these types.",
     ErrorReason.PIXEL_SIZE_INVALID: "Correct the pixel size in these files, or save them without.",
-    ErrorReason.IMAGE_TOO_LARGE: "Check the diameter: a small diameter enlarges the image. Or segment images of any size "
-    "with `cellserve[large]`: `pip install 'cellserve[large]'`.",
+    ErrorReason.IMAGE_TOO_LARGE: "Check the diameter: a small diameter enlarges the image. Or install what "
+    "segments images of any size: `pip install 'cellserve[large]'`.",
     ErrorReason.PARAMETER_OUT_OF_RANGE: "Correct the parameter that the message names.",
     ErrorReason.ANSWER_TOO_LARGE: "Ask for fewer kinds of results, or cut these images.",
     ErrorReason.UPLOAD_TOO_SLOW: "Run the same command again when the server has less work.",
