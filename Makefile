@@ -34,7 +34,7 @@ with: .venv/gateway.done .venv-triton/done
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python devtools/stack.py run -- sh -c "$$CMD"
 
 # Three workers keep two cores busy: tests of servers wait.
-test: check .venv-triton/done build/tools/helm build/tools/promtool build/node/node_modules/installed.json
+test: check .venv-triton/done build/tools/helm build/tools/promtool build/node/node_modules/installed.json build/browser/bin/chromium
 	.venv/bin/python -m pytest -n 3 --dist loadfile --ignore tests/images
 
 cases: .venv/dev.done .venv-triton/done
@@ -125,6 +125,10 @@ build/tools/promtool: deploy/prometheus/get-prometheus.sh
 build/node/node_modules/installed.json: examples/node/package-lock.json devtools/get-node.sh | .venv/dev.done
 	devtools/get-node.sh
 	touch $@
+
+build/browser/bin/chromium: devtools/get-browser.sh | build/node/node_modules/installed.json
+	devtools/get-browser.sh
+	touch -h $@
 
 .venv/gateway.done: pyproject.toml constraints.txt
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv

@@ -14,8 +14,8 @@ _OF_A_BATCH = {
     ErrorReason.STACK_MODE_MISSING: "Say what the planes make: `--volume`, `--stitch` or `--planes`.",
     ErrorReason.DATA_TYPE_UNSUPPORTED: "Convert the pixels to one of these types.",
     ErrorReason.PIXEL_SIZE_INVALID: "Correct the pixel size in these files, or save them without.",
-    ErrorReason.IMAGE_TOO_LARGE: "Check the diameter: a small diameter enlarges the image. Or segment these files with "
-    "`pip install 'cellserve[large]'`, which has no limit.",
+    ErrorReason.IMAGE_TOO_LARGE: "Check the diameter: a small diameter enlarges the image. Or install what "
+    "segments images of any size: `pip install 'cellserve[large]'`.",
     ErrorReason.PARAMETER_OUT_OF_RANGE: "Correct the parameter that the message names.",
     ErrorReason.ANSWER_TOO_LARGE: "Ask for fewer kinds of results, or cut these images.",
     ErrorReason.UPLOAD_TOO_SLOW: "Run the same command again when the server has less work.",
@@ -31,6 +31,7 @@ _OF_A_BATCH = {
     "costs time, and small objects enlarge the image.",
     ErrorReason.MESSAGE_TOO_LARGE: "Cut these images, or ask the server's operator for a larger limit.",
     ErrorReason.CANCELLED: "Run the same command again to segment these images.",
+    ErrorReason.EXTRA_MISSING: "Install what is missing: `pip install 'cellserve[large]'`.",
     ErrorReason.RUN_STOPPED: "Do what the message says, then run the same command again.",
 }
 _UNKNOWN = "Read the message. If it does not help, report the failure to the operator of the server."

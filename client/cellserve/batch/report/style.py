@@ -14,8 +14,8 @@ h2 { font-size: 1.25rem; margin: 2.4rem 0 .6rem; }
 h3 { font-size: 1rem; margin: 0 0 .3rem; }
 p { margin: .3rem 0; max-width: 52rem; }
 code { font: .92em ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
-p code, h3 code { background: var(--panel); border-radius: 4px; padding: .05em .3em; }
-.failure code, .notice code { background: none; padding: 0; }
+p:not(.folder) code, h3 code { background: var(--panel); border-radius: 4px; padding: .05em .3em; }
+.failure p code, .failure h3 code, p.notice code { background: none; padding: 0; }
 .name, .message, td, dd, .folder { overflow-wrap: anywhere; }
 .soft, figcaption, caption { color: var(--soft); }
 .bad { color: var(--bad); }

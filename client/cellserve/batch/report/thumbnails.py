@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 SIDE = 256
 """Pixels of the longer side of a thumbnail, at most."""
 
-# Photographs with lines: PNG files of them are four to eight times as large, and WebP takes five times as long.
-# Without the usual halving of colours, which smears lines one pixel wide.
+# JPEG, because PNG files of photographs are four to five times as large, and WebP files of the same size take 15 ms to
+# make instead of 0.3 ms. Colours of half the resolution save a third, and lines stay sharp by their brightness.
 _QUALITY, _COLOURS = 65, "420"
 
 Edges = list[NDArray[np.intp]]
