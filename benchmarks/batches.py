@@ -17,7 +17,6 @@ import contextlib
 import hashlib
 import itertools
 import json
-import os
 import random
 import re
 import signal
@@ -247,7 +246,7 @@ def _fingerprints(out: Path) -> dict[str, str]:
         elif path.name == "status.json":
             continue
         elif path.name == "report.html":
-            data = re.sub(rb"<time[^>]*>.*?</time>", b"", data.replace(os.fsencode(out), b""))
+            data = re.sub(rb'<span class="time">.*?</span>', b"", data)
         found[str(path.relative_to(out))] = hashlib.sha256(data).hexdigest()
     return found
 

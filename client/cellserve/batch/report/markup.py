@@ -61,6 +61,11 @@ def named(name: str) -> Html:
     return tag("span", [joined((part, Html("<wbr>"))) for part in parts[:-1]], parts[-1], class_="name")
 
 
+def measured(text: str) -> Html:
+    """Returns a time or a speed. Two runs with the same results differ in these alone."""
+    return tag("span", text, class_="time")
+
+
 def section(name: str, heading: str, *children: Child) -> Html:
     """Returns a section of a page; links find the section by its name."""
     return tag("section", tag("h2", heading, id=name), *children, aria_labelledby=name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .data import ReportData
-from .markup import Html, section, table, tag, visible
+from .markup import Html, measured, section, table, tag, visible
 from .problems import counts_line, failures, unfinished, warnings
 from .results import charts, images, thumbnails
 from .style import CSS
@@ -62,7 +62,7 @@ def _header(data: ReportData, nav: Html | None) -> Html:
         tag("p", "Cell segmentation with CellServe", class_="soft"),
         tag("h1", counts_line(counts)),
         tag("p", tag("code", visible(data.title)), class_="folder"),
-        tag("p", period(data.started, data.ended), class_="soft"),
+        tag("p", measured(period(data.started, data.ended)), class_="soft"),
         tag("p", skipped) if skipped else None,
         _figures(data),
         nav,
@@ -72,12 +72,13 @@ def _header(data: ReportData, nav: Html | None) -> Html:
 def _figures(data: ReportData) -> Html:
     """Returns the key figures."""
     rate, micrometres = data.images_per_minute, data.diameters_um
-    figures: list[tuple[str, str, str | None]] = [("Objects", f"{data.diameters.values:,}", _without(data))]
+    figures: list[tuple[str, str, Html | str | None]] = [("Objects", f"{data.diameters.values:,}", _without(data))]
     if data.diameters.bins:
         also = f"{rough(micrometres.quantile(0.5))} µm" if micrometres.bins else None
         figures.append(("Median diameter", f"{rough(data.diameters.quantile(0.5))} px", also))
     figures.append(("Size of the images", pixels(data.megapixels), None))
-    figures.append(("Time of work", duration(data.work_s), f"{figure(rate)} images per minute" if rate else None))
+    speed = measured(f"{figure(rate)} images per minute") if rate else None
+    figures.append(("Time of work", measured(duration(data.work_s)), speed))
     return tag(
         "dl",
         [

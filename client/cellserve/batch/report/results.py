@@ -10,7 +10,7 @@ from .bars import bars_of
 from .charts import histogram_svg, is_rest, span
 from .data import MOST_ROWS, MOST_THUMBNAILS, ImageRow, ReportData, Thumbnail
 from .histogram import Histogram
-from .markup import Html, named, section, table, tag, visible
+from .markup import Html, measured, named, section, table, tag, visible
 from .problems import warning_name
 from .words import count_of, figure, rough
 
@@ -106,7 +106,7 @@ def _row(row: ImageRow, micrometres: bool) -> list[Html | str]:
         *([_figure(row.median_diameter_um)] if micrometres else []),
         _error(row.mean_flow_error),
         _error(row.worst_flow_error),
-        f"{row.seconds:,.1f}",
+        measured(f"{row.seconds:,.1f}"),
         tag("span", warnings, class_="warn") if warnings else "",
     ]
 
