@@ -29,7 +29,8 @@ class Row:
         pixels: Pixels of all channels and planes.
         bytes: Bytes of these pixels.
         alone: Whether the file has no other row.
-        store: Folder of the OME-Zarr image; None for other images.
+        store: Folder of the OME-Zarr image, where its labels belong; None for other images and for time points: the
+            labels of one time point are no labels of the image.
     """
 
     image: int
@@ -85,7 +86,7 @@ def rows_of(file: ImageFile, image: int, name: str, path: Path, stem: str, ident
                 pixels,
                 size,
                 alone=not (several or in_time),
-                store=position.folder,
+                store=None if in_time else position.folder,
             )
 
 

@@ -8,6 +8,7 @@ from cellserve_contract.reasons import ErrorReason
 _OF_A_BATCH = {
     ErrorReason.IMAGE_EMPTY: "Leave these files out, or export them again: they have no pixels.",
     ErrorReason.IMAGE_UNDECODABLE: "Open these files in the program that wrote them, and save them as TIFF or PNG.",
+    ErrorReason.IMAGE_UNKNOWN: "Segment an image of the file by its number, from 0: `cellserve segment --series`.",
     ErrorReason.AXES_UNKNOWN: "Name the axes, such as `--axes CYX`. For a z stack choose `--volume`, `--stitch` or "
     "`--planes`.",
     ErrorReason.STACK_MODE_MISSING: "Say what the planes make: `--volume`, `--stitch` or `--planes`.",
