@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 from agreement import Difference, agreement  # noqa: E402
+from batch_share import batch_share  # noqa: E402
 from preset import preset  # noqa: E402
 from recovery import recovery  # noqa: E402
 from recovery3d import recovery3d  # noqa: E402
@@ -31,9 +32,9 @@ from throughput import throughput  # noqa: E402
 from devtools import stack  # noqa: E402
 from large import large_share  # noqa: E402
 
-PARTS = ("parity", "throughput", "agreement", "preset", "recovery", "recovery3d", "large")
+PARTS = ("parity", "throughput", "agreement", "preset", "recovery", "recovery3d", "large", "batch")
 WITHOUT_GATEWAY = {"parity", "preset", "recovery3d", "large"}
-WITHOUT_NETWORKS = {"recovery3d", "large"}
+WITHOUT_NETWORKS = {"recovery3d", "large", "batch"}
 TARGETS = {
     "gateway_share_of_triton": 0.90,
     "triton_vs_cellpose": 5.0,
@@ -49,6 +50,7 @@ TARGETS = {
     "recovery_agreement": 0.98,
     "recovery_same_number": 0.90,
     "large_share_of_gateway": 0.90,
+    "batch_share_of_gateway": 0.95,
     "recovery3d_vs_cellpose": 20.0,
     "recovery3d_agreement": 0.99,
     "recovery3d_paper_rules_agreement": 0.97,
@@ -91,6 +93,8 @@ def main() -> int:
         if "throughput" in parts:
             image = imagecodecs.imread(options.data / "dsb2018" / "test" / "1f6b7cead153_img.png")
             figures |= throughput(at, image, options.peers, weights, options.rounds, options.images)
+        if "batch" in parts:
+            figures |= batch_share(at["grpc"], options.data, options.rounds, 2 * options.images)
         if "agreement" in parts:
             score, by_default, differences = agreement(at["grpc"], options.data, options.peers, weights[0], pictures)
             figures["cellpose_eval_agreement"] = score
