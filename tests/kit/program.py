@@ -20,9 +20,8 @@ import imaging_server_kit as sk  # noqa: E402
 
 def called(url, params, labels):
     client = sk.Client(url)
-    if "image" in params:
-        params["image"] = np.load(params["image"])
-    stack = client.run(**params)
+    image = np.load(params.pop("image"))
+    stack = client.run(image, **params)  # FARO calls the client so
     mask = stack[0]
     np.save(labels, mask.data)
     features = {name: values.tolist() for name, values in mask.meta["features"].items()}
