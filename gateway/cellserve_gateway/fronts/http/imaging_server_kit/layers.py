@@ -25,7 +25,7 @@ MEDIA_TYPE = "application/msgpack"
 RESULT = "CellServe"
 """Name of the layer with the label image."""
 MOST_VALUES = 10_000
-"""Values in a request. A client sends about 300. A parsed value can take thirty times the memory of its text."""
+"""Values in a request. A client sends about 230. A parsed value can take thirty times the memory of its text."""
 MOST_TEXT_BYTES = 4096
 _PART_BYTES = 1 << 20  # a multiple of 4: base64 is decoded by parts
 
