@@ -34,7 +34,7 @@ with: .venv/gateway.done .venv-triton/done
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python devtools/stack.py run -- sh -c "$$CMD"
 
 # Three workers keep two cores busy: tests of servers wait.
-test: check .venv-triton/done build/tools/helm build/tools/promtool build/node/node_modules/installed.json build/browser/bin/chromium
+test: check .venv-triton/done build/tools/helm build/tools/promtool build/node/node_modules/installed.json build/browser/bin/chromium build/kit/installed.txt
 	.venv/bin/python -m pytest -n 3 --dist loadfile --ignore tests/images
 
 cases: .venv/dev.done .venv-triton/done
@@ -129,6 +129,10 @@ build/node/node_modules/installed.json: examples/node/package-lock.json devtools
 build/browser/bin/chromium: devtools/get-browser.sh | build/node/node_modules/installed.json
 	devtools/get-browser.sh
 	touch -h $@
+
+build/kit/installed.txt: tests/kit/requirements.txt devtools/get-kit.sh | .venv/dev.done
+	devtools/get-kit.sh
+	touch $@
 
 .venv/gateway.done: pyproject.toml constraints.txt
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv

@@ -247,6 +247,11 @@ class Segmenter:
         _log(plan.network, context)
         return TileSums(sums, self.families[params.model], context.networks[plan.network.name])
 
+    async def unpack(self, context: RequestContext, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Runs the decoder of a request on a thread for decoding, as a stage of the request."""
+        with self._pipeline.stage(context, "decode"):
+            return await self._workers.decode(context, lambda: function(*args, **kwargs))
+
     async def encode(self, context: RequestContext, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Runs the encoder of an answer on a worker thread, as a stage of the request."""
         with self._pipeline.stage(context, "encode"):

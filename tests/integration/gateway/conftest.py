@@ -1,7 +1,8 @@
 """Real gateways on the suite's real Tritons, raw stubs to talk to them, and the example images.
 
-`gateway` and `stub` serve the tiny networks. `slow_gateway` serves the tiny networks at a stated speed.
-`generalist_gateway` and `generalist_stub` serve the trained networks. See tests/integration/conftest.py.
+`gateway` and `stub` serve the tiny networks. `slow_gateway` serves the tiny networks at a stated speed. `guarded`
+serves the tiny networks to callers with a token, over TLS. `generalist_gateway` and `generalist_stub` serve the trained
+networks. See tests/integration/conftest.py.
 """
 
 from __future__ import annotations
@@ -12,14 +13,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import cellserve
 import grpc
 import imagecodecs
 import numpy as np
 import pytest
+import trustme
 from cellserve_proto.v1 import segmentation_pb2_grpc
 
 from devtools import stack
 
+from .certified import wait_ready, write_certificate
+from .programs import NUCLEI
+
+TOKEN = "a-token-of-some-length"
 UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
 
 
@@ -65,6 +72,42 @@ def gateway(triton, start_gateway) -> Gateway:
 def slow_gateway(slow_triton, start_gateway) -> Gateway:
     """A gateway on `slow_triton`."""
     return start_gateway(slow_triton.grpc)
+
+
+@pytest.fixture(scope="session")
+def guarded(triton, start_gateway, tmp_path_factory) -> tuple[Gateway, dict[str, str]]:
+    """A gateway of small messages with TLS and tokens, and the environment of a caller that it lets in."""
+    folder = tmp_path_factory.mktemp("secrets")
+    authority = trustme.CA()
+    write_certificate(folder, authority)
+    authority.cert_pem.write_to_path(folder / "ca.crt")
+    (folder / "tokens").write_text(f"alice {TOKEN}\n")
+    gateway = start_gateway(
+        triton.grpc,
+        serving=False,
+        tls_certificate=folder / "tls.crt",
+        tls_key=folder / "tls.key",
+        tokens_file=folder / "tokens",
+        max_message_bytes=2 << 20,
+    )
+    wait_ready(gateway)
+    return gateway, {
+        # Node warns of certificates for addresses.
+        "CELLSERVE_ADDRESS": gateway.address.replace("127.0.0.1", "localhost"),
+        "CELLSERVE_HTTP_URL": f"https://{gateway.http}",
+        "CELLSERVE_TOKEN": TOKEN,
+        "CELLSERVE_CA": str(folder / "ca.crt"),
+    }
+
+
+@pytest.fixture(scope="session")
+def expected(guarded) -> np.ndarray:
+    """The label image of `NUCLEI`, as the Python client gets it from `guarded`."""
+    gateway, environment = guarded
+    credentials = grpc.ssl_channel_credentials(Path(environment["CELLSERVE_CA"]).read_bytes())
+    metadata = [("authorization", f"Bearer {TOKEN}")]
+    with cellserve.Client(gateway.address, credentials=credentials, metadata=metadata) as client:
+        return client.segment(NUCLEI).labels
 
 
 @pytest.fixture(scope="session")

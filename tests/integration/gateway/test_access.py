@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import trustme
 from cellserve import AuthenticationError, Client, UnavailableError
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from .certified import wait_ready, write_certificate
 
 TOKEN = "a-token-of-some-length"
 IMAGE = np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)
@@ -40,19 +41,6 @@ def secured(triton, start_gateway, authority, tmp_path_factory):
     )
     wait_ready(gateway)
     return gateway, folder
-
-
-def write_certificate(folder, authority) -> None:
-    certificate = authority.issue_cert("127.0.0.1", "localhost")
-    certificate.cert_chain_pems[0].write_to_path(folder / "tls.crt")
-    certificate.private_key_pem.write_to_path(folder / "tls.key")
-
-
-def wait_ready(gateway) -> None:
-    """Health is asked without certificate or token, as kubelet does."""
-    with grpc.insecure_channel(gateway.health) as channel:
-        watched = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=120)
-        assert any(answer.status == health_pb2.HealthCheckResponse.SERVING for answer in watched)
 
 
 def credentials(trusted, shown=None) -> grpc.ChannelCredentials:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import threading
@@ -12,25 +11,20 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
-import cellserve
 import grpc
 import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-import trustme
 from cellserve.testing.service import refusing
 from cellserve_proto import v1 as pb
 
 from tests.unit.client.scripted_server import Service, failure, pack, start
 
-from .conftest import Gateway
 from .fronts import disks
-from .test_access import wait_ready, write_certificate
+from .programs import NUCLEI, run
 
 ROOT = Path(__file__).parents[3]
-NUCLEI = ROOT / "examples" / "images" / "nuclei_fluorescence.png"
-TOKEN = "a-token-of-some-length"
 
 
 @pytest.fixture(scope="module")
@@ -57,43 +51,6 @@ def program(request) -> list[str]:
     return request.getfixturevalue(request.param)
 
 
-@pytest.fixture(scope="module")
-def secured(triton, start_gateway, tmp_path_factory) -> tuple[Gateway, dict[str, str]]:
-    """A gateway of small messages with TLS and tokens, and the environment of a caller that it lets in."""
-    folder = tmp_path_factory.mktemp("secrets")
-    authority = trustme.CA()
-    write_certificate(folder, authority)
-    authority.cert_pem.write_to_path(folder / "ca.crt")
-    (folder / "tokens").write_text(f"alice {TOKEN}\n")
-    gateway = start_gateway(
-        triton.grpc,
-        serving=False,
-        tls_certificate=folder / "tls.crt",
-        tls_key=folder / "tls.key",
-        tokens_file=folder / "tokens",
-        max_message_bytes=2 << 20,
-    )
-    wait_ready(gateway)
-    return gateway, {
-        "CELLSERVE_ADDRESS": gateway.address.replace(
-            "127.0.0.1", "localhost"
-        ),  # Node warns of certificates for addresses
-        "CELLSERVE_HTTP_URL": f"https://{gateway.http}",
-        "CELLSERVE_TOKEN": TOKEN,
-        "CELLSERVE_CA": str(folder / "ca.crt"),
-    }
-
-
-@pytest.fixture(scope="module")
-def expected(secured) -> np.ndarray:
-    """The label image of `NUCLEI`, as the Python client gets it."""
-    gateway, environment = secured
-    credentials = grpc.ssl_channel_credentials(Path(environment["CELLSERVE_CA"]).read_bytes())
-    metadata = [("authorization", f"Bearer {TOKEN}")]
-    with cellserve.Client(gateway.address, credentials=credentials, metadata=metadata) as client:
-        return client.segment(NUCLEI).labels
-
-
 @pytest.fixture
 def scripted() -> Iterator[Callable[..., dict[str, str]]]:
     """Starts a service that fails as told and then answers; returns the environment of its callers."""
@@ -109,16 +66,9 @@ def scripted() -> Iterator[Callable[..., dict[str, str]]]:
         server.stop(None)
 
 
-def run(command: list[str], *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("CELLSERVE_")}
-    return subprocess.run(
-        [*command, *map(str, arguments)], env=ours | environment, capture_output=True, text=True, timeout=120
-    )
-
-
-def test_the_labels_are_those_of_the_python_client(program, secured, expected, tmp_path):
+def test_the_labels_are_those_of_the_python_client(program, guarded, expected, tmp_path):
     out = tmp_path / ("labels.png" if "node" in program[0] else "labels.tif")
-    done = run(program, NUCLEI, out, **secured[1])
+    done = run(program, NUCLEI, out, **guarded[1])
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{NUCLEI}: {expected.max()} objects, 696 x 520 px, labels in {out}\n"
     np.testing.assert_array_equal(imagecodecs.imread(out), expected)
@@ -133,9 +83,9 @@ def test_the_labels_are_those_of_the_python_client(program, secured, expected, t
         ({}, "absent.png", "absent.png: "),
     ],
 )
-def test_a_failure_is_named(program, secured, environment, image, said, tmp_path):
+def test_a_failure_is_named(program, guarded, environment, image, said, tmp_path):
     (tmp_path / "text.png").write_text("no image")
-    done = run(program, tmp_path / image, tmp_path / "labels.png", **secured[1] | environment)
+    done = run(program, tmp_path / image, tmp_path / "labels.png", **guarded[1] | environment)
     assert done.returncode == 1
     assert said in done.stderr
     assert done.stderr.count("\n") == 1, "one line, no stack"
@@ -167,12 +117,12 @@ def test_a_refusal_without_a_hint_is_not_repeated(program, scripted, tmp_path):
     assert f"{NUCLEI}: TRITON_UNAVAILABLE: no" in done.stderr
 
 
-def test_node_sends_and_takes_large_images_in_chunks(node, secured, tmp_path):
+def test_node_sends_and_takes_large_images_in_chunks(node, guarded, tmp_path):
     """A file of 1.2 MB in two chunks; a plain label image of 2.5 MB, above the gateway's message limit, in three."""
     pixels = np.tile(disks(18), (18, 1))
     tifffile.imwrite(tmp_path / "disks.tif", pixels)
     options = ("--diameter", 30, "--compression", "none")
-    done = run(node, tmp_path / "disks.tif", tmp_path / "labels.png", *options, **secured[1])
+    done = run(node, tmp_path / "disks.tif", tmp_path / "labels.png", *options, **guarded[1])
     assert done.returncode == 0, done.stderr
     labels = imagecodecs.imread(tmp_path / "labels.png")
     assert labels.shape == pixels.shape == (1080, 1080)
@@ -195,20 +145,20 @@ SHELL = str(ROOT / "examples" / "shell" / "segment.sh")
         ("all.zip", lambda path: len(json.loads(zipfile.ZipFile(path).read("result.json"))["objects"])),
     ],
 )
-def test_shell_gets_every_form(secured, expected, name, objects, tmp_path):
-    done = run([SHELL], NUCLEI, tmp_path / name, **secured[1])
+def test_shell_gets_every_form(guarded, expected, name, objects, tmp_path):
+    done = run([SHELL], NUCLEI, tmp_path / name, **guarded[1])
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert objects(tmp_path / name) == expected.max()
 
 
 @pytest.mark.parametrize("shell", ["dash", "bash"])
-def test_shell_passes_options_and_prints(shell, secured, expected, tmp_path):
+def test_shell_passes_options_and_prints(shell, guarded, expected, tmp_path):
     if not shutil.which(shell):
         pytest.skip(f"no {shell}")
-    overlay = run([shell, SHELL], NUCLEI, tmp_path / "overlay.png", "view=overlay", "ensemble=false", **secured[1])
+    overlay = run([shell, SHELL], NUCLEI, tmp_path / "overlay.png", "view=overlay", "ensemble=false", **guarded[1])
     assert overlay.returncode == 0, overlay.stderr
     assert imagecodecs.imread(tmp_path / "overlay.png").shape == (*expected.shape, 3)
-    printed = run([shell, SHELL], NUCLEI, "-", "ensemble=false", "diameter=20", **secured[1])
+    printed = run([shell, SHELL], NUCLEI, "-", "ensemble=false", "diameter=20", **guarded[1])
     params = json.loads(printed.stdout)["params"]
     assert (params["diameter"], params["ensemble"]) == (20, False)
 
@@ -221,8 +171,8 @@ def test_shell_passes_options_and_prints(shell, secured, expected, tmp_path):
         (7, {"CELLSERVE_HTTP_URL": "http://127.0.0.1:1"}, "diameter=30", "curl: (7) "),
     ],
 )
-def test_shell_tells_what_failed(secured, status, environment, option, said, tmp_path):
-    done = run([SHELL], NUCLEI, tmp_path / "labels.tif", option, **secured[1] | environment)
+def test_shell_tells_what_failed(guarded, status, environment, option, said, tmp_path):
+    done = run([SHELL], NUCLEI, tmp_path / "labels.tif", option, **guarded[1] | environment)
     assert done.returncode == status
     # Without jq, the script prints the whole problem document.
     assert said in done.stderr or (not shutil.which("jq") and f'"reason": "{said.partition(":")[0]}"' in done.stderr)

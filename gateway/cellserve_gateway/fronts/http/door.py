@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from cellserve_formats import check_sent
 from cellserve_formats.isolated import MemoryFile
 from fastapi.routing import APIRoute
 from starlette.requests import Request
+from starlette.responses import Response
 
 from cellserve_gateway.app.admission import Admission, Reservation
 from cellserve_gateway.app.calls import PRINTABLE, CallObserver
@@ -31,6 +33,8 @@ from .connections import (
 )
 from .problems import BodyStalled, LengthRequired, problem
 
+Failure = Callable[[ServiceError, str, str], Response]
+"""Returns the answer to a request that failed; arguments as of `problem`."""
 STATE_KEY = "call"  # of the ASGI scope's state
 
 
@@ -121,20 +125,27 @@ class Door:
         self._admission = admission
         self._observer = observer
 
-    def route_class(self) -> type[APIRoute]:
-        """Returns the class of routes behind this door."""
+    def route_class(self, failure: Failure = problem) -> type[APIRoute]:
+        """Returns the class of routes behind this door.
+
+        Args:
+            failure: Makes the answers to requests that fail.
+        """
         door = self
 
         class DoorRoute(APIRoute):
             async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
                 if scope["method"] in (self.methods or ()):
-                    await door.serve(f"{scope['method']} {self.path}", super().handle, scope, receive, send)
+                    method = f"{scope['method']} {self.path}"
+                    await door.serve(method, super().handle, scope, receive, send, failure)
                 else:
                     await super().handle(scope, receive, send)  # answers 405
 
         return DoorRoute
 
-    async def serve(self, method: str, app: Application, scope: Scope, receive: Receive, send: Send) -> None:
+    async def serve(
+        self, method: str, app: Application, scope: Scope, receive: Receive, send: Send, failure: Failure = problem
+    ) -> None:
         """Serves one call: checks token and declared size, reserves memory, and only then lets the application answer.
 
         Args:
@@ -143,6 +154,7 @@ class Door:
             scope: Scope of the request.
             receive: Receives the body.
             send: Sends the answer.
+            failure: Makes the answer to a request that failed.
         """
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         now = asyncio.get_running_loop().time()
@@ -152,7 +164,7 @@ class Door:
         )
         call = Call(context, receive, send)
         try:
-            async with self._observer.call(method, context, headers), self._admitted(call, headers):
+            async with self._observer.call(method, context, _with_bearer(headers)), self._admitted(call, headers):
                 scope["state"][STATE_KEY] = call
                 await app(scope, receive, call.send)
         except AnswerUnreadError:
@@ -167,7 +179,7 @@ class Door:
                     Connection.of(scope).abort("failed")
                 return
             request_id = context.request_id if PRINTABLE.fullmatch(context.request_id) else ""
-            await problem(error, request_id, scope.get("root_path", ""))(scope, receive, call.send)
+            await failure(error, request_id, scope.get("root_path", ""))(scope, receive, call.send)
         finally:
             call.end()
 
@@ -186,3 +198,18 @@ class Door:
             check_sent(declared, self._settings.max_transfer_bytes)
         with self._admission.admit(requests=1, bytes=declared) as call.reservation:
             yield
+
+
+def _with_bearer(headers: dict[str, str]) -> dict[str, str]:
+    """Returns headers in which the password of Basic credentials is the token.
+
+    Many programs take nothing but an address. Credentials in an address become this header.
+    """
+    scheme, _, credentials = headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return headers
+    try:
+        token = base64.b64decode(credentials, validate=True).decode().partition(":")[2]
+    except ValueError:
+        return headers
+    return headers | {"authorization": f"Bearer {token}"}

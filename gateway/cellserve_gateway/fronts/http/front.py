@@ -1,4 +1,4 @@
-"""The HTTP front: the REST interface on a port of its own."""
+"""The HTTP front: the REST interface, and the routes of Imaging Server Kit, on a port of their own."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from cellserve_gateway.errors import NotImplementedYet
 from cellserve_gateway.ops.instruments import Instruments
 from cellserve_gateway.settings import Settings
 
+from . import imaging_server_kit
 from .connections import Application, Connections, Receive, Scope, Send
 from .door import Door
 from .listener import HttpListener
@@ -28,8 +29,9 @@ from .tls import TlsContexts
 
 SERVICE = "cellserve.rest.v1"
 """Name of the interface in traces."""
-OPEN_PATHS = ("/docs", "/openapi.json")
-"""Paths that need no token: the contract is public, as gRPC's reflection is."""
+DOCS_PATHS = ("/docs", "/openapi.json")
+OPEN_PATHS = (*DOCS_PATHS, imaging_server_kit.INFO_PATH)
+"""Paths that need no token: the contract is public, as gRPC's reflection is. The last one leads to the first."""
 EXPOSED_HEADERS = ("X-Request-Id", "X-CellServe-Provenance", "Server-Timing", "Retry-After")
 
 
@@ -52,6 +54,8 @@ class HttpFront:
         assert settings.http_port is not None
         door = Door(settings, admission, CallObserver(instruments, tokens, SERVICE, "http"))
         self.app = rest_app(RestInterface(settings, segmenter, door), settings)
+        self.app.include_router(imaging_server_kit.KitInterface(settings, segmenter, door).router)
+        self.app.add_route(imaging_server_kit.INFO_PATH, imaging_server_kit.info, include_in_schema=False)
         self._listener = HttpListener(
             behind_prefix(self.app, settings.http_root_path),
             settings.host,
@@ -99,7 +103,7 @@ def rest_app(interface: RestInterface, settings: Settings) -> FastAPI:
         """Returns the description for programs."""
         return JSONResponse(app.openapi())
 
-    for path, endpoint in zip(OPEN_PATHS, (docs, description), strict=True):
+    for path, endpoint in zip(DOCS_PATHS, (docs, description), strict=True):
         app.add_route(path, endpoint)
     if origins := settings.http_allowed_origins.split():
         app.add_middleware(

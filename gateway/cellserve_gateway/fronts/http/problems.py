@@ -59,6 +59,12 @@ def problem(error: ServiceError, request_id: str = "", root_path: str = "", stat
         status: HTTP status. Default is the status of the error.
     """
     status = status or status_of(error)
+    content = json.dumps(content_of(error, request_id, root_path, status))
+    return Response(content, status, headers_of(error, request_id, status), MEDIA_TYPE)
+
+
+def headers_of(error: ServiceError, request_id: str, status: int) -> dict[str, str]:
+    """Returns the headers of the answer to a request that failed; arguments as of `problem`."""
     headers = {}
     if request_id:
         headers["X-Request-Id"] = request_id
@@ -66,7 +72,7 @@ def problem(error: ServiceError, request_id: str = "", root_path: str = "", stat
         headers["Retry-After"] = str(math.ceil(error.retry_after_s))
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
-    return Response(json.dumps(content_of(error, request_id, root_path, status)), status, headers, MEDIA_TYPE)
+    return headers
 
 
 def content_of(error: ServiceError, request_id: str, root_path: str, status: int | None = None) -> dict[str, object]:

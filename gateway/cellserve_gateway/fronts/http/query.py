@@ -12,7 +12,7 @@ from cellserve_contract.declarations import Param, Parameter, make_canonical, pa
 from cellserve_contract.params import PARAMETERS, ParameterError, Preset, SegmentParams, preset_values
 from starlette.datastructures import QueryParams
 
-from cellserve_gateway.app.context import Priority
+from cellserve_gateway.app.context import Priority, RequestContext
 from cellserve_gateway.errors import InvalidRequest
 
 PriorityName = Literal["batch", "acquisition"]
@@ -131,6 +131,21 @@ def options(kind: type[Options], given: Mapping[str, Any]) -> Options:
         return kind(**given)
     except ParameterError as error:
         raise out_of_range(error) from error
+
+
+def heed(chosen: RequestOptions, context: RequestContext, begin: float, max_deadline_s: float) -> None:
+    """Applies the options of a request to its context.
+
+    Args:
+        chosen: The options.
+        context: Gets priority class, work budget and deadline.
+        begin: Event loop time at which the header of the request came.
+        max_deadline_s: Longest time of a request.
+    """
+    context.priority = PRIORITIES[chosen.priority]
+    context.work_budget_s = chosen.work_budget_s
+    if chosen.deadline_s is not None:
+        context.deadline = begin + min(chosen.deadline_s, max_deadline_s)
 
 
 def segment_params(given: Mapping[str, Any], chosen: RequestOptions, default_model: str) -> SegmentParams:

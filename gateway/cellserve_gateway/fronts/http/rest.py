@@ -31,10 +31,10 @@ from .problems import MEDIA_TYPE as PROBLEM
 from .query import (
     DIAMETER_OPTIONS,
     DIAMETER_PARAMETERS,
-    PRIORITIES,
     SEGMENT_OPTIONS,
     RequestOptions,
     SegmentOptions,
+    heed,
     openapi_parameters,
     options,
     parse,
@@ -162,13 +162,10 @@ class RestInterface:
 
     async def _upload(self, call: Call, chosen: RequestOptions) -> tuple[Upload, Reservation]:
         """Applies the options to a call, then receives the body."""
-        context, loop = call.context, asyncio.get_running_loop()
+        context = call.context
         if call.reservation is None:
             raise InvalidImage("the request has no body: send the image file as the body", reason="IMAGE_EMPTY")
-        context.priority = PRIORITIES[chosen.priority]
-        context.work_budget_s = chosen.work_budget_s
-        if chosen.deadline_s is not None:
-            context.deadline = loop.time() + min(chosen.deadline_s, self._settings.max_deadline_s)
+        heed(chosen, context, asyncio.get_running_loop().time(), self._settings.max_deadline_s)
         data, files = await call.body(), self._segmenter.files
         return Upload(data, chosen.axes or None, chosen.series, files, context.cancellation), call.reservation
 

@@ -58,8 +58,9 @@ def _maps(plane: np.ndarray) -> np.ndarray:
     numbers, count = ndimage.label(cells)
     maps = np.zeros((3, *plane.shape), np.float32)
     maps[2] = np.where(cells, 6, -6)
-    for number in range(1, count + 1):
-        y, x = np.nonzero(numbers == number)
-        away = np.stack([y.mean() - y, x.mean() - x])
-        maps[:2, y, x] = 5 * away / np.maximum(np.hypot(*away), 1)
+    at = np.indices(plane.shape)[:, cells]
+    of = numbers[cells]
+    sizes = np.maximum(np.bincount(of, minlength=count + 1), 1)
+    away = np.stack([(np.bincount(of, axis, count + 1) / sizes)[of] - axis for axis in at])
+    maps[:2, cells] = 5 * away / np.maximum(np.hypot(*away), 1)
     return maps
