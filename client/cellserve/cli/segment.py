@@ -67,6 +67,8 @@ from .server import Server
 
 Large = dict[Path, CellServeError | None]
 """Images that no call can hold, and why; None for those that are only read part by part."""
+MANY = 200
+"""Images above which the command points to `cellserve batch`."""
 EXAMPLES = """\b
 Examples:
   cellserve segment cells.tif                    results beside the image
@@ -78,6 +80,8 @@ Examples:
   cellserve segment slide.svs                    an image of any size
   cellserve segment plate --out results --skip-existing
                                                  go on after a stop
+
+For thousands of images see cellserve batch --help.
 """
 
 
@@ -168,7 +172,7 @@ def segment(
         skipped=len(plan) - len(todo),
         advice=lambda waiting: _advice({path: plan[path] for path in waiting}),
     )
-    for note in _notes(found.results, len(found.images) - len(plan)):
+    for note in _notes(found.results, len(found.images) - len(plan), len(plan)):
         terminal.say(run.errors, note)
     options = SegmentOptions(outputs=wanted.outputs, priority=priority, compression=compression)
     access: Access = context.obj
@@ -295,8 +299,10 @@ def _write(
         run.succeed(file.path, *said)
 
 
-def _notes(results: int, repeated: int) -> Iterator[str]:
+def _notes(results: int, repeated: int, images: int) -> Iterator[str]:
     """Yields what to know of the files that were given."""
+    if images > MANY:
+        yield f"{images:,} images: cellserve batch keeps a journal of them, and goes on after a stop where it was"
     if results:
         yield f"left out {results} file{'s' * (results > 1)} that an earlier run wrote"
     if repeated:
