@@ -148,7 +148,7 @@ class Worker:
 
 
 def read(row: Row, axes: str | None) -> Image:
-    """Reads the pixels of a row. Files with several rows stay open.
+    """Reads the pixels of a row. Files with several rows stay open; of a plate only the image is opened.
 
     Raises:
         InvalidRequestError: The file cannot be read.
@@ -157,9 +157,10 @@ def read(row: Row, axes: str | None) -> Image:
         if row.alone:
             with open_images(row.path, axes=axes) as file:
                 return file.read(row.position, row.time_point)
-        file, lock = _open(row.path, row.identity, axes)
+        path, position = (row.path, row.position) if row.folder is None else (row.folder, 0)
+        file, lock = _open(path, row.identity, axes)
         with lock:
-            return file.read(row.position, row.time_point)
+            return file.read(position, row.time_point)
 
 
 @functools.lru_cache(OPEN)

@@ -13,14 +13,9 @@ import tifffile
 
 from tests.unit.client.scripted_server import VERSION, failure
 
-from .conftest import lines, names, square
+from .conftest import counted, lines, names, square
 
 SUMMARIES = {"images.csv", "report.html"}
-
-
-def counted(result) -> str:
-    """The line of counts."""
-    return next(line for line in result.stderr.splitlines() if " segmented, " in line)
 
 
 def test_results_keep_the_folders_of_their_images(run, plate, out):
