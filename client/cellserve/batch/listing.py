@@ -103,9 +103,12 @@ class Listing:
         return rows
 
     def _is_part(self, file: ImageFile, path: Path) -> bool:
-        """Tells whether the planes of a file belong to an image that another file of the run stands for."""
-        first = path.with_name(file.files[0].name)
-        return first != path and self.journal.has(first)
+        """Tells whether the planes of a file belong to an image that another file of the run stands for.
+
+        The first file of a set stands for it; all shards know the same files of the run.
+        """
+        files = (path.with_name(part.name) for part in file.files)
+        return next((part for part in files if self.journal.has(part)), path) != path
 
     def _list(self, image: Listed, identity: str | None, rows: list[Row]) -> None:
         for entry in self.journal.list_rows(image.image, identity, [row.key for row in rows]):

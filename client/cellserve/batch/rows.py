@@ -115,15 +115,18 @@ def _field_of(position: Position, path: Path) -> str:
 
 
 def files_identity(files: Iterable[Path]) -> str:
-    """Returns name, size and time of change of the files of an image, as JSON.
+    """Returns name, size and time of change of the files of an image, as JSON; null for a file that is missing.
 
     Raises:
-        OSError: A file is not there or cannot be reached.
+        OSError: A file cannot be reached.
     """
-    found = {}
+    found: dict[str, list[int] | None] = {}
     for path in files:
-        status = path.stat()
-        found[path.name] = [status.st_size, status.st_mtime_ns]
+        try:
+            status = path.stat()
+            found[path.name] = [status.st_size, status.st_mtime_ns]
+        except FileNotFoundError:  # the reader names it
+            found[path.name] = None
     return json.dumps(found)
 
 
