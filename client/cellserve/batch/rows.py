@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cellserve_formats.contents import ImageFile, Position
+from cellserve_formats.contents import ImageFile, Position, open_images
+
+from cellserve.errors import refusal
 
 Key = tuple[int, int, int]
 """Number of the image in the journal, number of its position, time point."""
@@ -58,6 +61,23 @@ class Row:
     def key(self) -> Key:
         """Identifies the row in the journal."""
         return self.image, self.position, self.time_point
+
+
+def open_input(path: Path, axes: str | None) -> ImageFile:
+    """Opens an image of a batch.
+
+    Args:
+        path: The file, or the folder of a Zarr store.
+        axes: Axes of files that do not name them.
+
+    Raises:
+        InvalidRequestError: FILE_UNREADABLE: a pipe or a device, which can be read once at most.
+        ImageError: As `open_images`, as are all others.
+    """
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise refusal(f"{path}: this is a pipe or a device; a batch takes files and Zarr stores", "FILE_UNREADABLE")
+    return open_images(path, axes=axes)
 
 
 def rows_of(file: ImageFile, image: int, name: str, path: Path, stem: str, identity: str) -> Iterator[Row]:

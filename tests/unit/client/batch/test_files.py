@@ -25,7 +25,8 @@ def states(out: Path) -> dict[str, str]:
 def write_part(folder: Path, number: int, pixels: np.ndarray) -> Path:
     """Writes one file of an OME-TIFF image of three channels, each in a file of its own."""
     data = "".join(
-        f'<TiffData IFD="0" PlaneCount="1" FirstC="{part}"><UUID FileName="{PARTS[part]}">{UUIDS[part]}</UUID></TiffData>'
+        f'<TiffData IFD="0" PlaneCount="1" FirstC="{part}">'
+        f'<UUID FileName="{PARTS[part]}">{UUIDS[part]}</UUID></TiffData>'
         for part in range(3)
     )
     height, width = pixels.shape

@@ -142,13 +142,13 @@ def test_the_name_that_an_image_gives_itself_names_no_files(run, tmp_path, out, 
 
 def test_reading_a_field_opens_no_plate(run, tmp_path, out, monkeypatch):
     """A plate describes thousands of images."""
-    opened, open_images = [], work.open_images
+    opened, open_input = [], work.open_input
 
-    def noted(path, **options):
+    def noted(path, axes):
         opened.append(path)
-        return open_images(path, **options)
+        return open_input(path, axes)
 
-    monkeypatch.setattr(work, "open_images", noted)
+    monkeypatch.setattr(work, "open_input", noted)
     path = tmp_path / "plate.ome.zarr"
     fields = write_plate(path, "0.5")
     assert run("batch", path, "--out", out, "--save", "masks").exit_code == 0
