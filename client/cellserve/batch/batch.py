@@ -73,6 +73,9 @@ class Batch:
 
         Args:
             stop: Whether a signal asked for the end. Rows in work are then finished.
+
+        Raises:
+            KeyboardInterrupt: A second signal came. Rows in work are given up.
         """
         left = self.listing.left()
         row: Row | None = None
@@ -91,6 +94,9 @@ class Batch:
                     self._take(self._running.pop(future), future, full=full)
                 self.journal.commit(now=False)
                 self._tell("running")
+        except BaseException:
+            self.worker.connection.close()  # the calls under way fail, so that nobody waits for them
+            raise
         finally:
             for future in self._running:
                 future.cancel()

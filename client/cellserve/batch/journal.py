@@ -144,6 +144,12 @@ class Journal:
         query = "SELECT 1 FROM images WHERE path = ? AND run = ?"
         return self._connection.execute(query, (os.fsencode(path), self.run)).fetchone() is not None
 
+    def owner(self, stem: str) -> Path | None:
+        """Returns the image of the run, or of another shard, whose results have names that begin with a stem."""
+        query = "SELECT path FROM images WHERE stem = ? AND run = ?"
+        found = self._connection.execute(query, (os.fsencode(stem), self.run)).fetchone()
+        return None if found is None else _path(found[0])
+
     def images(self) -> Iterator[Listed]:
         """Yields the images of the run by name."""
         last = b""

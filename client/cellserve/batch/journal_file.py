@@ -62,6 +62,7 @@ def opened(folder: Path) -> Iterator[Journal]:
 
     Raises:
         InvalidRequestError: RUN_STOPPED: another run has the journal open, or the file is no journal of this format.
+            FILE_UNWRITABLE: the journal cannot be written, now or later, as on a full disk.
         OSError: The folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -79,9 +80,13 @@ def opened(folder: Path) -> Iterator[Journal]:
             ) from error
         journal = Journal(connection)
         try:
-            yield journal
-        finally:
-            journal.commit()
+            try:
+                yield journal
+            finally:
+                journal.commit()
+        except sqlite3.Error as error:
+            message = f"the journal {path} cannot be written ({error}). Run the same command again when it can"
+            raise refusal(message, "FILE_UNWRITABLE") from error
 
 
 @contextmanager

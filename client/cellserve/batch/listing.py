@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cellserve_formats.contents import ImageFile, open_images
+from cellserve_formats.contents import ImageFile
 
 from cellserve.errors import CellServeError, one_image, refusal
 from cellserve.files import reading
 from cellserve.saving import result_stem
 
 from .journal import Entry, Journal, Listed
-from .rows import Row, files_identity, files_of, is_unchanged, rows_of
+from .rows import Row, files_identity, files_of, is_unchanged, open_input, rows_of
 from .shard import Shard
 from .work import Worker
 
@@ -91,21 +91,35 @@ class Listing:
         return image.rows if valid else None
 
     def _rows(self, image: Listed) -> list[Row]:
-        """Opens an image; returns its rows. Files of a set have none, but for the first of them."""
-        with one_image(), reading(image.path), open_images(image.path, axes=self.worker.request.axes) as file:
+        """Opens an image; returns its rows. Files of a set have none, but for the first of them.
+
+        Raises:
+            CellServeError: The image cannot be read, or its results would have the names of those of another image.
+        """
+        with one_image(), reading(image.path), open_input(image.path, self.worker.request.axes) as file:
             if self._is_part(file, image.path):
                 self._list(image, None, [])
                 return []
             identity = files_identity(file.files) if image.path.is_file() else None
             self._parts.update(image.path.with_name(part.name) for part in file.files[1:])
             rows = list(rows_of(file, image.image, image.name, image.path, image.stem, identity or ""))
+            for row in rows:
+                if row.stem != image.stem and (other := self.journal.owner(row.stem)):
+                    raise refusal(
+                        f"{image.path}: the results of {row.name} would have the names of those of {other}; rename one "
+                        "of the files, or leave one out with --exclude",
+                        "FILE_UNWRITABLE",
+                    )
         self._list(image, identity, rows)
         return rows
 
     def _is_part(self, file: ImageFile, path: Path) -> bool:
-        """Tells whether the planes of a file belong to an image that another file of the run stands for."""
-        first = path.with_name(file.files[0].name)
-        return first != path and self.journal.has(first)
+        """Tells whether the planes of a file belong to an image that another file of the run stands for.
+
+        The first file of a set stands for it; all shards know the same files of the run.
+        """
+        files = (path.with_name(part.name) for part in file.files)
+        return next((part for part in files if self.journal.has(part)), path) != path
 
     def _list(self, image: Listed, identity: str | None, rows: list[Row]) -> None:
         for entry in self.journal.list_rows(image.image, identity, [row.key for row in rows]):

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import stat
+import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cellserve_formats.contents import ImageFile, Position
+from cellserve_formats.contents import ImageFile, Position, open_images
+
+from cellserve.errors import refusal
 
 Key = tuple[int, int, int]
 """Number of the image in the journal, number of its position, time point."""
+_METADATA = frozenset({"zarr.json", ".zgroup", ".zattrs"})
+"""Files of the metadata of an OME-Zarr image, of Zarr format 3 and 2."""
+_COLLECTED = ".zmetadata"
+"""File in which format 2 collects the metadata of all that is below. Format 3 collects them in `zarr.json`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +39,9 @@ class Row:
         pixels: Pixels of all channels and planes.
         bytes: Bytes of these pixels.
         alone: Whether the file has no other row.
-        store: Folder of the OME-Zarr image, where its labels belong; None for other images and for time points: the
-            labels of one time point are no labels of the image.
+        folder: Folder of the OME-Zarr image, alone in it; None for other images.
+        store: The same folder, where labels of the image belong; None for time points: the labels of one time point are
+            no labels of the image.
     """
 
     image: int
@@ -43,12 +54,30 @@ class Row:
     pixels: int
     bytes: int
     alone: bool = True
+    folder: Path | None = None
     store: Path | None = None
 
     @property
     def key(self) -> Key:
         """Identifies the row in the journal."""
         return self.image, self.position, self.time_point
+
+
+def open_input(path: Path, axes: str | None) -> ImageFile:
+    """Opens an image of a batch.
+
+    Args:
+        path: The file, or the folder of a Zarr store.
+        axes: Axes of files that do not name them.
+
+    Raises:
+        InvalidRequestError: FILE_UNREADABLE: a pipe or a device, which can be read once at most.
+        ImageError: As `open_images`, as are all others.
+    """
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise refusal(f"{path}: this is a pipe or a device; a batch takes files and Zarr stores", "FILE_UNREADABLE")
+    return open_images(path, axes=axes)
 
 
 def rows_of(file: ImageFile, image: int, name: str, path: Path, stem: str, identity: str) -> Iterator[Row]:
@@ -60,17 +89,19 @@ def rows_of(file: ImageFile, image: int, name: str, path: Path, stem: str, ident
         name: Its name, relative to the inputs, with slashes.
         path: Its path.
         stem: Path that the names of its results begin with, with slashes, relative to the folder of all results.
-        identity: That of the file. Positions in folders of their own have one of their own.
+        identity: That of the file. Each image of a Zarr store has one of its own.
     """
     several = len(file.positions) > 1
+    folders = Counter(position.folder for position in file.positions)
     for position in file.positions:
-        position_name = position.name if "/" in position.name else f"s{position.number}"
         named, begins = name, stem
-        if position.folder is not None and "/" in position.name:  # a field of a plate lies in folders
-            named, begins = f"{name}/{position.name}", f"{stem}/{position.name}"
+        if field := _field_of(position, path):
+            named, begins = f"{name}/{field}", f"{stem}/{field}"
         elif several:
-            named, begins = f"{name}[{position.name or position_name}]", f"{stem}_{position_name}"
-        own = identity if position.folder is None else tree_identity(position.folder)
+            number = f"s{position.number}"
+            named, begins = f"{name}[{position.name or number}]", f"{stem}_{number}"
+        folder = position.folder if folders[position.folder] == 1 else None
+        own = identity if position.error or not path.is_dir() else tree_identity(position.folder or path)
         pixels, size = _amounts(position)
         digits = len(str(position.time_points - 1))
         for time_point in range(position.time_points):
@@ -86,20 +117,36 @@ def rows_of(file: ImageFile, image: int, name: str, path: Path, stem: str, ident
                 pixels,
                 size,
                 alone=not (several or in_time),
-                store=None if in_time else position.folder,
+                folder=folder,
+                store=None if in_time else folder,
             )
 
 
+def _field_of(position: Position, path: Path) -> str:
+    """Returns where a field lies in its plate, such as "A/1/0"; "" for other images.
+
+    The names that images give themselves are no part of a path: they can lead anywhere.
+    """
+    if position.folder is not None:
+        place = position.folder.relative_to(path).as_posix()
+    else:  # only a store whose metadata are damaged has such positions, and they have no results
+        place = position.name if path.is_dir() else ""
+    return place if "/" in place else ""
+
+
 def files_identity(files: Iterable[Path]) -> str:
-    """Returns name, size and time of change of the files of an image, as JSON.
+    """Returns name, size and time of change of the files of an image, as JSON; null for a file that is missing.
 
     Raises:
-        OSError: A file is not there or cannot be reached.
+        OSError: A file cannot be reached.
     """
-    found = {}
+    found: dict[str, list[int] | None] = {}
     for path in files:
-        status = path.stat()
-        found[path.name] = [status.st_size, status.st_mtime_ns]
+        try:
+            status = path.stat()
+            found[path.name] = [status.st_size, status.st_mtime_ns]
+        except FileNotFoundError:  # the reader names it
+            found[path.name] = None
     return json.dumps(found)
 
 
@@ -117,15 +164,38 @@ def is_unchanged(path: Path, identity: str) -> bool:
 
 
 def tree_identity(folder: Path) -> str:
-    """Returns number, size and newest change of the files of an OME-Zarr image; its labels do not count."""
-    files = size = newest = 0
+    """Returns number, size and newest change of the files of an OME-Zarr image, and the checksum of its metadata.
+
+    Its labels do not count. Libraries write the metadata of the image again, unchanged, when they collect those of its
+    labels: content counts there, and not the time of change.
+
+    Raises:
+        OSError: A file cannot be read.
+    """
+    files = size = newest = metadata = 0
     for where, folders, names in os.walk(folder):
         if Path(where) == folder:
             folders[:] = [name for name in folders if name != "labels"]
+            metadata = _checksum(folder, _METADATA & set(names))
+            names = [name for name in names if name not in _METADATA and name != _COLLECTED]
         for name in names:
             status = Path(where, name).stat()
             files, size, newest = files + 1, size + status.st_size, max(newest, status.st_mtime_ns)
-    return f"{files}-{size}-{newest}"
+    return f"{files}-{size}-{newest}-{metadata:08x}"
+
+
+def _checksum(folder: Path, names: Iterable[str]) -> int:
+    """Returns the checksum of metadata files, without what they have collected from below."""
+    checksum = 0
+    for name in sorted(names):
+        data = Path(folder, name).read_bytes()
+        with contextlib.suppress(ValueError, RecursionError):  # a damaged image fails when it is read
+            found = json.loads(data)
+            if isinstance(found, dict):
+                found.pop("consolidated_metadata", None)
+            data = json.dumps(found, sort_keys=True).encode()
+        checksum = zlib.crc32(name.encode() + data, checksum)
+    return checksum
 
 
 def _amounts(position: Position) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cellserve_formats import Image
-from cellserve_formats.contents import ImageFile, open_images
+from cellserve_formats.contents import ImageFile
 from cellserve_formats.overlay import OverlayOptions
 
 from cellserve.connection import Connection
@@ -27,7 +27,7 @@ from .journal import Entry
 from .outcome import Outcome, result_record
 from .report import thumbnail
 from .request import Request
-from .rows import Row
+from .rows import Row, open_input
 
 OPEN = 4
 """Files with several rows that a process keeps open."""
@@ -148,24 +148,25 @@ class Worker:
 
 
 def read(row: Row, axes: str | None) -> Image:
-    """Reads the pixels of a row. Files with several rows stay open.
+    """Reads the pixels of a row. Files with several rows stay open; of a plate only the image is opened.
 
     Raises:
         InvalidRequestError: The file cannot be read.
     """
     with reading(row.path):
         if row.alone:
-            with open_images(row.path, axes=axes) as file:
+            with open_input(row.path, axes) as file:
                 return file.read(row.position, row.time_point)
-        file, lock = _open(row.path, row.identity, axes)
+        path, position = (row.path, row.position) if row.folder is None else (row.folder, 0)
+        file, lock = _open(path, row.identity, axes)
         with lock:
-            return file.read(row.position, row.time_point)
+            return file.read(position, row.time_point)
 
 
 @functools.lru_cache(OPEN)
 def _open(path: Path, identity: str, axes: str | None) -> tuple[ImageFile, threading.Lock]:
     """Returns an open file, and the lock of the thread that reads; another identity is another file."""
-    return open_images(path, axes=axes), threading.Lock()
+    return open_input(path, axes), threading.Lock()
 
 
 def _relative(path: Path, out: Path) -> str:

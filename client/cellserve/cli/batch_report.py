@@ -69,13 +69,16 @@ class BatchRun:
 
     @contextlib.contextmanager
     def errors_told(self) -> Iterator[None]:
-        """Prints an error that ends the run before or after the work.
+        """Prints an error that ends the run before or after the work, or that a second signal ended the work.
 
         Raises:
-            typer.Exit: Status 1.
+            typer.Exit: Status 1; 130 after the signal.
         """
         try:
             yield
+        except KeyboardInterrupt:
+            terminal.say(self.errors, "stopped: the images in work were given up. The same command goes on.")
+            raise typer.Exit(128 + signal.SIGINT) from None
         except CellServeError as error:
             terminal.say(self.errors, f"error: {error}")
             raise typer.Exit(1) from error

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from cellserve_contract.channels import MEAN, NONE, resolve_channels
 from cellserve_contract.params import ParameterError
-from cellserve_formats.contents import Position, open_images
+from cellserve_formats.contents import Position
 
 from cellserve.batch.journal import Entry, Journal
 from cellserve.batch.journal_file import read
 from cellserve.batch.opening import folder_of
-from cellserve.batch.rows import Row, files_identity, rows_of
+from cellserve.batch.rows import Row, files_identity, open_input, rows_of
 from cellserve.batch.shard import Shard
 from cellserve.batch.work import Worker
 from cellserve.errors import CellServeError, one_image, refusal
@@ -72,7 +72,7 @@ def dry_run(search: Search, worker: Worker, server: Server, part: Shard | None, 
 
 def _planned(path: Path, name: str, worker: Worker, server: Server, journal: Journal | None) -> Iterator[Planned]:
     listed = None if journal is None else journal.image_named(name)
-    with reading(path), open_images(path, axes=worker.request.axes) as file:
+    with reading(path), open_input(path, worker.request.axes) as file:
         if file.files[0].name != path.name and file.files[0].exists():
             return  # the first file of the set stands for all
         stem = (Path(name).parent / result_stem(path)).as_posix()

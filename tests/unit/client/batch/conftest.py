@@ -56,6 +56,11 @@ def out(tmp_path) -> Path:
     return tmp_path / "results"
 
 
+def counted(result) -> str:
+    """The line of counts."""
+    return next(line for line in result.stderr.splitlines() if " segmented, " in line)
+
+
 def lines(text: str) -> list[dict]:
     """Lines of JSON."""
     return [json.loads(line) for line in text.splitlines()]

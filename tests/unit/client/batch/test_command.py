@@ -10,17 +10,13 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
+from cellserve.batch.journal import Journal
 
 from tests.unit.client.scripted_server import VERSION, failure
 
-from .conftest import lines, names, square
+from .conftest import counted, lines, names, square
 
 SUMMARIES = {"images.csv", "report.html"}
-
-
-def counted(result) -> str:
-    """The line of counts."""
-    return next(line for line in result.stderr.splitlines() if " segmented, " in line)
 
 
 def test_results_keep_the_folders_of_their_images(run, plate, out):
@@ -250,3 +246,21 @@ def test_a_full_disk_stops_the_run(run, plate, out, monkeypatch):
     assert "No space left" in result.stderr
     assert "0 segmented, 0 skipped, 0 failed, 3 not done" in result.stderr
     assert run("batch", plate, "--out", out).exit_code == 0
+
+
+def test_a_full_disk_of_the_journal_stops_the_run(run, plate, out, monkeypatch):
+    begin = Journal.begin
+
+    def limited(journal):
+        """No page of the journal is left for what comes of an image."""
+        begin(journal)
+        pages = journal._connection.execute("PRAGMA page_count").fetchone()[0]
+        journal._connection.execute(f"PRAGMA max_page_count={pages}")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "begin", limited)
+        result = run("batch", plate, "--out", out)
+    assert result.exit_code == 1
+    assert f"error: the journal {out / '.cellserve' / 'journal.sqlite'} cannot be written (database or disk is full)" in result.stderr
+    again = run("batch", plate, "--out", out)
+    assert (again.exit_code, counted(again)) == (0, "3 segmented, 0 skipped, 0 failed")
