@@ -116,7 +116,10 @@ class Cluster(Protocol):
     """Opens the workers of a cluster."""
 
     def __call__(self, scheduler: str) -> AbstractContextManager[Executor]:
-        """Connects to a scheduler; raises OSError if the scheduler does not answer."""
+        """Connects to a scheduler; raises OSError if the scheduler does not answer.
+
+        The executor has a function `worker_count`, which tells how many workers there are.
+        """
 
 
 class Engine(Protocol):

@@ -9,7 +9,7 @@ import hashlib
 import importlib
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -129,13 +129,17 @@ _WORDS = {
 }
 
 
-def result_stem(image: Path) -> str:
+def result_stem(image: Path, room: int = 0) -> str:
     """Returns what the names of all results of an image begin with.
 
     That is the name of its file without the ending. A name that would be too long ends in a checksum instead.
+
+    Args:
+        image: The file.
+        room: Bytes that are kept free for more.
     """
     stem = next((image.name.removesuffix(end) for end in _STORES if image.name.endswith(end)), image.stem) or image.stem
-    name, most = os.fsencode(stem), _LONGEST - max(map(len, ENDINGS))
+    name, most = os.fsencode(stem), _LONGEST - max(map(len, ENDINGS)) - room
     if len(name) <= most:
         return stem
     mark = f"~{hashlib.sha256(name).hexdigest()[:8]}"
@@ -180,6 +184,24 @@ def outputs_of(words: Iterable[str]) -> tuple[Output, ...]:
         ValueError: A word is unknown.
     """
     return tuple(file.output for file in result_files(words) if file.output is not None)
+
+
+def check_axes(words: Iterable[str], axes: str) -> None:
+    """Checks, before an image is sent, that its result files can be written.
+
+    Args:
+        words: Words of `SAVED`.
+        axes: Axes of the image.
+
+    Raises:
+        InvalidRequestError: FIELD_INVALID: files that are not written for stacks or time series.
+        ValueError: A word is unknown.
+    """
+    files = result_files(words)
+    if "T" in axes:
+        _refuse([file.word for file in files if not file.series], "time series")
+    elif "Z" in axes:
+        _refuse([file.word for file in files if not file.stacks], "stack")
 
 
 def check_libraries(words: Iterable[str]) -> None:
@@ -333,3 +355,12 @@ def _name(result: Segmentation, folder: Path) -> str:
     if not result.source.name:
         raise ValueError(f"{folder} is a folder, and the image has no name: add a name, such as {folder / 'cells'}")
     return result.source.name
+
+
+def _refuse(words: Sequence[str], kind: str) -> None:
+    if words:
+        raise refusal(
+            f"the image is a {kind}, for which --save {','.join(words)} writes no files: leave out {', '.join(words)}",
+            "FIELD_INVALID",
+            field="save",
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
@@ -84,6 +85,9 @@ def workers(scheduler: str | None = None, threads: int | None = None) -> Iterato
         scheduler: address of a Dask scheduler, such as tcp://host:8786; None: threads.
         threads: number of threads; that of the processors if left out.
 
+    Yields:
+        The executor. That of a cluster has a function `worker_count`, which tells how many workers there are.
+
     Raises:
         OSError: The scheduler does not answer.
     """
@@ -93,8 +97,15 @@ def workers(scheduler: str | None = None, threads: int | None = None) -> Iterato
         return
     from distributed import Client  # takes a second to import
 
-    with (
-        Client(scheduler, set_as_default=False) as client,  # type: ignore[no-untyped-call]
-        client.get_executor(pure=False) as executor,
-    ):
-        yield executor
+    with Client(scheduler, set_as_default=False) as client:  # type: ignore[no-untyped-call]
+        executor = client.get_executor(pure=False)
+        executor.worker_count = functools.partial(_worker_count, client)
+        try:
+            yield executor
+        finally:
+            executor.shutdown(wait=False)  # a scheduler that has ended never answers
+
+
+def _worker_count(client: Any) -> int:
+    """Returns how many workers a cluster has; 0 if its scheduler does not answer."""
+    return len(client.scheduler_info()["workers"]) if client.status == "running" else 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import grpc
 
-from cellserve.errors import CellServeError
+from cellserve.errors import CellServeError, refusal
 
 from .journal import Counts, Journal
 from .listing import Listing
@@ -28,7 +29,12 @@ MOST_BYTES = 1 << 30
 """Bytes of the pixels of all images in work. One larger image is worked on alone."""
 MOST_LOST = 3
 """How often a row is tried again whose worker in a cluster died."""
+CLAIMED = 16
+"""Rows, at least, whose result files are claimed together: each claim alone would wait for the disk."""
+NO_WORKER_S = 60.0
+"""Longest time without any worker of a cluster."""
 _LOOK_S = 0.5
+_DIED = ("KilledWorker", "CancelledError", "FutureCancelledError", "CommClosedError")
 
 
 @dataclass(slots=True)
@@ -43,7 +49,7 @@ class Batch:
         window: Limits the images in work.
         ended: Told each outcome, after the journal.
         counted: Told the number of rows to be done, as far as it is known.
-        most_bytes: Bytes of the pixels of all images in work.
+        stopped: Why the run ended early; None: it did not, or a signal asked for it.
     """
 
     journal: Journal
@@ -53,20 +59,24 @@ class Batch:
     window: Window
     ended: Callable[[Outcome], None]
     counted: Callable[[int], None] = lambda rows: None
-    most_bytes: int = MOST_BYTES
     stopped: CellServeError | None = None
     listing: Listing = field(init=False)
+    _left: Iterator[Row | None] = field(init=False)
     _done: int = 0
     _failed: int = 0
+    _listed: bool = False
+    _ready: deque[Row] = field(default_factory=deque)
     _running: dict[Future[Outcome], Row] = field(default_factory=dict)
-    _again: deque[Row] = field(default_factory=deque)
-    _late: dict[Key, int] = field(default_factory=dict)
-    _lost: dict[Key, int] = field(default_factory=dict)
+    _sent: dict[Key, int] = field(default_factory=dict)  # images that were done when a row was first sent
+    _late: Counter[Key] = field(default_factory=Counter)
+    _lost: Counter[Key] = field(default_factory=Counter)
     _began: float = field(default_factory=time.monotonic)
     _told: float = 0.0
+    _worked: float = field(default_factory=time.monotonic)  # when the cluster last had a worker
 
     def __post_init__(self) -> None:
         self.listing = Listing(self.journal, self.worker, self._fail)
+        self._left = self.listing.left()
 
     def run(self, stop: Stop) -> None:
         """Works until no row is left, a signal comes, or an error ends the run. The journal then has all outcomes.
@@ -77,23 +87,19 @@ class Batch:
         Raises:
             KeyboardInterrupt: A second signal came. Rows in work are given up.
         """
-        left = self.listing.left()
-        row: Row | None = None
+        self._tell()
         try:
             while True:
-                while not (stop or self.stopped):
-                    row = row or self._next(left)
-                    if row is None or not self._has_room(row):
-                        break
-                    self._submit(row)
-                    row = None
-                if not self._running:
+                if not (stop or self.stopped):
+                    self._claim_more(stop)
+                    while self._ready and self._has_room(self._ready[0]):
+                        self._submit(self._ready.popleft())
+                if self._running:
+                    self._wait()
+                elif stop or self.stopped or (self._listed and not self._ready):
                     break
-                full = len(self._running) >= self.window.limit
-                for future in wait(self._running, _LOOK_S, FIRST_COMPLETED).done:
-                    self._take(self._running.pop(future), future, full=full)
                 self.journal.commit(now=False)
-                self._tell("running")
+                self._tell()
         except BaseException:
             self.worker.connection.close()  # the calls under way fail, so that nobody waits for them
             raise
@@ -115,20 +121,50 @@ class Batch:
         speed = self._done / self.seconds if self._done else None
         return Status.of(stage, counts, images_per_s=speed, in_work=len(self._running), message=message)
 
-    def _next(self, left: Iterator[Row]) -> Row | None:
-        """Returns the next row. Late rows come first: they have waited longest."""
-        row = self._again.popleft() if self._again else next(left, None)
+    def _claim_more(self, stop: Stop) -> None:
+        """Claims the result files of the next rows, durably, before any work on them."""
+        if self._listed or len(self._ready) >= max(1, self.window.limit // 2):
+            return
+        end, claimed = time.monotonic() + _LOOK_S, 0
+        while claimed < max(CLAIMED, self.window.limit) and not stop and time.monotonic() < end:
+            try:
+                row = next(self._left)
+            except StopIteration:
+                self._listed = True
+                break
+            if row is None:
+                continue
+            try:
+                self.journal.claim(row, self.worker.files_of(row))
+            except CellServeError as error:
+                self._fail(row, error)
+            else:
+                self._ready.append(row)
+                claimed += 1
+        if claimed:
+            self.journal.commit()
         found = self.listing.found
         self.counted(found.known + found.unopened - found.skipped)
-        return row
 
     def _has_room(self, row: Row) -> bool:
         in_work = sum(running.bytes for running in self._running.values())
-        return not self._running or (len(self._running) < self.window.limit and in_work + row.bytes <= self.most_bytes)
+        return not self._running or (len(self._running) < self.window.limit and in_work + row.bytes <= MOST_BYTES)
 
     def _submit(self, row: Row) -> None:
         above = self.journal.least_error_kept(PICTURES)
+        self._sent.setdefault(row.key, self._done)
         self._running[self.executor.submit(self.worker, row, above)] = row
+
+    def _wait(self) -> None:
+        full = len(self._running) >= self.window.limit
+        for future in wait(self._running, _LOOK_S, FIRST_COMPLETED).done:
+            self._take(self._running.pop(future), future, full=full)
+        workers = getattr(self.executor, "worker_count", None)
+        if workers is None or workers():
+            self._worked = time.monotonic()
+        elif time.monotonic() - self._worked > NO_WORKER_S:
+            self.stopped = refusal("the cluster has no worker any more, or its scheduler has ended", "RUN_STOPPED")
+            self._running.clear()
 
     def _take(self, row: Row, future: Future[Outcome], *, full: bool) -> None:
         try:
@@ -139,10 +175,11 @@ class Batch:
                 return
             outcome = lost
         self.window.add(row.pixels, outcome.seconds, refusals=outcome.refusals, late=outcome.is_late, full=full)
-        if outcome.is_late and self._late.setdefault(row.key, 0) < MOST_LATE:
+        others_are_served = outcome.is_unserved and self._done > self._sent[row.key]
+        if (outcome.is_late or others_are_served) and self._late[row.key] < MOST_LATE:
             self._late[row.key] += 1
-            self._again.append(row)
-        elif outcome.ends_run:
+            self._ready.appendleft(row)
+        elif outcome.ends_run or (outcome.is_unserved and not others_are_served):
             self.stopped = self.stopped or outcome.error
         elif outcome.error is not None:
             self._fail(row, outcome.error, outcome)
@@ -151,18 +188,21 @@ class Batch:
 
     def _of_lost(self, row: Row, error: Exception) -> Outcome | None:
         """Returns the outcome of a row whose worker died; None if the row is tried again."""
-        self._lost[row.key] = self._lost.get(row.key, 0) + 1
+        named = f"{type(error).__name__}: {error}"
+        if type(error).__name__ not in _DIED:
+            return Outcome(row, 0.0, error=refusal(f"the workers of the cluster cannot work: {named}", "RUN_STOPPED"))
+        self._lost[row.key] += 1
         if self._lost[row.key] < MOST_LOST:
-            self._again.append(row)
+            self._ready.append(row)
             return None
-        message = f"the workers of the cluster died over this image: {type(error).__name__}: {error}"
+        message = f"the workers of the cluster died over this image: {named}"
         return Outcome(row, 0.0, error=CellServeError(message, grpc.StatusCode.INTERNAL, "CLIENT_FAILED"))
 
     def _succeed(self, outcome: Outcome) -> None:
-        row = outcome.row
+        row, record = outcome.row, outcome.record
         self._forget(row)
-        fingerprint = self.worker.request.fingerprint
-        self.journal.add(row, "done", fingerprint, outcome.sha256, outcome.record)
+        files = [self.worker.out / file for file in record["files"]]
+        self.journal.succeed(row, self.worker.request.fingerprint, outcome.sha256, record, files)
         if outcome.picture is not None:
             self.journal.keep_picture(row.key, outcome.flow_error, outcome.picture, PICTURES)
         self._done += 1
@@ -170,16 +210,17 @@ class Batch:
 
     def _fail(self, row: Row, error: CellServeError, outcome: Outcome | None = None) -> None:
         self._forget(row)
-        self.journal.add(row, "failed", self.worker.request.fingerprint, "", failure_record(error))
+        self.journal.fail(row, self.worker.request.fingerprint, failure_record(error))
         self._failed += 1
         self.ended(outcome or Outcome(row, 0.0, error=error))
 
     def _forget(self, row: Row) -> None:
-        self._late.pop(row.key, None)
-        self._lost.pop(row.key, None)
+        for known in (self._sent, self._late, self._lost):
+            known.pop(row.key, None)
 
-    def _tell(self, stage: Stage) -> None:
+    def _tell(self) -> None:
         now = time.monotonic()
         if now - self._told >= EVERY_S:
             self._told = now
-            self.status(stage).write(self.folder)
+            with contextlib.suppress(OSError):  # the next time
+                self.status("running").write(self.folder)

@@ -111,7 +111,7 @@ def _facts(entry: Entry) -> dict[str, Any]:
     facts |= {
         "model": record["model"]["family"],
         "precision": record["model"]["precision"],
-        "warnings": " ".join(warning["kind"] for warning in record["warnings"]),
+        "warnings": " ".join(record["warnings"]),
         "files": "; ".join(record["files"]),
     }
     return {name: f"{value:.7g}" if isinstance(value, float) else value for name, value in facts.items()}

@@ -9,7 +9,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from cellserve.errors import CellServeError, refusal
 
+from .claims import Claims
 from .rows import Key, Row
 
 COMMIT_S = 1.0
@@ -80,15 +81,25 @@ class Counts:
 
 
 class Journal:
-    """An open journal; `journal_file.opened` opens one. Not thread-safe."""
+    """An open journal; `journal_file.opened` opens one. Not thread-safe.
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    Args:
+        connection: The file.
+        folds: Whether the folder of the results takes names in upper and lower case for one.
+
+    Attributes:
+        claims: The result files of the batch.
+        run: Number of the run.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, *, folds: bool = False) -> None:
         self._connection = connection
+        self.claims = Claims(connection, folds)
         self._committed = time.monotonic()
         self.run = int(self.fact("run") or 0)
 
     def fact(self, name: str) -> str | None:
-        """Returns a fact about the batch, such as the model family; None if it is not known."""
+        """Returns a fact about the batch, such as the time of its first run; None if it is not known."""
         found = self._connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
         return None if found is None else str(found[0])
 
@@ -119,23 +130,20 @@ class Journal:
         named = self._connection.execute("SELECT path, run FROM images WHERE name = ?", (os.fsencode(name),)).fetchone()
         if named is not None:
             other, run = _path(named[0]), named[1]
-            if other == path and run == self.run:
+            if run == self.run and _is_same(path, other):
                 return False
-            if other != path and (run == self.run or other.exists()):
+            if run == self.run or (other.exists() and not _is_same(path, other)):
                 raise _clash(path, other, "have the same name")
+        folded = os.fsencode(stem.casefold() if self.claims.folds else stem)
         owner = self._connection.execute(
-            "SELECT image, path, run FROM images WHERE stem = ? AND name != ?", (os.fsencode(stem), os.fsencode(name))
+            "SELECT path FROM images WHERE stem = ? AND run = ? AND name != ?", (folded, self.run, os.fsencode(name))
         ).fetchone()
         if owner is not None:
-            image, other, run = owner[0], _path(owner[1]), owner[2]
-            if run == self.run or other.exists():
-                raise _clash(path, other, "have the same result files")
-            self._connection.execute("DELETE FROM rows WHERE image = ?", (image,))
-            self._connection.execute("DELETE FROM images WHERE image = ?", (image,))
+            raise _clash(path, _path(owner[0]), "have the same result files")
         self._connection.execute(
             "INSERT INTO images (name, path, stem, run, own) VALUES (?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
             "path = excluded.path, stem = excluded.stem, run = excluded.run, own = excluded.own",
-            (os.fsencode(name), os.fsencode(path), os.fsencode(stem), self.run, own),
+            (os.fsencode(name), os.fsencode(path), folded, self.run, own),
         )
         return True
 
@@ -143,12 +151,6 @@ class Journal:
         """Tells whether an image of the run, or of another shard, has a path."""
         query = "SELECT 1 FROM images WHERE path = ? AND run = ?"
         return self._connection.execute(query, (os.fsencode(path), self.run)).fetchone() is not None
-
-    def owner(self, stem: str) -> Path | None:
-        """Returns the image of the run, or of another shard, whose results have names that begin with a stem."""
-        query = "SELECT path FROM images WHERE stem = ? AND run = ?"
-        found = self._connection.execute(query, (os.fsencode(stem), self.run)).fetchone()
-        return None if found is None else _path(found[0])
 
     def images(self) -> Iterator[Listed]:
         """Yields the images of the run by name."""
@@ -172,21 +174,20 @@ class Journal:
         query = "SELECT count(*) FROM images WHERE run = ? AND own"
         return int(self._connection.execute(query, (self.run,)).fetchone()[0])
 
-    def list_rows(self, image: int, identity: str | None, keys: list[Key]) -> list[Entry]:
-        """Notes which rows an image has. Returns what came of rows that the image no longer has, and forgets it."""
+    def list_rows(self, image: int, identity: str | None, keys: list[Key]) -> None:
+        """Notes which rows an image has. Rows that it no longer has are forgotten, and their results deleted."""
         self._connection.execute(
             "UPDATE images SET identity = ?, rows = ? WHERE image = ?", (identity, len(keys), image)
         )
-        gone = [entry for entry in self.entries_of(image) if entry.key not in set(keys)]
-        for entry in gone:
-            self.drop(entry.key)
-        return gone
+        known = set(keys)
+        for entry in self.entries_of(image):
+            if entry.key not in known:
+                self.claims.release(entry.key)
+                self.drop(entry.key)
 
     def entry(self, key: Key) -> Entry | None:
         """Returns what came of a row earlier."""
-        found = self._connection.execute(
-            f"SELECT {_COLUMNS} FROM rows WHERE image = ? AND position = ? AND time_point = ?", key
-        ).fetchone()
+        found = self._connection.execute(f"SELECT {_COLUMNS} FROM rows WHERE {_KEY}", key).fetchone()
         return None if found is None else _entry(found)
 
     def entries_of(self, image: int) -> list[Entry]:
@@ -194,29 +195,63 @@ class Journal:
         found = self._connection.execute(f"SELECT {_COLUMNS} FROM rows WHERE image = ?", (image,))
         return [_entry(each) for each in found]
 
-    def entries(self, state: State | None = None) -> Iterator[Entry]:
+    def entries(self) -> Iterator[Entry]:
         """Yields what came of the rows of the run's images, by name of the image."""
-        chosen = "" if state is None else "AND state = ?"
         query = (
             f"SELECT {_COLUMNS_OF_ROWS} FROM rows JOIN images USING (image) "
-            f"WHERE images.run = ? AND own {chosen} ORDER BY images.name, position, time_point"
+            "WHERE images.run = ? AND own ORDER BY images.name, position, time_point"
         )
-        with closing(self._connection.execute(query, (self.run, *([] if state is None else [state])))) as found:
+        with closing(self._connection.execute(query, (self.run,))) as found:
             for each in found:
                 yield _entry(each)
 
     def drop(self, key: Key) -> None:
-        """Forgets what came of a row: the row is made again."""
-        for table in ("rows", "pictures"):
-            self._connection.execute(f"DELETE FROM {table} WHERE image = ? AND position = ? AND time_point = ?", key)
+        """Forgets what came of a row."""
+        for table in ("rows", "earlier", "pictures"):
+            self._connection.execute(f"DELETE FROM {table} WHERE {_KEY}", key)
 
-    def add(self, row: Row, state: State, request: str, sha256: str, record: Mapping[str, Any]) -> None:
-        """Records what came of a row. The results of a row that is done are on disk already."""
+    def claim(self, row: Row, paths: Iterable[Path]) -> None:
+        """Begins a row: claims its result files. What came of the row earlier stays known until it is replaced.
+
+        Raises:
+            InvalidRequestError: FILE_UNWRITABLE: a file is not of this row.
+        """
+        self.claims.claim(row.key, paths, self.run)
+        self._connection.execute(
+            f"INSERT OR REPLACE INTO earlier SELECT * FROM rows WHERE {_KEY} AND state = 'done'", row.key
+        )
+        self._connection.execute(f"DELETE FROM rows WHERE {_KEY}", row.key)
+
+    def earlier(self, key: Key) -> Entry | None:
+        """Returns the last result of a row, of another request or network, if its files are as they were written."""
+        found = self._connection.execute(f"SELECT {_COLUMNS} FROM earlier WHERE {_KEY}", key).fetchone()
+        return None if found is None or not self.claims.are_untouched(key) else _entry(found)
+
+    def restore(self, key: Key) -> None:
+        """Makes the last result of a row what came of it."""
+        self._connection.execute(f"INSERT OR REPLACE INTO rows SELECT * FROM earlier WHERE {_KEY}", key)
+
+    def succeed(self, row: Row, request: str, sha256: str, record: Mapping[str, Any], paths: Iterable[Path]) -> None:
+        """Records the result of a row, whose files are on disk. Files of an earlier result are deleted."""
+        self.claims.finish(row.key, paths)
+        self.drop(row.key)
+        self._add(row, "done", request, sha256, record)
+
+    def fail(self, row: Row, request: str, record: Mapping[str, Any]) -> None:
+        """Records why a row failed. Its earlier result stays."""
+        self._add(row, "failed", request, "", record)
+
+    def _add(self, row: Row, state: State, request: str, sha256: str, record: Mapping[str, Any]) -> None:
         self._connection.execute(
             "INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (*row.key, os.fsencode(row.name), state, row.identity, request, sha256, time.time(), json.dumps(record)),
         )
-        self._connection.execute("DELETE FROM pictures WHERE image = ? AND position = ? AND time_point = ?", row.key)
+
+    def drop_other_pictures(self) -> None:
+        """Drops the pictures of images that are not in the run."""
+        self._connection.execute(
+            "DELETE FROM pictures WHERE image NOT IN (SELECT image FROM images WHERE run = ? AND own)", (self.run,)
+        )
 
     def keep_picture(self, key: Key, flow_error: float, picture: bytes, most: int) -> None:
         """Keeps the picture of a row while it is among the worst; drops the best of those that are too many."""
@@ -257,6 +292,11 @@ class Journal:
         done, failed = states.get("done", 0), states.get("failed", 0)
         return Counts(done, failed, max(0, rows - done - failed))
 
+    def rollback(self) -> None:
+        """Forgets what was not committed."""
+        self._connection.rollback()
+        self.run = int(self.fact("run") or 0)
+
     def commit(self, *, now: bool = True) -> None:
         """Makes what was recorded durable: at once, or if the last time is long enough ago."""
         if now or time.monotonic() - self._committed >= COMMIT_S:
@@ -270,6 +310,7 @@ def _clash(path: Path, other: Path, why: str) -> CellServeError:
     )
 
 
+_KEY = "image = ? AND position = ? AND time_point = ?"
 _LISTED = "SELECT image, name, path, stem, identity, rows FROM images"
 _NAMES = ("image", "position", "time_point", "name", "state", "identity", "request", "sha256", "finished", "record")
 _COLUMNS = ", ".join(_NAMES)
@@ -280,6 +321,14 @@ def _entry(found: tuple[Any, ...]) -> Entry:
     image, position, time_point, name, state, identity, request, sha256, finished, record = found
     key = image, position, time_point
     return Entry(key, os.fsdecode(name), state, identity, request, sha256, finished, json.loads(record))
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    """Tells whether two paths lead to the same file."""
+    try:
+        return path == other or path.samefile(other)
+    except OSError:
+        return False
 
 
 def _path(stored: bytes) -> Path:

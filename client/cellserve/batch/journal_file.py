@@ -11,26 +11,32 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 from cellserve.errors import CellServeError, refusal
 
+from .claims import SCHEMA as CLAIMS
+from .claims import folds_case
 from .journal import Journal
 
 NAME = "journal.sqlite"
 FORMAT = 1
+READERS_S = 2.0
+"""Longest wait for somebody who reads the journal."""
 _SCHEMA = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 CREATE TABLE images (
   image INTEGER PRIMARY KEY,
   name BLOB NOT NULL UNIQUE,
   path BLOB NOT NULL,
-  stem BLOB NOT NULL UNIQUE,
+  stem BLOB NOT NULL,
   run INTEGER NOT NULL,
   own INTEGER NOT NULL,
   identity TEXT,
   rows INTEGER
 );
 CREATE INDEX images_by_path ON images (path);
+CREATE INDEX images_by_stem ON images (stem);
 CREATE TABLE rows (
   image INTEGER NOT NULL,
   position INTEGER NOT NULL,
@@ -43,7 +49,9 @@ CREATE TABLE rows (
   finished REAL NOT NULL,
   record TEXT NOT NULL,
   PRIMARY KEY (image, position, time_point)
-) WITHOUT ROWID;
+);
+CREATE TABLE earlier AS SELECT * FROM rows;
+CREATE UNIQUE INDEX earlier_by_row ON earlier (image, position, time_point);
 CREATE TABLE pictures (
   image INTEGER NOT NULL,
   position INTEGER NOT NULL,
@@ -51,7 +59,7 @@ CREATE TABLE pictures (
   flow_error REAL NOT NULL,
   picture BLOB NOT NULL,
   PRIMARY KEY (image, position, time_point)
-) WITHOUT ROWID;
+);
 CREATE INDEX pictures_by_error ON pictures (flow_error);
 """
 
@@ -78,7 +86,7 @@ def opened(folder: Path) -> Iterator[Journal]:
                 f"{path} is no journal of a batch ({error}); delete the file, or choose another folder with --out",
                 "RUN_STOPPED",
             ) from error
-        journal = Journal(connection)
+        journal = Journal(connection, folds=folds_case(folder))
         try:
             try:
                 yield journal
@@ -91,23 +99,31 @@ def opened(folder: Path) -> Iterator[Journal]:
 
 @contextmanager
 def read(folder: Path) -> Iterator[Journal | None]:
-    """Opens the journal of a folder to read it; None if there is none, or if a run has it open."""
+    """Opens the journal of a folder to read it; None if there is none, or if a run has it open.
+
+    Raises:
+        InvalidRequestError: RUN_STOPPED: a run opened the journal while the body read it.
+    """
     path = folder / NAME
     if not path.is_file():
         yield None
         return
-    with closing(_connected(path)) as connection:
+    try:
+        connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", timeout=0, uri=True)
+        journal = Journal(connection)
+    except sqlite3.Error:
+        yield None
+        return
+    with closing(connection):
         try:
-            journal = Journal(connection)
-        except sqlite3.DatabaseError:
-            yield None
-            return
-        yield journal
+            yield journal
+        except sqlite3.Error as error:
+            raise refusal(f"another batch runs in {folder}: wait for its end, or stop it", "RUN_STOPPED") from error
 
 
 def _connected(path: Path) -> sqlite3.Connection:
     try:
-        return sqlite3.connect(path, timeout=0, isolation_level="DEFERRED")
+        return sqlite3.connect(path, timeout=READERS_S)
     except sqlite3.OperationalError as error:
         raise _unusable(path, error) from error
 
@@ -116,7 +132,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version == 0 and not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         connection.commit()
-        connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={FORMAT}; COMMIT;")
+        connection.executescript(f"BEGIN; {_SCHEMA} {CLAIMS} PRAGMA user_version={FORMAT}; COMMIT;")
     elif version != FORMAT:
         raise refusal(
             f"{path} has the format {version}; this version reads format {FORMAT}. Choose another folder with --out",

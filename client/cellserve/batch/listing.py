@@ -12,10 +12,14 @@ from cellserve.errors import CellServeError, one_image, refusal
 from cellserve.files import reading
 from cellserve.saving import result_stem
 
-from .journal import Entry, Journal, Listed
-from .rows import Row, files_identity, files_of, is_unchanged, open_input, rows_of
+from .journal import Journal, Listed
+from .rows import WHOLE, Row, files_identity, files_of, is_unchanged, open_input, rows_of
 from .shard import Shard
+from .stopping import Stop
 from .work import Worker
+
+ROOM = 32
+"""Bytes of a name that positions and time points may need."""
 
 
 @dataclass(slots=True)
@@ -52,11 +56,14 @@ class Listing:
     found: Found = field(default_factory=Found)
     _parts: set[Path] = field(default_factory=set)  # files of sets whose first file was seen
 
-    def left(self) -> Iterator[Row]:
-        """Yields the rows that are left. Results that are not valid any more are deleted."""
+    def __post_init__(self) -> None:
         self.found.unopened = self.journal.image_count()
+
+    def left(self) -> Iterator[Row | None]:
+        """Yields the rows that are left, and None after each image without any: the caller may want to stop."""
         for image in self.journal.images():
             yield from self._left_of(image)
+            yield None
 
     def _left_of(self, image: Listed) -> Iterator[Row]:
         if image.path in self._parts:
@@ -67,19 +74,28 @@ class Listing:
             return
         try:
             rows = self._rows(image)
-        except CellServeError as error:
-            row = Row(image.image, 0, 0, image.name, image.path, image.stem, "", 0, 0)
-            self._list(image, None, [row])
-            self.fail(row, error)
+        except CellServeError as error:  # its results of earlier runs stay
+            self._count(1, 0)
+            self.fail(Row(image.image, WHOLE, 0, image.name, image.path, image.stem, "", 0, 0), error)
             return
         for row in rows:
-            entry = self.journal.entry(row.key)
-            if entry is not None and self.worker.has_result(entry, row.identity):
+            if self._has_result(row):
                 self.found.skipped += 1
-                continue
-            if entry is not None:
-                self._drop(entry)
-            yield row
+            else:
+                yield row
+
+    def _has_result(self, row: Row) -> bool:
+        """Tells whether a row has a valid result, of the last request or of the one before."""
+        entry = self.journal.entry(row.key)
+        if entry is not None and self.worker.has_result(entry, row.identity):
+            return True
+        earlier = self.journal.earlier(row.key)
+        if earlier is not None and self.worker.has_result(earlier, row.identity):
+            self.journal.restore(row.key)
+            return True
+        last = earlier or entry
+        self.found.changed += last is not None and last.state == "done" and self.worker.is_other(last, row.identity)
+        return False
 
     def _all_done(self, image: Listed) -> int | None:
         """Returns the number of rows if all are done and the files are unchanged; None if the image must be opened."""
@@ -94,7 +110,7 @@ class Listing:
         """Opens an image; returns its rows. Files of a set have none, but for the first of them.
 
         Raises:
-            CellServeError: The image cannot be read, or its results would have the names of those of another image.
+            CellServeError: The image cannot be read.
         """
         with one_image(), reading(image.path), open_input(image.path, self.worker.request.axes) as file:
             if self._is_part(file, image.path):
@@ -103,13 +119,6 @@ class Listing:
             identity = files_identity(file.files) if image.path.is_file() else None
             self._parts.update(image.path.with_name(part.name) for part in file.files[1:])
             rows = list(rows_of(file, image.image, image.name, image.path, image.stem, identity or ""))
-            for row in rows:
-                if row.stem != image.stem and (other := self.journal.owner(row.stem)):
-                    raise refusal(
-                        f"{image.path}: the results of {row.name} would have the names of those of {other}; rename one "
-                        "of the files, or leave one out with --exclude",
-                        "FILE_UNWRITABLE",
-                    )
         self._list(image, identity, rows)
         return rows
 
@@ -122,21 +131,8 @@ class Listing:
         return next((part for part in files if self.journal.has(part)), path) != path
 
     def _list(self, image: Listed, identity: str | None, rows: list[Row]) -> None:
-        for entry in self.journal.list_rows(image.image, identity, [row.key for row in rows]):
-            self._delete(entry)
+        self.journal.list_rows(image.image, identity, [row.key for row in rows])
         self._count(len(rows), 0)
-
-    def _drop(self, entry: Entry) -> None:
-        self.found.changed += entry.state == "done"
-        self._delete(entry)
-        self.journal.drop(entry.key)
-
-    def _delete(self, entry: Entry) -> None:
-        """Deletes results of another input, request or network: files of two must not stand beside each other."""
-        for file in entry.record.get("files", ()):
-            path = self.worker.out / file
-            if path.is_file():
-                path.unlink(missing_ok=True)
 
     def _count(self, rows: int, skipped: int) -> None:
         self.found.unopened -= 1
@@ -144,30 +140,41 @@ class Listing:
         self.found.skipped += skipped
 
 
-def enlist(journal: Journal, images: Iterable[Path], base: Path, part: Shard | None) -> int:
-    """Lists the images of a run in its journal.
+def enlist(journal: Journal, images: Iterable[Path], base: Path, part: Shard | None, stop: Stop) -> int:
+    """Begins a run: lists its images in the journal. The run before stays the last one if this fails.
 
     Args:
-        journal: The journal, in which the run has begun.
+        journal: The journal.
         images: The images, below `base`.
         base: Folder below which results keep the folders of their images.
         part: The shard of this run; None: all images.
+        stop: Whether a signal asked for the end.
 
     Returns:
         Number of images of this run.
 
     Raises:
         InvalidRequestError: RUN_STOPPED: two images have the same result files, or no image was found.
+        KeyboardInterrupt: A signal came.
     """
     count = others = 0
-    for path in images:
-        below = path.relative_to(base)
-        name, stem = below.as_posix(), (below.parent / result_stem(path)).as_posix()
-        own = part is None or part.holds(name)
-        if journal.enlist(name, path, stem, own=own):
-            count, others = count + own, others + (not own)
-            journal.commit(now=False)
-    if not count and not others:
-        raise refusal("no image was found: all are left out by --include and --exclude, or are results", "RUN_STOPPED")
+    try:
+        journal.begin()
+        for path in images:
+            if stop:
+                raise KeyboardInterrupt
+            below = path.relative_to(base)
+            name, stem = below.as_posix(), (below.parent / result_stem(path, ROOM)).as_posix()
+            own = part is None or part.holds(name)
+            if journal.enlist(name, path, stem, own=own):
+                count, others = count + own, others + (not own)
+        if not count and not others:
+            raise refusal(
+                "no image was found: all are left out by --include and --exclude, or are results", "RUN_STOPPED"
+            )
+    except BaseException:
+        journal.rollback()
+        raise
+    journal.drop_other_pictures()
     journal.commit()
     return count

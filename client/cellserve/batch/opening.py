@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from cellserve.engines import find_cluster
@@ -15,8 +16,8 @@ from cellserve.models import Model
 
 from .journal import Journal
 from .shard import Shard
-from .status import FOLDER, Status
-from .work import Worker
+from .status import FOLDER
+from .work import RUNS, Worker
 
 
 def folder_of(out: Path, shard: Shard | None) -> Path:
@@ -29,28 +30,32 @@ def networks_of(family: Model) -> frozenset[str]:
     return frozenset(version.sha256 for version in family.versions)
 
 
-def begin(journal: Journal, folder: Path, worker: Worker) -> None:
-    """Begins a run: notes the time of the first, and deletes what a run that was killed left half written.
+def begin(journal: Journal, worker: Worker) -> Worker:
+    """Begins the work of a run: notes the time of the first, and deletes what a killed run left half written.
 
     Args:
-        journal: The journal.
-        folder: Its folder.
+        journal: The journal, in which the run's images are listed.
         worker: Works on the images.
+
+    Returns:
+        The worker, with a folder of parts for this run alone.
 
     Raises:
         OSError: The folder cannot be written.
     """
-    journal.begin()
     if journal.fact("began") is None:
         journal.note(began=f"{time.time():.3f}")
     shutil.rmtree(worker.parts, ignore_errors=True)
-    worker.parts.mkdir(parents=True)
-    Status("listing").write(folder)
+    parts = worker.parts / str(journal.run)
+    parts.mkdir(parents=True, exist_ok=True)
+    (parts / RUNS).touch()
+    return replace(worker, parts=parts)
 
 
-def end(journal: Journal, seconds: float) -> None:
-    """Ends a run: adds its seconds to those of the runs before."""
+def end(journal: Journal, worker: Worker, seconds: float) -> None:
+    """Ends the work of a run, and adds its seconds to those before. Tasks that a cluster still has write nothing."""
     journal.note(work_s=f"{float(journal.fact('work_s') or 0) + seconds:.3f}")
+    shutil.rmtree(worker.parts, ignore_errors=True)
 
 
 @contextlib.contextmanager

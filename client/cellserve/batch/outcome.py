@@ -55,13 +55,18 @@ class Outcome:
         return waited or isinstance(self.error, OverloadedError)
 
     @property
+    def is_unserved(self) -> bool:
+        """Whether no server took the image."""
+        return isinstance(self.error, UnavailableError)
+
+    @property
     def ends_run(self) -> bool:
         """Whether all other images would fail like this one."""
         error = self.error
         if error is None:
             return False
         unwritable = error.reason == "FILE_UNWRITABLE" and error.metadata.get("errno") in _FULL
-        return isinstance(error, AuthenticationError | UnavailableError) or error.reason == "RUN_STOPPED" or unwritable
+        return isinstance(error, AuthenticationError) or error.reason == "RUN_STOPPED" or unwritable
 
 
 def failure_record(error: CellServeError) -> dict[str, Any]:
@@ -99,9 +104,9 @@ def result_record(row: Row, result: Segmentation, files: Sequence[str]) -> dict[
         "pixels": row.pixels,
         "pixel_size_um": size and size._asdict(),
         "files": list(files),
-        "params": dataclasses.asdict(result.params),
+        "channels": [result.params.cytoplasm_channel, result.params.nucleus_channel],
         "model": dataclasses.asdict(result.model),
-        "warnings": [dataclasses.asdict(warning) for warning in result.warnings],
+        "warnings": sorted({warning.kind for warning in result.warnings}),
         "server_s": result.timing.total_s,
         "server_version": result.server_version,
         "client_version": version("cellserve"),

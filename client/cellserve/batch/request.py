@@ -49,7 +49,7 @@ class Request:
         """Tells whether an earlier result is of the same request."""
         facts = {
             "format": FORMAT,
-            "params": dataclasses.asdict(self.params),
+            "params": self._changed(),
             "channels": dataclasses.asdict(self.channels),
             "axes": self.axes,
             "save": sorted(self.save),
@@ -60,12 +60,15 @@ class Request:
 
     def described(self) -> tuple[tuple[str, str], ...]:
         """Returns names and values for the report: the parameters that differ from their defaults, and the options."""
-        default = SegmentParams()
-        named: dict[str, object] = {}
-        for field in dataclasses.fields(self.params):
-            value = getattr(self.params, field.name)
-            if value != getattr(default, field.name):
-                named[field.name] = value
+        named: dict[str, object] = self._changed()
         named |= {name: channel for name, channel in dataclasses.asdict(self.channels).items() if channel is not None}
         named |= {"save": ", ".join(self.save), "measure": ", ".join(self.measure), "axes": self.axes}
         return tuple((name, str(value)) for name, value in named.items() if value not in (None, ""))
+
+    def _changed(self) -> dict[str, object]:
+        """Returns the parameters that differ from their defaults: a new parameter makes no old result again."""
+        default = SegmentParams()
+        names = [field.name for field in dataclasses.fields(self.params)]
+        return {
+            name: getattr(self.params, name) for name in names if getattr(self.params, name) != getattr(default, name)
+        }

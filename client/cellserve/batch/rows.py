@@ -18,6 +18,8 @@ from cellserve.errors import refusal
 
 Key = tuple[int, int, int]
 """Number of the image in the journal, number of its position, time point."""
+WHOLE = -1
+"""In the place of the position: the file as a whole, which cannot be opened."""
 _METADATA = frozenset({"zarr.json", ".zgroup", ".zattrs"})
 """Files of the metadata of an OME-Zarr image, of Zarr format 3 and 2."""
 _COLLECTED = ".zmetadata"

@@ -12,6 +12,8 @@ from typing import Literal, Self
 
 from cellserve_formats.files import write_json
 
+from cellserve.errors import CellServeError
+
 from .journal import Counts
 from .journal_file import NAME as JOURNAL
 from .journal_file import read
@@ -22,7 +24,7 @@ NAME = "status.json"
 EVERY_S = 2.0
 """Longest time between two writings."""
 
-Stage = Literal["listing", "running", "stopped", "ended"]
+Stage = Literal["running", "stopped", "ended"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class Status:
     """How far a batch is.
 
     Attributes:
-        stage: What the run does: "listing" its images, "running", "stopped" before its end, or "ended".
+        stage: "running", "stopped" before the end, or "ended".
         done: Images that are done, those of earlier runs included.
         failed: Images that failed.
         left: Images that are not done yet. A file whose positions were not yet counted is one image.
@@ -68,13 +70,16 @@ def read_status(folder: Path) -> Status | None:
         told = Status(**json.loads((folder / NAME).read_bytes()))
     except (OSError, ValueError, TypeError):
         told = None
-    with read(folder) as opened:
-        if opened is None:
-            return told
-        counts = opened.counts()
+    try:
+        with read(folder) as opened:
+            if opened is None:
+                return told
+            counts = opened.counts()
+    except CellServeError:  # a run began
+        return told
     if told is None:
         return Status.of("stopped", counts)
-    if told.stage in ("listing", "running"):  # nobody runs: the run was killed
+    if told.stage == "running":  # nobody runs: the run was killed
         told = dataclasses.replace(told, stage="stopped", message="the run was killed")
     return dataclasses.replace(told, done=counts.done, failed=counts.failed, left=counts.left, in_work=0)
 

@@ -57,7 +57,7 @@ class Summary:
         self.sizes.update(dict(Histogram.from_json(record["diameters"]).bins))
         if record["diameters_um"] is not None:
             self.sizes_um.update(dict(Histogram.from_json(record["diameters_um"]).bins))
-        self.warnings.update({warning["kind"] for warning in record["warnings"]})
+        self.warnings.update(record["warnings"])
         self.servers.add(record["server_version"])
         self._models.add(json.dumps([record["model"][name] for name in _MODEL]))
         error = record["mean_flow_error"]
@@ -101,5 +101,5 @@ def _row(entry: Entry) -> ImageRow:
         mean_flow_error=record["mean_flow_error"],
         worst_flow_error=record["worst_flow_error"],
         seconds=record["server_s"],
-        warnings=tuple(warning["kind"] for warning in record["warnings"]),
+        warnings=tuple(record["warnings"]),
     )

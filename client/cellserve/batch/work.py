@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import secrets
@@ -11,17 +12,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cellserve_formats import Image
+from cellserve_formats import Image, ImageError
 from cellserve_formats.contents import ImageFile
+from cellserve_formats.label_numbers import scale_for_numbers
 from cellserve_formats.overlay import OverlayOptions
 
+from cellserve.client import Client
 from cellserve.connection import Connection
 from cellserve.errors import CellServeError, one_image, refusal
 from cellserve.files import reading
 from cellserve.makers import Write
 from cellserve.pictures import channels
 from cellserve.results import Segmentation
-from cellserve.saving import make_files, outputs_of
+from cellserve.saving import check_axes, make_files, outputs_of, result_paths
 
 from .journal import Entry
 from .outcome import Outcome, result_record
@@ -29,6 +32,8 @@ from .report import thumbnail
 from .request import Request
 from .rows import Row, open_input
 
+RUNS = "runs"
+"""File in the folder of parts while its run is the last one."""
 OPEN = 4
 """Files with several rows that a process keeps open."""
 
@@ -42,7 +47,7 @@ class Worker:
         request: What is asked for.
         out: Folder of all results.
         networks: Checksums of the networks that may answer.
-        parts: Folder of files that are not yet whole.
+        parts: Folder of files that are not yet whole. Each run has one of its own.
     """
 
     connection: Connection
@@ -58,13 +63,21 @@ class Worker:
             row: The row.
             picture_above: A picture is made if the mean flow error is above.
         """
-        began = time.monotonic()
+        began, refusals = time.monotonic(), 0
         try:
             with one_image():
-                outcome = self._made(row, picture_above, began)
+                client = self.connection.client()
+                try:
+                    return self._made(row, picture_above, began, client)
+                finally:
+                    refusals = client.take_refusals()
         except CellServeError as error:
-            outcome = Outcome(row, time.monotonic() - began, self.connection.client().take_refusals(), error=error)
-        return outcome
+            return Outcome(row, time.monotonic() - began, refusals, error=error)
+
+    def files_of(self, row: Row) -> list[Path]:
+        """Returns the result files of a row, in the order in which they are written: label images last."""
+        paths = result_paths(self.out / row.stem, self.request.save, row.store)
+        return [path for places in paths.values() for path in places]
 
     def has_result(self, entry: Entry, identity: str) -> bool:
         """Tells whether a row has results of the same input, request and network, and all of its files are there.
@@ -73,18 +86,20 @@ class Worker:
             entry: What the journal knows of the row.
             identity: Identity of the input now.
         """
-        return (
-            entry.state == "done"
-            and entry.request == self.request.fingerprint
-            and entry.sha256 in self.networks
-            and entry.identity == identity
-            and all((self.out / file).exists() for file in entry.record["files"])
-        )
+        if entry.state != "done" or self.is_other(entry, identity):
+            return False
+        return all((self.out / file).exists() for file in entry.record["files"])
 
-    def _made(self, row: Row, picture_above: float, began: float) -> Outcome:
+    def is_other(self, entry: Entry, identity: str) -> bool:
+        """Tells whether a result is of another input, request or network; arguments as in `has_result`."""
+        other = entry.request != self.request.fingerprint or entry.identity != identity
+        return other or entry.sha256 not in self.networks
+
+    def _made(self, row: Row, picture_above: float, began: float, client: Client) -> Outcome:
         request = self.request
         image = read(row, request.axes)
-        result = self.connection.client().segment(
+        check_axes(request.save, image.axes)
+        result = client.segment(
             image,
             request.channels.resolved(request.params, image.channels),
             priority=request.priority,
@@ -96,6 +111,7 @@ class Worker:
         self._check_network(result)
         if request.measure:
             result = result.measure(image, request.measure)
+        scale = scale_for_numbers(result.labels) if request.numbers and result.axes == "YX" else 1
         made = make_files(
             result,
             self.out / row.stem,
@@ -103,39 +119,45 @@ class Worker:
             image,
             path=row.path,
             store=row.store,
-            options=OverlayOptions(numbers=request.numbers, filled=request.filled),
+            options=OverlayOptions(numbers=request.numbers, filled=request.filled, scale=scale),
         )
         self._write(made)
-        files = [_relative(path, self.out) for path in made]
-        record = result_record(row, result, files)
+        record = result_record(row, result, [_relative(path, self.out) for path in made])
         error = record["mean_flow_error"]
         flow_error = -1.0 if error is None else error
-        shown = thumbnail(image, result.labels, *channels(result)) if flow_error > picture_above else None
-        refusals = self.connection.client().take_refusals()
+        shown = None
+        if flow_error > picture_above:
+            with contextlib.suppress(ImageError, ValueError):  # the results are there: a picture less
+                shown = thumbnail(image, result.labels, *channels(result))
         seconds = time.monotonic() - began
-        return Outcome(row, seconds, refusals, record, result.model.sha256, flow_error, shown)
+        return Outcome(row, seconds, client.take_refusals(), record, result.model.sha256, flow_error, shown)
 
     def _write(self, made: Mapping[Path, Write]) -> None:
         """Writes result files, each first in the folder of parts: what a kill leaves there, the next run deletes.
 
         Raises:
-            CellServeError: FILE_UNWRITABLE, with the name of the system's error.
+            CellServeError: FILE_UNWRITABLE, with the name of the system's error. RUN_STOPPED: this run was killed, and
+                another one has begun; its cluster still had the task.
         """
         for path, write in made.items():
             try:
-                if path.suffix == ".zarr" or not path.is_relative_to(
-                    self.out
-                ):  # replaces its folder in one step itself
-                    write(path)
+                self._check_run()
+                if path.suffix == ".zarr" or not path.is_relative_to(self.out):
+                    write(path)  # a Zarr store takes its place in one step itself
                     continue
                 path.parent.mkdir(parents=True, exist_ok=True)
                 part = self.parts / secrets.token_hex(8)
                 write(part)
+                self._check_run()
                 part.replace(path)
             except OSError as error:
                 name = errno.errorcode.get(error.errno or 0, "")
                 message = f"cannot write {path}: {error.strerror or error}"
                 raise refusal(message, "FILE_UNWRITABLE", errno=name) from error
+
+    def _check_run(self) -> None:
+        if not (self.parts / RUNS).exists():
+            raise refusal("another run has begun in the folder of the results", "RUN_STOPPED")
 
     def _check_network(self, result: Segmentation) -> None:
         if result.model.sha256 not in self.networks:

@@ -206,7 +206,7 @@ def batch(
         deadline_s=deadline_s,
     )
     Wanted(words=request.save, numbers=numbers, filled=fill).check()
-    search = Search(tuple(inputs), tuple(include or ()), tuple(exclude or ()), (*ENDINGS, *PLUGINS), out)
+    search = Search(tuple(inputs), tuple(include or ()), tuple(exclude or ()), (*ENDINGS, *PLUGINS))
     part = None if shard is None else Shard.parse(shard)
     access: Access = context.obj
     run = BatchRun(access, as_json=as_json)
@@ -239,18 +239,19 @@ def _work(
 ) -> None:
     folder = folder_of(worker.out, part)
     with opened(folder) as journal, run.listening() as stop:
-        begin(journal, folder, worker)
-        run.expect(enlist(journal, search.images(), search.base(), part))
+        base = search.base()
+        run.expect(enlist(journal, search.images(base), base, part, stop))
+        worker = begin(journal, worker)
         with executor(scheduler, concurrency) as pool, run.working():
             batch = Batch(journal, folder, worker, pool, Window(concurrency), run.ended, run.expect)
             batch.run(stop)
         status = run.close(batch, stop)
-        end(journal, batch.seconds)
+        end(journal, worker, batch.seconds)
         tables = [table_path(worker.out, part)]
         write_table(journal, tables[0])
         if report:
             tables.append(report_path(worker.out, part))
-            write_report(journal, tables[1], worker.request, str(search.base()), tables[0].name, status.left)
+            write_report(journal, tables[1], worker.request, str(base), tables[0].name, status.left)
         status.write(folder)
     for path in tables:
         terminal.say(run.errors, f"wrote {path}")

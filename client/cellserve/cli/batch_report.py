@@ -168,7 +168,6 @@ def say_status(out: Path, *, as_json: bool) -> None:
 
 def _described(status: Status) -> str:
     words = {
-        "listing": "the images are listed",
         "running": f"running, {status.in_work} in work",
         "stopped": "stopped",
         "ended": "ended",

@@ -50,7 +50,7 @@ def dry_run(search: Search, worker: Worker, server: Server, part: Shard | None, 
     counts: Counter[str] = Counter()
     base = search.base()
     with read(folder_of(worker.out, part)) as journal:
-        for path in search.images():
+        for path in search.images(base):
             name = path.relative_to(base).as_posix()
             if part is not None and not part.holds(name):
                 continue

@@ -81,14 +81,12 @@ class Search:
         include: Patterns; an image is taken if its name or path matches one. None given: all are taken.
         exclude: Patterns; an image that matches one is left out.
         endings: What the names of images in folders end in, lower case.
-        left_out: Folder whose files are no images: that of the results.
     """
 
     given: tuple[Path, ...]
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     endings: tuple[str, ...] = ENDINGS
-    left_out: Path | None = None
 
     def base(self) -> Path:
         """Returns the folder below which results keep the folders of their images: the innermost common one.
@@ -96,23 +94,29 @@ class Search:
         Raises:
             typer.BadParameter: A list cannot be read.
         """
-        folders = {_base(path.absolute()) for path in _unlisted(self.given)}
+        folders = {_base(path) for path in self._paths()}
         return Path(os.path.commonpath(folders))
 
-    def images(self) -> Iterator[Path]:
+    def images(self, base: Path) -> Iterator[Path]:
         """Yields the images; those of a folder in the order of their names.
+
+        Args:
+            base: The folder that `base` returned.
 
         Raises:
             typer.BadParameter: As `find_images`.
         """
-        base, left_out = self.base(), self.left_out and self.left_out.absolute()
-        for path in _unlisted(self.given):
-            for entry in _expand(path.absolute(), self.endings, recursive=True):
-                if is_result(entry.path) or (left_out and base != left_out and entry.path.is_relative_to(left_out)):
+        for path in self._paths():
+            for entry in _expand(path, self.endings, recursive=True):
+                if is_result(entry.path):
                     continue
                 name = entry.path.relative_to(base).as_posix()
                 if self._matches(self.include, name, default=True) and not self._matches(self.exclude, name):
                     yield entry.path
+
+    def _paths(self) -> Iterator[Path]:
+        """Yields what was given, as absolute paths without "..": results must not lie outside of their folder."""
+        return (Path(os.path.abspath(path)) for path in _unlisted(self.given))  # noqa: PTH100  # links stay
 
     @staticmethod
     def _matches(patterns: Sequence[str], name: str, *, default: bool = False) -> bool:

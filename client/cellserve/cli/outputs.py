@@ -13,7 +13,7 @@ from cellserve_formats import Image
 from cellserve_formats.label_numbers import scale_for_numbers
 from cellserve_formats.overlay import OverlayOptions
 
-from cellserve.errors import CellServeError, refusal
+from cellserve.errors import CellServeError
 from cellserve.makers import Write
 from cellserve.params import Output
 from cellserve.results import Segmentation
@@ -22,7 +22,6 @@ from cellserve.saving import (
     check_libraries,
     make_files,
     outputs_of,
-    result_files,
     result_paths,
     result_stem,
 )
@@ -63,18 +62,6 @@ class Wanted:
             check_libraries(self.words)
         except CellServeError as error:
             raise typer.BadParameter(str(error), param_hint="'--save'") from error
-
-    def check_image(self, image: Image) -> None:
-        """Checks, before an image is sent, that its results can be written.
-
-        Raises:
-            InvalidRequestError: FIELD_INVALID: files that are not written for stacks or time series.
-        """
-        files = result_files(self.words)
-        if "T" in image.axes:
-            _refuse([file.word for file in files if not file.series], "time series")
-        elif "Z" in image.axes:
-            _refuse([file.word for file in files if not file.stacks], "stack")
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,15 +195,6 @@ def write_outputs(contents: Mapping[Path, Write]) -> None:
             write(path)
         except OSError as error:
             raise CellServeError(f"cannot write {path}: {error.strerror or error}", reason="FILE_UNWRITABLE") from error
-
-
-def _refuse(words: Sequence[str], kind: str) -> None:
-    if words:
-        raise refusal(
-            f"the image is a {kind}, for which --save {','.join(words)} writes no files: leave out {', '.join(words)}",
-            "FIELD_INVALID",
-            field="save",
-        )
 
 
 def _entry(path: Path) -> Path:

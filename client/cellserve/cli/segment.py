@@ -22,6 +22,7 @@ from cellserve.many import in_parallel
 from cellserve.params import Priority, SegmentOptions, SegmentParams
 from cellserve.progress import ProgressCallback
 from cellserve.results import Segmentation
+from cellserve.saving import check_axes
 from cellserve.saving import run_folder as run_folder_of
 
 from . import report, terminal
@@ -246,7 +247,7 @@ def _read(
             with one_image():
                 check_outputs(outputs)
                 image = read_image(path, axes, series, stacks=server.params.stack_mode is not None, time_series=True)
-                wanted.check_image(image)
+                check_axes(wanted.words, image.axes)
                 used = names.resolved(server.params, image.channels)
                 planes = replace(server, params=used).check(path, next(time_points(image)), packed=packed)
                 file = _InputFile(path, image, planes, TimePoints(image))

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
+import sqlite3
 
 import grpc
 import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from cellserve.batch.journal import Journal
+from cellserve import SegmentParams
+from cellserve.batch.opening import begin
+from cellserve.batch.request import Request
+from cellserve.batch.rows import Row
+from cellserve.channel_names import ChannelNames
+from cellserve.testing.service import Refusal
 
 from tests.unit.client.scripted_server import VERSION, failure
 
@@ -249,18 +256,111 @@ def test_a_full_disk_stops_the_run(run, plate, out, monkeypatch):
 
 
 def test_a_full_disk_of_the_journal_stops_the_run(run, plate, out, monkeypatch):
-    begin = Journal.begin
-
-    def limited(journal):
-        """No page of the journal is left for what comes of an image."""
-        begin(journal)
+    def full(journal, worker):
+        """The work begins, and no page of the journal is left."""
+        begun = begin(journal, worker)
+        journal.commit()
         pages = journal._connection.execute("PRAGMA page_count").fetchone()[0]
         journal._connection.execute(f"PRAGMA max_page_count={pages}")
+        for size in (200, 50, 1):
+            with contextlib.suppress(sqlite3.OperationalError):
+                for number in range(1000):
+                    row = Row(1000 * size + number, 0, 0, "filler", plate, "filler", "", 0, 0)
+                    journal.fail(row, "", {"reason": "x" * size})
+        return begun
 
     with monkeypatch.context() as patched:
-        patched.setattr(Journal, "begin", limited)
+        patched.setattr("cellserve.cli.batch.begin", full)
         result = run("batch", plate, "--out", out)
     assert result.exit_code == 1
-    assert f"error: the journal {out / '.cellserve' / 'journal.sqlite'} cannot be written (database or disk is full)" in result.stderr
+    journal = out / ".cellserve" / "journal.sqlite"
+    assert f"error: the journal {journal} cannot be written (database or disk is full)" in result.stderr
     again = run("batch", plate, "--out", out)
     assert (again.exit_code, counted(again)) == (0, "3 segmented, 0 skipped, 0 failed")
+
+
+def test_a_wrong_parameter_loses_no_result(run, service, plate, out):
+    run("batch", plate, "--out", out)
+    before = {name: (out / name).read_bytes() for name in names(out) - SUMMARIES}
+    wrong = run("batch", plate, "--out", out, "--nucleus-channel", "DAPPI")
+    assert counted(wrong) == "0 segmented, 0 skipped, 3 failed"
+    assert {name: (out / name).read_bytes() for name in names(out) - SUMMARIES} == before
+    sent = len(service.requests)
+    again = run("batch", plate, "--out", out)
+    assert (again.exit_code, counted(again)) == (0, "0 segmented, 3 skipped, 0 failed")
+    assert len(service.requests) == sent
+
+
+def test_an_image_that_is_not_there_for_a_while_loses_no_result(run, plate, tmp_path, out):
+    series = np.stack([square(y=y) for y in (5, 15)])
+    tifffile.imwrite(plate / "movie.tif", series, imagej=True, metadata={"axes": "TYX"})
+    listed = tmp_path / "list.txt"
+    listed.write_text("plate/a/1.tif\nplate/movie.tif\n")
+    run("batch", listed, "--out", out)
+    (plate / "movie.tif").rename(tmp_path / "elsewhere")
+    result = run("batch", listed, "--out", out)
+    assert (result.exit_code, counted(result)) == (1, "0 segmented, 1 skipped, 1 failed")
+    assert (out / "movie_t1_cp_masks.tif").exists()
+    (tmp_path / "elsewhere").rename(plate / "movie.tif")
+    again = run("batch", listed, "--out", out)
+    assert (again.exit_code, counted(again)) == (0, "0 segmented, 3 skipped, 0 failed")
+
+
+def test_a_file_of_the_user_is_not_replaced(run, plate, out):
+    (out / "a").mkdir(parents=True)
+    (out / "a" / "1_cp_masks.tif").write_text("by hand")
+    result = run("batch", plate, "--out", out)
+    assert (result.exit_code, counted(result)) == (1, "2 segmented, 0 skipped, 1 failed")
+    assert "1_cp_masks.tif is there and is not of this batch" in result.stderr
+    assert (out / "a" / "1_cp_masks.tif").read_text() == "by hand"
+
+
+def test_paths_with_two_dots_stay_in_the_folder_of_the_results(run, plate, tmp_path, out, monkeypatch):
+    monkeypatch.chdir(plate / "a")
+    result = run("batch", "../a", "../b/../b", "--out", "../../results", "--save", "masks")
+    assert result.exit_code == 0, result.stderr
+    assert names(out) - SUMMARIES == {"a/1_cp_masks.tif", "b/1_cp_masks.tif", "b/2_cp_masks.tif"}
+    assert not list(plate.rglob("*_cp_masks.tif"))
+
+
+def test_the_folder_of_the_results_can_be_that_of_the_images(run, plate, monkeypatch):
+    monkeypatch.chdir(plate)
+    result = run("batch", ".", "--out", ".", "--save", "masks")
+    assert (result.exit_code, counted(result)) == (0, "3 segmented, 0 skipped, 0 failed")
+    again = run("batch", "a", "b", "--out", ".", "--save", "masks")
+    assert (again.exit_code, counted(again)) == (0, "0 segmented, 3 skipped, 0 failed")
+
+
+def test_a_refused_start_leaves_the_status_of_the_last_run(run, plate, out):
+    run("batch", plate, "--out", out)
+    (plate / "a" / "1.png").write_bytes(imagecodecs.png_encode(square()))
+    assert run("batch", plate, "--out", out).exit_code == 1
+    assert run("batch", "--status", out).stdout == "3 done, 0 failed, 0 left; ended\n"
+
+
+def test_one_image_that_no_server_takes_does_not_end_the_run(run, service, plate, out):
+    answer = service.receive
+
+    def refuse(request, context):
+        if request.image.raw.pixels.shape[0] == 61:
+            raise Refusal(failure(grpc.StatusCode.UNAVAILABLE, "its backend is away", "TRITON_UNAVAILABLE"))
+        answer(request, context)
+
+    tifffile.imwrite(plate / "a" / "0.tif", square(shape=(61, 80)))
+    service.receive = refuse
+    result = run("batch", plate, "--out", out, "--deadline-s", 1)
+    assert (result.exit_code, counted(result)) == (1, "3 segmented, 0 skipped, 1 failed")
+
+
+def test_a_new_parameter_of_a_later_version_changes_no_fingerprint():
+    request = Request(params=SegmentParams(diameter=20.0), channels=ChannelNames())
+    assert request._changed() == {"diameter": 20.0}
+    assert request.fingerprint != Request(params=SegmentParams(), channels=ChannelNames()).fingerprint
+
+
+def test_result_files_that_stacks_do_not_have_are_refused_before_the_image_is_sent(run, service, tmp_path, out):
+    stack = np.stack([square(), square()])
+    tifffile.imwrite(tmp_path / "stack.tif", stack, imagej=True, metadata={"axes": "ZYX"})
+    result = run("batch", tmp_path / "stack.tif", "--out", out, "--volume", "--save", "masks,geojson")
+    assert (result.exit_code, service.requests) == (1, [])
+    assert "--save geojson writes no files" in result.stderr

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from cellserve import CellServeError
 from cellserve.batch import journal_file
+from cellserve.batch.claims import Claims
 from cellserve.batch.journal import Counts
 from cellserve.batch.rows import Row
 
@@ -26,6 +27,13 @@ def enlist(journal, *names: str, folder: Path = Path("/images"), **options) -> l
     return [journal.enlist(name, folder / name, name.rpartition(".")[0], **options) for name in names]
 
 
+def finish(journal, row: Row, files: list[Path], request: str = "request", content: str = "of the batch") -> None:
+    journal.claim(row, files)
+    for file in files:
+        file.write_text(content)
+    journal.succeed(row, request, "ab", {"files": [str(file) for file in files]}, files)
+
+
 def test_what_was_recorded_is_there_later(tmp_path):
     with journal_file.opened(tmp_path) as journal:
         journal.begin()
@@ -34,8 +42,8 @@ def test_what_was_recorded_is_there_later(tmp_path):
         a, _, c = journal.images()
         journal.list_rows(a.image, "identity", [row(a.image, 0).key, row(a.image, 1).key])
         journal.list_rows(c.image, None, [row(c.image).key])
-        journal.add(row(a.image, 0), "done", "request", "ab", {"objects": 3, "files": []})
-        journal.add(row(c.image, 0, UNDECODABLE), "failed", "request", "", {"reason": "IMAGE_EMPTY"})
+        journal.succeed(row(a.image, 0), "request", "ab", {"objects": 3, "files": []}, [])
+        journal.fail(row(c.image, 0, UNDECODABLE), "request", {"reason": "IMAGE_EMPTY"})
         assert journal.counts() == Counts(done=1, failed=1, left=2)  # a second time point, and b
     with journal_file.read(tmp_path) as journal:
         assert journal.counts() == Counts(1, 1, 2)
@@ -49,7 +57,6 @@ def test_what_was_recorded_is_there_later(tmp_path):
         )
         assert done.record == {"objects": 3, "files": []}
         assert (failed.name, failed.state) == (UNDECODABLE, "failed")
-        assert [entry.state for entry in journal.entries("failed")] == ["failed"]
         assert next(journal.images()).rows == 2
 
 
@@ -105,10 +112,11 @@ def test_an_image_with_fewer_rows_than_before_loses_the_others(tmp_path):
         enlist(journal, "a.tif")
         keys = [row(1, number).key for number in range(3)]
         journal.list_rows(1, "before", keys)
-        for number in range(3):
-            journal.add(row(1, number), "done", "request", "ab", {"files": [f"{number}"]})
-        gone = journal.list_rows(1, "after", keys[:1])
-        assert [entry.record["files"] for entry in gone] == [["1"], ["2"]]
+        files = [tmp_path / f"{number}.tif" for number in range(3)]
+        for number, file in enumerate(files):
+            finish(journal, row(1, number), [file])
+        journal.list_rows(1, "after", keys[:1])
+        assert [file.exists() for file in files] == [True, False, False]
         assert journal.counts() == Counts(1, 0, 0)
 
 
@@ -120,7 +128,7 @@ def test_the_worst_pictures_are_kept_whatever_the_order(tmp_path):
             name = f"{number}.tif"
             enlist(journal, name)
             journal.list_rows(number + 1, None, [row(number + 1).key])
-            journal.add(row(number + 1, name=name), "done", "request", "ab", {})
+            journal.succeed(row(number + 1, name=name), "request", "ab", {}, [])
             if error > journal.least_error_kept(3):
                 journal.keep_picture(row(number + 1).key, error, name.encode(), 3)
         assert [picture for _, picture in journal.pictures()] == [b"2.tif", b"5.tif", b"3.tif"]
@@ -165,3 +173,88 @@ def test_a_journal_of_a_later_format_is_refused(tmp_path):
         connection.execute("PRAGMA user_version = 99")
     with pytest.raises(CellServeError, match="has the format 99"), journal_file.opened(tmp_path):
         pass
+
+
+@pytest.fixture
+def journal(tmp_path):
+    """A journal that lists a.tif, b.tif and gone.tif, of which the last is not in the run."""
+    with journal_file.opened(tmp_path / "journal") as journal:
+        journal.begin()
+        enlist(journal, "gone.tif")
+        journal.begin()
+        enlist(journal, "a.tif", "b.tif")
+        yield journal
+
+
+def test_a_file_that_is_not_of_the_batch_is_never_claimed(journal, tmp_path):
+    file = tmp_path / "1_seg.npy"
+    file.write_text("by hand")
+    with pytest.raises(CellServeError, match="is there and is not of this batch"):
+        journal.claim(row(2), [file])
+    assert file.read_text() == "by hand"
+
+
+def test_a_file_that_somebody_changed_is_neither_replaced_nor_deleted(journal, tmp_path):
+    file = tmp_path / "1_seg.npy"
+    finish(journal, row(2), [file])
+    file.write_text("corrected by hand")
+    with pytest.raises(CellServeError, match="was changed after the batch wrote it"):
+        journal.claim(row(2), [file])
+    journal.claims.release(row(2).key)
+    assert file.read_text() == "corrected by hand"
+
+
+def test_the_files_of_a_killed_run_are_known(journal, tmp_path):
+    """Claims are there before the work: files without their row in the journal are of the batch."""
+    masks, table = tmp_path / "1.tif", tmp_path / "1.csv"
+    journal.claim(row(2), [masks, table])
+    masks.write_text("written")
+    table.write_text("written, and then the kill")
+    finish(journal, row(2), [masks])  # another request
+    assert masks.exists()
+    assert not table.exists()
+
+
+def test_two_images_never_share_a_file(journal, tmp_path):
+    file = tmp_path / "1.tif"
+    finish(journal, row(2), [file])
+    with pytest.raises(CellServeError, match="is the result of another image of the batch"):
+        journal.claim(row(3, name="b.tif"), [file])
+
+
+def test_the_file_of_an_image_that_is_gone_is_taken_over(journal, tmp_path):
+    file = tmp_path / "1.tif"
+    finish(journal, row(1, name="gone.tif"), [file])
+    finish(journal, row(2), [file], content="new")
+    assert file.read_text() == "new"
+
+
+def test_names_that_differ_in_case_alone_are_one_file_where_the_file_system_says_so(journal, tmp_path):
+    lower, upper = tmp_path / "a.tif", tmp_path / "A.tif"
+    finish(journal, row(2), [lower])
+    journal.claim(row(3, name="b.tif"), [upper])
+    folding = Claims(journal._connection, folds=True)
+    folding.claim(row(2).key, [tmp_path / "c.tif"], journal.run)
+    with pytest.raises(CellServeError, match="another image"):
+        folding.claim(row(3).key, [tmp_path / "C.tif"], journal.run)
+
+
+def test_a_result_survives_the_failure_of_a_later_request(journal, tmp_path):
+    file = tmp_path / "1.tif"
+    finish(journal, row(2), [file], request="first")
+    journal.claim(row(2), [file])
+    journal.fail(row(2), "second", {"reason": "PARAMETER_OUT_OF_RANGE"})
+    assert file.exists()
+    assert journal.entry(row(2).key).state == "failed"
+    earlier = journal.earlier(row(2).key)
+    assert (earlier.state, earlier.request) == ("done", "first")
+    journal.restore(row(2).key)
+    assert journal.entry(row(2).key).state == "done"
+
+
+def test_a_result_of_which_a_file_was_replaced_does_not_come_back(journal, tmp_path):
+    file = tmp_path / "1.tif"
+    finish(journal, row(2), [file], request="first")
+    journal.claim(row(2), [file])
+    file.write_text("half of the second request, then the kill")
+    assert journal.earlier(row(2).key) is None
