@@ -173,6 +173,19 @@ def result_paths(stem: Path, words: Iterable[str], store: Path | None = None) ->
     return paths | ({"zarr": (store / LABELS_IN_IMAGE,)} if store is not None and "zarr" in paths else {})
 
 
+def claim_of(stem: str, words: Iterable[str]) -> str:
+    """Returns what differs between two images if none of their result files have the same name.
+
+    Args:
+        stem: Path that the names of the results begin with, with slashes.
+        words: Words of `SAVED`.
+    """
+    if "zarr" not in words:
+        return stem
+    folder, slash, name = stem.rpartition("/")
+    return f"{folder}{slash}{_region(name)}"
+
+
 def outputs_of(words: Iterable[str]) -> tuple[Output, ...]:
     """Returns the optional outputs that a request has to ask for, so that its result files can be written.
 

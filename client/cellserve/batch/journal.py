@@ -101,13 +101,14 @@ class Journal:
         self.run += 1
         self.note(run=str(self.run))
 
-    def enlist(self, name: str, path: Path, stem: str, *, own: bool = True) -> bool:
+    def enlist(self, name: str, path: Path, stem: str, *, claim: str | None = None, own: bool = True) -> bool:
         """Lists an image of the run.
 
         Args:
             name: Its name relative to the inputs, with slashes.
             path: Its path.
             stem: Path that the names of its results begin with, relative to the folder of all results.
+            claim: What no two images share, `saving.claim_of` the stem; None: the stem.
             own: Whether this run works on it; False: another shard does.
 
         Returns:
@@ -123,8 +124,9 @@ class Journal:
                 return False
             if other != path and (run == self.run or other.exists()):
                 raise _clash(path, other, "have the same name")
+        claim = stem if claim is None else claim
         owner = self._connection.execute(
-            "SELECT image, path, run FROM images WHERE stem = ? AND name != ?", (os.fsencode(stem), os.fsencode(name))
+            "SELECT image, path, run FROM images WHERE claim = ? AND name != ?", (os.fsencode(claim), os.fsencode(name))
         ).fetchone()
         if owner is not None:
             image, other, run = owner[0], _path(owner[1]), owner[2]
@@ -133,9 +135,10 @@ class Journal:
             self._connection.execute("DELETE FROM rows WHERE image = ?", (image,))
             self._connection.execute("DELETE FROM images WHERE image = ?", (image,))
         self._connection.execute(
-            "INSERT INTO images (name, path, stem, run, own) VALUES (?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
-            "path = excluded.path, stem = excluded.stem, run = excluded.run, own = excluded.own",
-            (os.fsencode(name), os.fsencode(path), os.fsencode(stem), self.run, own),
+            "INSERT INTO images (name, path, stem, claim, run, own) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (name) "
+            "DO UPDATE SET path = excluded.path, stem = excluded.stem, claim = excluded.claim, run = excluded.run, "
+            "own = excluded.own",
+            (os.fsencode(name), os.fsencode(path), os.fsencode(stem), os.fsencode(claim), self.run, own),
         )
         return True
 
@@ -144,10 +147,10 @@ class Journal:
         query = "SELECT 1 FROM images WHERE path = ? AND run = ?"
         return self._connection.execute(query, (os.fsencode(path), self.run)).fetchone() is not None
 
-    def owner(self, stem: str) -> Path | None:
-        """Returns the image of the run, or of another shard, whose results have names that begin with a stem."""
-        query = "SELECT path FROM images WHERE stem = ? AND run = ?"
-        found = self._connection.execute(query, (os.fsencode(stem), self.run)).fetchone()
+    def owner(self, claim: str) -> Path | None:
+        """Returns the image of the run, or of another shard, that has a claim."""
+        query = "SELECT path FROM images WHERE claim = ? AND run = ?"
+        found = self._connection.execute(query, (os.fsencode(claim), self.run)).fetchone()
         return None if found is None else _path(found[0])
 
     def images(self) -> Iterator[Listed]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from cellserve_formats.contents import ImageFile
 
 from cellserve.errors import CellServeError, one_image, refusal
 from cellserve.files import reading
-from cellserve.saving import result_stem
+from cellserve.saving import claim_of, result_stem
 
 from .journal import Entry, Journal, Listed
 from .rows import Row, files_identity, files_of, is_unchanged, open_input, rows_of
@@ -104,7 +105,8 @@ class Listing:
             self._parts.update(image.path.with_name(part.name) for part in file.files[1:])
             rows = list(rows_of(file, image.image, image.name, image.path, image.stem, identity or ""))
             for row in rows:
-                if row.stem != image.stem and (other := self.journal.owner(row.stem)):
+                claim = claim_of(row.stem, self.worker.request.save)
+                if row.stem != image.stem and (other := self.journal.owner(claim)):
                     raise refusal(
                         f"{image.path}: the results of {row.name} would have the names of those of {other}; rename one "
                         "of the files, or leave one out with --exclude",
@@ -132,11 +134,16 @@ class Listing:
         self.journal.drop(entry.key)
 
     def _delete(self, entry: Entry) -> None:
-        """Deletes results of another input, request or network: files of two must not stand beside each other."""
+        """Deletes results of another input, request or network: files of two must not stand beside each other.
+
+        Labels in an OME-Zarr image, whose paths are absolute, are only replaced: the image is not that of the batch.
+        """
         for file in entry.record.get("files", ()):
             path = self.worker.out / file
             if path.is_file():
                 path.unlink(missing_ok=True)
+            elif not Path(file).is_absolute():
+                shutil.rmtree(path, ignore_errors=True)
 
     def _count(self, rows: int, skipped: int) -> None:
         self.found.unopened -= 1
@@ -144,13 +151,14 @@ class Listing:
         self.found.skipped += skipped
 
 
-def enlist(journal: Journal, images: Iterable[Path], base: Path, part: Shard | None) -> int:
+def enlist(journal: Journal, images: Iterable[Path], base: Path, save: Sequence[str], part: Shard | None) -> int:
     """Lists the images of a run in its journal.
 
     Args:
         journal: The journal, in which the run has begun.
         images: The images, below `base`.
         base: Folder below which results keep the folders of their images.
+        save: Words of the result files.
         part: The shard of this run; None: all images.
 
     Returns:
@@ -164,7 +172,7 @@ def enlist(journal: Journal, images: Iterable[Path], base: Path, part: Shard | N
         below = path.relative_to(base)
         name, stem = below.as_posix(), (below.parent / result_stem(path)).as_posix()
         own = part is None or part.holds(name)
-        if journal.enlist(name, path, stem, own=own):
+        if journal.enlist(name, path, stem, claim=claim_of(stem, save), own=own):
             count, others = count + own, others + (not own)
             journal.commit(now=False)
     if not count and not others:

@@ -240,7 +240,7 @@ def _work(
     folder = folder_of(worker.out, part)
     with opened(folder) as journal, run.listening() as stop:
         begin(journal, folder, worker)
-        run.expect(enlist(journal, search.images(), search.base(), part))
+        run.expect(enlist(journal, search.images(), search.base(), worker.request.save, part))
         with executor(scheduler, concurrency) as pool, run.working():
             batch = Batch(journal, folder, worker, pool, Window(concurrency), run.ended, run.expect)
             batch.run(stop)

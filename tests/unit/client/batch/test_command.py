@@ -261,6 +261,7 @@ def test_a_full_disk_of_the_journal_stops_the_run(run, plate, out, monkeypatch):
         patched.setattr(Journal, "begin", limited)
         result = run("batch", plate, "--out", out)
     assert result.exit_code == 1
-    assert f"error: the journal {out / '.cellserve' / 'journal.sqlite'} cannot be written (database or disk is full)" in result.stderr
+    journal = out / ".cellserve" / "journal.sqlite"
+    assert f"error: the journal {journal} cannot be written (database or disk is full)" in result.stderr
     again = run("batch", plate, "--out", out)
     assert (again.exit_code, counted(again)) == (0, "3 segmented, 0 skipped, 0 failed")
