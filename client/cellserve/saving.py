@@ -206,6 +206,31 @@ def check_libraries(words: Iterable[str]) -> None:
         _check_library(file)
 
 
+def check_image(words: Iterable[str], axes: str) -> None:
+    """Checks, before an image is sent, that its result files can be written.
+
+    Args:
+        words: Words of `SAVED`.
+        axes: Axes of the image.
+
+    Raises:
+        InvalidRequestError: FIELD_INVALID: files that are not written for stacks or time series.
+        ValueError: A word is unknown.
+    """
+    files = result_files(words)
+    if "T" in axes:
+        kind, refused = "time series", [file.word for file in files if not file.series]
+    else:
+        kind, refused = "stack", [file.word for file in files if "Z" in axes and not file.stacks]
+    if refused:
+        raise refusal(
+            f"the image is a {kind}, for which --save {','.join(refused)} writes no files: leave out "
+            f"{', '.join(refused)}",
+            "FIELD_INVALID",
+            field="save",
+        )
+
+
 def large_results(stem: Path) -> dict[str, Path]:
     """Returns the result files of an image that no call can hold, by the attributes of `LargeSegmentation`.
 

@@ -45,6 +45,8 @@ def begin(journal: Journal, folder: Path, worker: Worker) -> None:
         journal.note(began=f"{time.time():.3f}")
     shutil.rmtree(worker.parts, ignore_errors=True)
     worker.parts.mkdir(parents=True)
+    for part in folder.glob(".*.part"):  # of the status
+        part.unlink(missing_ok=True)
     Status("listing").write(folder)
 
 

@@ -21,7 +21,7 @@ from cellserve.files import reading
 from cellserve.makers import Write
 from cellserve.pictures import channels
 from cellserve.results import Segmentation
-from cellserve.saving import make_files, outputs_of
+from cellserve.saving import check_image, make_files, outputs_of
 
 from .journal import Entry
 from .outcome import Outcome, result_record
@@ -84,6 +84,7 @@ class Worker:
     def _made(self, row: Row, picture_above: float, began: float) -> Outcome:
         request = self.request
         image = read(row, request.axes)
+        check_image(request.save, image.axes)
         result = self.connection.client().segment(
             image,
             request.channels.resolved(request.params, image.channels),

@@ -10,7 +10,7 @@ from cellserve_contract.help import INPUT, LARGE, RESULTS, SERVER
 from cellserve_formats.contents import PLUGINS
 
 from cellserve.batch.batch import Batch
-from cellserve.batch.closing import report_path, table_path, write_report, write_table
+from cellserve.batch.closing import write_summaries
 from cellserve.batch.journal_file import opened
 from cellserve.batch.listing import enlist
 from cellserve.batch.opening import begin, end, executor, folder_of, networks_of
@@ -246,11 +246,8 @@ def _work(
             batch.run(stop)
         status = run.close(batch, stop)
         end(journal, batch.seconds)
-        tables = [table_path(worker.out, part)]
-        write_table(journal, tables[0])
-        if report:
-            tables.append(report_path(worker.out, part))
-            write_report(journal, tables[1], worker.request, str(search.base()), tables[0].name, status.left)
+        title = str(search.base())
+        files = write_summaries(journal, worker, part, title=title, left=status.left, report=report)
         status.write(folder)
-    for path in tables:
+    for path in files:
         terminal.say(run.errors, f"wrote {path}")

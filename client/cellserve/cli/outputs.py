@@ -13,16 +13,16 @@ from cellserve_formats import Image
 from cellserve_formats.label_numbers import scale_for_numbers
 from cellserve_formats.overlay import OverlayOptions
 
-from cellserve.errors import CellServeError, refusal
+from cellserve.errors import CellServeError
 from cellserve.makers import Write
 from cellserve.params import Output
 from cellserve.results import Segmentation
 from cellserve.saving import (
     DEFAULT_WORDS,
+    check_image,
     check_libraries,
     make_files,
     outputs_of,
-    result_files,
     result_paths,
     result_stem,
 )
@@ -70,11 +70,7 @@ class Wanted:
         Raises:
             InvalidRequestError: FIELD_INVALID: files that are not written for stacks or time series.
         """
-        files = result_files(self.words)
-        if "T" in image.axes:
-            _refuse([file.word for file in files if not file.series], "time series")
-        elif "Z" in image.axes:
-            _refuse([file.word for file in files if not file.stacks], "stack")
+        check_image(self.words, image.axes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,15 +204,6 @@ def write_outputs(contents: Mapping[Path, Write]) -> None:
             write(path)
         except OSError as error:
             raise CellServeError(f"cannot write {path}: {error.strerror or error}", reason="FILE_UNWRITABLE") from error
-
-
-def _refuse(words: Sequence[str], kind: str) -> None:
-    if words:
-        raise refusal(
-            f"the image is a {kind}, for which --save {','.join(words)} writes no files: leave out {', '.join(words)}",
-            "FIELD_INVALID",
-            field="save",
-        )
 
 
 def _entry(path: Path) -> Path:
