@@ -16,12 +16,42 @@ from .report import Counts, Histogram, ReportData, Thumbnail, report_html
 from .request import Request
 from .shard import Shard
 from .summary import Summary
+from .work import Worker
 
 _COLUMNS = (
     "image", "state", "objects", "median_diameter", "diameter", "diameter_source", "mean_flow_error",
     "worst_flow_error", "pixel_size_z_um", "pixel_size_y_um", "pixel_size_x_um", "model", "sha256", "precision",
     "warnings", "reason", "message", "files",
 )  # fmt: skip
+
+
+def write_summaries(
+    journal: Journal, worker: Worker, part: Shard | None, *, title: str, left: int, report: bool
+) -> list[Path]:
+    """Writes the table and the report of a run. A kill leaves nothing half written beside the results.
+
+    Args:
+        journal: The journal.
+        worker: Says where the files go.
+        part: The shard of this run; None: all images.
+        title: Names the run.
+        left: Number of images that are neither done nor failed.
+        report: Whether the report is written.
+
+    Returns:
+        The files.
+
+    Raises:
+        OSError: A file cannot be written.
+    """
+    files = [table_path(worker.out, part), *([report_path(worker.out, part)] if report else [])]
+    halves = [worker.parts / file.name for file in files]
+    write_table(journal, halves[0])
+    if report:
+        write_report(journal, halves[1], worker.request, title, files[0].name, left)
+    for half, file in zip(halves, files, strict=True):
+        half.replace(file)
+    return files
 
 
 def table_path(out: Path, part: Shard | None) -> Path:

@@ -30,11 +30,12 @@ def networks_of(family: Model) -> frozenset[str]:
     return frozenset(version.sha256 for version in family.versions)
 
 
-def begin(journal: Journal, worker: Worker) -> Worker:
+def begin(journal: Journal, folder: Path, worker: Worker) -> Worker:
     """Begins the work of a run: notes the time of the first, and deletes what a killed run left half written.
 
     Args:
         journal: The journal, in which the run's images are listed.
+        folder: Its folder.
         worker: Works on the images.
 
     Returns:
@@ -46,15 +47,21 @@ def begin(journal: Journal, worker: Worker) -> Worker:
     if journal.fact("began") is None:
         journal.note(began=f"{time.time():.3f}")
     shutil.rmtree(worker.parts, ignore_errors=True)
+    for part in folder.glob(".*.part"):  # of the status
+        part.unlink(missing_ok=True)
     parts = worker.parts / str(journal.run)
     parts.mkdir(parents=True, exist_ok=True)
     (parts / RUNS).touch()
     return replace(worker, parts=parts)
 
 
-def end(journal: Journal, worker: Worker, seconds: float) -> None:
-    """Ends the work of a run, and adds its seconds to those before. Tasks that a cluster still has write nothing."""
+def end(journal: Journal, seconds: float) -> None:
+    """Ends the work of a run, and adds its seconds to those before."""
     journal.note(work_s=f"{float(journal.fact('work_s') or 0) + seconds:.3f}")
+
+
+def clear(worker: Worker) -> None:
+    """Deletes the folder of parts. Tasks that a cluster still has write nothing from now on."""
     shutil.rmtree(worker.parts, ignore_errors=True)
 
 

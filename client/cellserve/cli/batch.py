@@ -10,10 +10,10 @@ from cellserve_contract.help import INPUT, LARGE, RESULTS, SERVER
 from cellserve_formats.contents import PLUGINS
 
 from cellserve.batch.batch import Batch
-from cellserve.batch.closing import report_path, table_path, write_report, write_table
+from cellserve.batch.closing import write_summaries
 from cellserve.batch.journal_file import opened
 from cellserve.batch.listing import enlist
-from cellserve.batch.opening import begin, end, executor, folder_of, networks_of
+from cellserve.batch.opening import begin, clear, end, executor, folder_of, networks_of
 from cellserve.batch.request import Request
 from cellserve.batch.shard import Shard
 from cellserve.batch.window import Window
@@ -241,17 +241,14 @@ def _work(
     with opened(folder) as journal, run.listening() as stop:
         base = search.base()
         run.expect(enlist(journal, search.images(base), base, part, stop))
-        worker = begin(journal, worker)
+        worker = begin(journal, folder, worker)
         with executor(scheduler, concurrency) as pool, run.working():
             batch = Batch(journal, folder, worker, pool, Window(concurrency), run.ended, run.expect)
             batch.run(stop)
         status = run.close(batch, stop)
-        end(journal, worker, batch.seconds)
-        tables = [table_path(worker.out, part)]
-        write_table(journal, tables[0])
-        if report:
-            tables.append(report_path(worker.out, part))
-            write_report(journal, tables[1], worker.request, str(base), tables[0].name, status.left)
+        end(journal, batch.seconds)
+        files = write_summaries(journal, worker, part, title=str(base), left=status.left, report=report)
+        clear(worker)
         status.write(folder)
-    for path in tables:
+    for path in files:
         terminal.say(run.errors, f"wrote {path}")

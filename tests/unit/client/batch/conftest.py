@@ -29,8 +29,8 @@ def address(serve, service) -> str:
 def run(address):
     """Runs a command; the result has `exit_code`, `stdout` and `stderr`."""
 
-    def call(*arguments: object):
-        environment = {"CELLSERVE_ADDRESS": address, "COLUMNS": "100"}
+    def call(*arguments: object, env: dict[str, str] | None = None):
+        environment = {"CELLSERVE_ADDRESS": address, "COLUMNS": "100"} | (env or {})
         return CliRunner(env=environment).invoke(app, [str(argument) for argument in arguments])
 
     return call

@@ -256,9 +256,9 @@ def test_a_full_disk_stops_the_run(run, plate, out, monkeypatch):
 
 
 def test_a_full_disk_of_the_journal_stops_the_run(run, plate, out, monkeypatch):
-    def full(journal, worker):
+    def full(journal, folder, worker):
         """The work begins, and no page of the journal is left."""
-        begun = begin(journal, worker)
+        begun = begin(journal, folder, worker)
         journal.commit()
         pages = journal._connection.execute("PRAGMA page_count").fetchone()[0]
         journal._connection.execute(f"PRAGMA max_page_count={pages}")

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import tifffile
 
+from tests.unit.client.cli.test_series import Stacks
+
 from .conftest import counted, names, square
 
 SUMMARIES = {"images.csv", "report.html"}
@@ -149,3 +151,31 @@ def test_channels_by_name(run, service, tmp_path, out):
         "batch", folder, "--out", out, "--save", "masks", "--cytoplasm-channel", "DAPI", "--nucleus-channel", "GFP"
     )
     assert counted(swapped) == "2 segmented, 0 skipped, 1 failed"
+
+
+@pytest.fixture
+def stack(tmp_path) -> np.ndarray:
+    """A cube in four planes, and a file of it beside one plane."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    pixels = np.stack([np.full((60, 80), 20, np.uint8), square(), square(), np.full((60, 80), 20, np.uint8)])
+    pixels[pixels > 100] = 255
+    tifffile.imwrite(folder / "stack.tif", pixels.astype(np.uint16) * 10, imagej=True, metadata={"axes": "ZYX"})
+    tifffile.imwrite(folder / "plane.tif", square())
+    return pixels
+
+
+def test_stacks(run, serve, stack, tmp_path, out):
+    options = {"env": {"CELLSERVE_ADDRESS": serve(Stacks())}}
+    result = run("batch", tmp_path / "images", "--out", out, "--save", "masks", "--volume", **options)
+    assert (result.exit_code, counted(result)) == (0, "2 segmented, 0 skipped, 0 failed")
+    np.testing.assert_array_equal(tifffile.imread(out / "stack_cp_masks.tif"), stack > 100)
+
+
+def test_files_that_no_stack_has_are_refused_before_any_work(run, serve, stack, tmp_path, out):
+    service = Stacks()
+    options = {"env": {"CELLSERVE_ADDRESS": serve(service)}}
+    result = run("batch", tmp_path / "images", "--out", out, "--save", "masks,rois", "--volume", **options)
+    assert (result.exit_code, counted(result)) == (1, "1 segmented, 0 skipped, 1 failed")
+    assert "the image is a stack, for which --save rois writes no files: leave out rois [FIELD_INVALID" in result.stderr
+    assert len(service.requests) == 1

@@ -127,6 +127,9 @@ def test_time_points_have_stores_of_their_own(run, tmp_path, out, version):
         np.testing.assert_array_equal(tifffile.imread(out / f"movie_t{number}_cp_masks.tif"), frame > 100)
     again = run("batch", path, "--out", out, "--save", "masks,zarr")
     assert counted(again) == "0 segmented, 3 skipped, 0 failed"
+    other = run("batch", path, "--out", out, "--save", "masks", "--diameter", 20)
+    assert counted(other) == "3 segmented, 0 skipped, 0 failed"
+    assert not list(out.glob("*.zarr")), "labels of other parameters"
 
 
 @pytest.mark.parametrize("name", ["/", "a/b", "../../elsewhere", "/elsewhere"])

@@ -98,7 +98,9 @@ def check_whole(out: Path) -> None:
         np.testing.assert_array_equal(labels, square(y=4 + 7 * number) > 100)
     with (out / "images.csv").open(newline="") as file:
         assert [row["state"] for row in csv.DictReader(file)] == ["done"] * IMAGES
+    assert {path.name for path in (out / ".cellserve").iterdir()} == {"journal.sqlite", "parts", "status.json"}
     assert not list((out / ".cellserve" / "parts").iterdir())
+    assert not list(out.rglob("*.part"))
 
 
 def test_sigterm_lets_the_images_in_work_end_and_nobody_else_runs_meanwhile(run, service, started, command, out):
@@ -149,7 +151,8 @@ def test_a_killed_run_leaves_nothing_behind(run, service, started, command, out)
     service.wait_received(3 + AT_A_TIME)
     process.kill()
     process.wait()
-    (out / ".cellserve" / "parts" / "0123456789abcdef").write_bytes(b"half")  # a kill while a file is written
+    for half in ("parts/0123456789abcdef", "parts/.0123456789abcdef.part", ".0123456789abcdef.part"):
+        (out / ".cellserve" / half).write_bytes(b"half")  # a kill while a file is written
     status = run("batch", "--status", out).stdout
     assert status.endswith("; stopped: the run was killed\n")
     done, left = (int(part.split()[0]) for part in (status.split(", ")[0], status.split(", ")[2]))
