@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import os
-import sqlite3
 
 import grpc
 import imagecodecs
@@ -13,9 +11,8 @@ import numpy as np
 import pytest
 import tifffile
 from cellserve import SegmentParams
-from cellserve.batch.opening import begin
+from cellserve.batch.journal import Journal
 from cellserve.batch.request import Request
-from cellserve.batch.rows import Row
 from cellserve.channel_names import ChannelNames
 from cellserve.testing.service import Refusal
 
@@ -256,21 +253,16 @@ def test_a_full_disk_stops_the_run(run, plate, out, monkeypatch):
 
 
 def test_a_full_disk_of_the_journal_stops_the_run(run, plate, out, monkeypatch):
-    def full(journal, folder, worker):
-        """The work begins, and no page of the journal is left."""
-        begun = begin(journal, folder, worker)
-        journal.commit()
+    succeed = Journal.succeed
+
+    def full(journal, row, request, sha256, record, paths):
+        """No page of the journal is left for what comes of the image."""
         pages = journal._connection.execute("PRAGMA page_count").fetchone()[0]
         journal._connection.execute(f"PRAGMA max_page_count={pages}")
-        for size in (200, 50, 1):
-            with contextlib.suppress(sqlite3.OperationalError):
-                for number in range(1000):
-                    row = Row(1000 * size + number, 0, 0, "filler", plate, "filler", "", 0, 0)
-                    journal.fail(row, "", {"reason": "x" * size})
-        return begun
+        succeed(journal, row, request, sha256, {**record, "long": "x" * 100_000}, paths)
 
     with monkeypatch.context() as patched:
-        patched.setattr("cellserve.cli.batch.begin", full)
+        patched.setattr(Journal, "succeed", full)
         result = run("batch", plate, "--out", out)
     assert result.exit_code == 1
     journal = out / ".cellserve" / "journal.sqlite"
