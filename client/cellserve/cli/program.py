@@ -22,7 +22,7 @@ Exit status:
   0    All is well.
   1    An image failed, or no server answered. Standard error says which.
   2    Wrong usage: no image was sent.
-  130  Ctrl-C stopped the run.
+  130  Ctrl-C stopped the run; 143: SIGTERM did.
 
 \b
 Start here:
