@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import tifffile
-from cellserve import CellServeError
-from cellserve_large import gateways, results, segment_image
+from cellserve import CellServeError, connection
+from cellserve_large import results, segment_image
 
 from .servers import FakeClient
 
@@ -13,7 +13,7 @@ IMAGE = np.arange(60 * 70, dtype=np.uint16).reshape(60, 70)
 
 @pytest.fixture(autouse=True)
 def _without_a_server(monkeypatch):
-    monkeypatch.setattr(gateways, "Client", lambda *_, **__: FakeClient())
+    monkeypatch.setattr(connection, "Client", lambda *_, **__: FakeClient())
 
 
 def run(out, **options):
