@@ -103,7 +103,8 @@ def workers(scheduler: str | None = None, threads: int | None = None) -> Iterato
         try:
             yield executor
         finally:
-            executor.shutdown(wait=False)  # a scheduler that has ended never answers
+            if client.status == "running":  # a scheduler that has ended never answers
+                executor.shutdown(wait=False)
 
 
 def _worker_count(client: Any) -> int:
