@@ -12,7 +12,6 @@ import kubernetes_validate
 import pytest
 import yaml
 from cellserve.batch.shard import MAX_COUNT, Shard
-from cellserve.batch.window import SLOW_S
 
 from .conftest import CI, ROOT, VERSIONS, RenderError
 from .network import DNS, GATEWAY_PORTS, STRANGERS, Endpoint, may_reach, pod
@@ -113,13 +112,6 @@ def test_the_job_meets_the_rules_that_no_schema_has(render, source):
 def test_pods_of_a_long_name_have_names(render):
     job = render(values=batch(shards=MAX_COUNT), release="x" * 53).one("Job")
     assert len(f"{job['metadata']['name']}-{MAX_COUNT - 1}") == 63
-
-
-@pytest.mark.parametrize("source", SOURCES)
-def test_a_stopped_pod_has_time_for_the_images_under_way(render, source):
-    """An image may wait longer while no server is there; what is not finished is made again."""
-    job = job_of(render, source)
-    assert job["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > 2 * SLOW_S
 
 
 @pytest.mark.parametrize("ci", [ci for ci in CI if ci != "everything"])

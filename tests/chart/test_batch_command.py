@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import typer
 from cellserve.batch.batch import MOST_BYTES
-from cellserve.batch.window import SLOW_S
 from cellserve.cli import app
 from cellserve.cli.batch import MOST
 
@@ -17,7 +16,6 @@ from .test_batch import SOURCES, batch, commands, example, job_of
 
 def test_what_the_chart_says_of_the_command_is_true():
     values = (CHART / "values.yaml").read_text()
-    assert f"takes about {SLOW_S:.0f} s at most" in values
     assert f"--concurrency images in memory at a time ({MOST})" in values
     assert MOST_BYTES == 1 << 30
     assert "these images take 1 GiB at most" in values

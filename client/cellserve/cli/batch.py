@@ -134,7 +134,8 @@ def batch(
         int,
         typer.Option(
             metavar="N",
-            help="Most images in work at a time. The run begins with few, and takes more while that speeds it up.",
+            help="Most images in work at a time. The run begins with few, and takes more until a few wait on the "
+            "servers.",
             min=1,
             max=1024,
             rich_help_panel=SERVER,
