@@ -171,7 +171,7 @@ def test_a_gateway_without_room(start, slow_triton, start_gateway, scrape, undis
 
 
 def test_no_deadline_passes_beside_a_slow_server(start, slow_triton, start_gateway, files, scrape, undisturbed, out):
-    """All images at once wait too long for the server; the command has fewer in work."""
+    """All images at once wait too long for the server. The command sends again what was late, with fewer in work."""
     slow = start_gateway(slow_triton.grpc, max_deadline_s=DEADLINE_S)
 
     def late() -> float:
@@ -183,7 +183,7 @@ def test_no_deadline_passes_beside_a_slow_server(start, slow_triton, start_gatew
     assert any(isinstance(answer, DeadlineError) for _, answer in answers)
     before = late()
     check_end(start(out, slow.address), out)
-    assert late() - before <= 1, "one image can be late on a busy machine"
+    assert late() - before <= IMAGES // 2, "the first images can be late: nothing is known of the server yet"
     slow.process.stop()
     assert results(out) == results(undisturbed)
 
