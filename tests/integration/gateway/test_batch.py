@@ -183,7 +183,7 @@ def test_no_deadline_passes_beside_a_slow_server(start, slow_triton, start_gatew
     assert any(isinstance(answer, DeadlineError) for _, answer in answers)
     before = late()
     check_end(start(out, slow.address), out)
-    assert late() - before <= IMAGES // 2, "the first images can be late: nothing is known of the server yet"
+    assert late() - before < IMAGES, "the first images can be late: nothing is known of the server yet"
     slow.process.stop()
     assert results(out) == results(undisturbed)
 
