@@ -40,7 +40,7 @@ def expect_refusal_at_once(address: str) -> None:
     assert error_info(error.value).reason == "TRITON_UNAVAILABLE"
 
 
-def eventually(condition, timeout_s: float = 60) -> bool:
+def eventually(condition, timeout_s: float = 30) -> bool:
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:
         if condition():
